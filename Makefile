@@ -1,0 +1,45 @@
+# Two commands do everything on a bare machine with Python 3.11 or newer: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ONCE ?=
+AREA ?= all
+
+.PHONY: demo test check bench chaos peers lock clean
+
+demo: $(READY)
+	@sh tests/peers/install.sh sip-tester >/dev/null 2>&1 || true
+	@$(BIN)/chartline demo $(if $(ONCE),--once)
+
+test: $(READY) peers
+	@$(BIN)/pytest
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q -p no:randomly -n 0 tests/test_rules.py tests/test_docs.py
+
+bench: $(READY) peers
+	@$(BIN)/python -m tests.bench $(AREA)
+
+chaos: $(READY) peers
+	@$(BIN)/pytest -q -n 0 -m chaos --override-ini addopts= tests/chaos
+
+peers:
+	@sh tests/peers/install.sh sip-tester baresip iproute2
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/lock.txt
+
+$(READY): requirements/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Chartline needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/lock.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) var build

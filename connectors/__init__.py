@@ -1,0 +1,1 @@
+"""Translate between one outside system and Chartline's facts, both ways."""

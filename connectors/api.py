@@ -1,0 +1,371 @@
+"""Everything a connector's author imports. Version 1; frozen.
+
+A connector translates between one outside system and Chartline's facts. It subclasses `Connector`, names its settings
+model, and has a method for each thing it can do: the presence of the method is the capability. It opens nothing by
+itself: `Context` brings the HTTP client, the clock, and the way to hand over what arrived.
+
+    ConnectorError
+    ├── AuthExpiredError      the credentials are refused: ask the operator, do not retry
+    ├── RateLimitedError      too fast; try again after `retry_after`
+    ├── TransientError        no answer; try again
+    ├── UnknownOutcomeError   the request went out and no answer came
+    ├── RejectedError         the other side, or the connector, will never take this
+    ├── ConflictError         the thing changed since it was read
+    └── ResetError            the cursor is no longer valid: start over and compare
+
+An error's text never holds what a person's record says: ids, codes, field names only.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from zoneinfo import ZoneInfo
+
+import httpx
+from pydantic import BaseModel, ConfigDict
+
+from connectors.facts import (
+    FINAL,
+    AppointmentFacts,
+    AppointmentStatus,
+    Change,
+    ChartFacts,
+    Checkpoint,
+    CommunicationFacts,
+    Fact,
+    Identifier,
+    MergeFacts,
+    PatientFacts,
+    PatientRef,
+    Phone,
+    Receipt,
+    ReceiptFacts,
+    ReplyFacts,
+    RequestFacts,
+    Scope,
+    Section,
+    Sms,
+    Version,
+)
+
+API = 1
+"The version of this interface."
+
+
+class ConnectorError(Exception):
+    """Something a connector could not do."""
+
+    code: ClassVar[str] = "connector-failed"
+    status: ClassVar[int] = 502
+    retry: ClassVar[bool] = False
+
+
+class AuthExpiredError(ConnectorError):
+    """The other side refuses the credentials; only the operator can help."""
+
+    code = "auth-expired"
+
+
+class RateLimitedError(ConnectorError):
+    """Too fast."""
+
+    code = "rate-limited"
+    status = 503
+    retry = True
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("the other side asks for a pause")
+        self.retry_after = retry_after
+        "Seconds."
+
+
+class TransientError(ConnectorError):
+    """No answer; try again."""
+
+    code = "transient"
+    status = 503
+    retry = True
+
+
+class UnknownOutcomeError(ConnectorError):
+    """The request went out and no answer came: it may have had its effect, so it is not repeated blindly."""
+
+    code = "unknown-outcome"
+    status = 504
+
+
+class RejectedError(ConnectorError):
+    """This will never be taken as it is."""
+
+    code = "rejected"
+    status = 422
+
+    def __init__(self, reason: str, *, field: str = "") -> None:
+        super().__init__(f"{reason} ({field})" if field else reason)
+        self.reason = reason
+        "A stable, lower-case, hyphenated code."
+
+        self.field = field
+        "Where: a FHIR path or an HL7 v2 field such as SCH-11."
+
+
+class ConflictError(ConnectorError):
+    """The thing changed since it was read."""
+
+    code = "conflict"
+    status = 409
+
+
+class ResetError(ConnectorError):
+    """The cursor is no longer valid."""
+
+    code = "reset"
+
+
+class Settings(BaseModel):
+    """What the operator writes under `settings` of a connection; secrets are `SecretStr`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Deliver(Protocol):
+    """Hands over one raw message; returns only when it is durable."""
+
+    async def __call__(self, raw: bytes, *, key: str) -> None:
+        """Store `raw` under the sender's own message id `key`.
+
+        Raises:
+            TransientError: it is not stored; the sender must send it again.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the host lends a connector for one call."""
+
+    connection: str
+    "Name of the connection in practice.toml."
+
+    http: httpx.AsyncClient
+    "Pinned to the hosts of the settings; maps faults, 429 and 5xx to the errors above; audited."
+
+    clock: Callable[[], datetime]
+    timezone: ZoneInfo
+    "Of the practice; for times that come without a zone where the settings name none."
+
+    region: str
+    "ISO 3166 code; for phone numbers without a country."
+
+    deliver: Deliver | None = None
+    "Only in `listen`."
+
+
+class Connector(Generic[S]):
+    """One outside system. Every method is optional; having it is the capability.
+
+    async def check(self, ctx) -> None                              prove address and credentials, or raise
+    async def listen(self, ctx) -> None                             serve until cancelled; hand over by ctx.deliver
+    def read(self, raw, *, timezone, region) -> Sequence[Change]    say what one delivered message means; pure
+    def changes(self, ctx, cursor) -> AsyncIterator[Change | Checkpoint]
+    async def find_patients(self, ctx, phone) -> Sequence[PatientRef]
+    async def chart(self, ctx, patient_ids, sections) -> ChartFacts
+    async def set_status(self, ctx, appointment_ids, to, *, if_version, key) -> Receipt
+    async def log(self, ctx, communication, *, key) -> Receipt
+    async def send(self, ctx, sms, *, key) -> Receipt
+    def verify(self, callback) -> str                               prove a carrier's callback; return its message id
+    """
+
+    api: ClassVar[int] = API
+    name: ClassVar[str]
+    scopes: ClassVar[frozenset[Scope]]
+    Settings: ClassVar[type[Settings]]
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One HTTP request that an outside system made to /carriers/{connection}/..."""
+
+    method: str
+    path: str
+    "What follows the connection's name."
+
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    "Lower-case names."
+
+    body: bytes
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """Can prove its address and credentials."""
+
+    async def check(self, ctx: Context) -> None:
+        """Return when a real request was answered; raise what hinders it."""
+        ...
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """Waits for messages."""
+
+    async def listen(self, ctx: Context) -> None:
+        """Serve until cancelled."""
+        ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """Understands raw messages."""
+
+    def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:
+        """Return what `raw` says; empty where it says nothing that matters here.
+
+        Raises:
+            RejectedError: not understood; the message is kept in quarantine.
+        """
+        ...
+
+
+@runtime_checkable
+class Feeds(Protocol):
+    """Can be asked what changed."""
+
+    def changes(self, ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
+        """Yield what changed since `cursor`, and a checkpoint after what it covers; then end."""
+        ...
+
+
+@runtime_checkable
+class FindsPatients(Protocol):
+    """Can look a phone number up."""
+
+    async def find_patients(self, ctx: Context, phone: str) -> Sequence[PatientRef]:
+        """Return everyone who gave `phone` (E.164)."""
+        ...
+
+
+@runtime_checkable
+class ReadsCharts(Protocol):
+    """Can read parts of a chart."""
+
+    async def chart(self, ctx: Context, patient_ids: Sequence[Identifier], sections: frozenset[Section]) -> ChartFacts:
+        """Return the asked-for sections and nothing else."""
+        ...
+
+
+@runtime_checkable
+class SetsStatus(Protocol):
+    """Can write an appointment's status back."""
+
+    async def set_status(
+        self,
+        ctx: Context,
+        appointment_ids: Sequence[Identifier],
+        to: AppointmentStatus | str,
+        *,
+        if_version: str | None,
+        key: str,
+    ) -> Receipt:
+        """Set the status, or `"confirmed"`; a repeat of `key` has no second effect.
+
+        Raises:
+            ConflictError: it changed since `if_version`.
+        """
+        ...
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """Can note a contact in the chart."""
+
+    async def log(self, ctx: Context, communication: CommunicationFacts, *, key: str) -> Receipt:
+        """Write it; a repeat of `key` has no second effect."""
+        ...
+
+
+@runtime_checkable
+class Sends(Protocol):
+    """Can send texts."""
+
+    async def send(self, ctx: Context, sms: Sms, *, key: str) -> Receipt:
+        """Hand `sms` to the carrier; a repeat of `key` sends nothing where the carrier knows keys.
+
+        Raises:
+            TransientError: the carrier surely did not take it.
+            UnknownOutcomeError: nobody knows whether it did.
+        """
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """Takes callbacks and can prove that they are genuine."""
+
+    def verify(self, callback: Callback) -> str:
+        """Return the sender's id of this callback.
+
+        Raises:
+            RejectedError: not proven.
+        """
+        ...
+
+
+AnyConnector = Connector[Any]
+
+__all__ = [
+    "API",
+    "FINAL",
+    "AnyConnector",
+    "AppointmentFacts",
+    "AppointmentStatus",
+    "AuthExpiredError",
+    "Callback",
+    "Change",
+    "ChartFacts",
+    "Checkpoint",
+    "Checks",
+    "CommunicationFacts",
+    "ConflictError",
+    "Connector",
+    "ConnectorError",
+    "Context",
+    "Deliver",
+    "Fact",
+    "Feeds",
+    "FindsPatients",
+    "Identifier",
+    "Listens",
+    "Logs",
+    "MergeFacts",
+    "PatientFacts",
+    "PatientRef",
+    "Phone",
+    "RateLimitedError",
+    "Reads",
+    "ReadsCharts",
+    "Receipt",
+    "ReceiptFacts",
+    "RejectedError",
+    "ReplyFacts",
+    "RequestFacts",
+    "ResetError",
+    "Scope",
+    "Section",
+    "Sends",
+    "SetsStatus",
+    "Settings",
+    "Sms",
+    "TransientError",
+    "UnknownOutcomeError",
+    "Verifies",
+    "Version",
+]

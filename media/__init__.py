@@ -1,0 +1,1 @@
+"""A call while it is happening: SIP and RTP."""

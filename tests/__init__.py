@@ -1,0 +1,1 @@
+"""Tests mirror the packages; peers/ drives real programs, journeys/ tells whole stories."""

@@ -1,0 +1,1 @@
+"""What happens later, again, or until someone answers (Temporal)."""
