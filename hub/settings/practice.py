@@ -1,0 +1,325 @@
+"""The practice's policy as values: the frozen tree that practice.toml is read into.
+
+Each model is one table of practice.toml; docs/reference/practice-toml.md describes every key. What one table alone
+can say about itself is checked here; what needs two tables stands in `hub.settings.check`.
+"""
+
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from hub.settings.value import (
+    Address,
+    BaseUrl,
+    Did,
+    Digit,
+    Email,
+    Extension,
+    Hours,
+    Language,
+    Name,
+    PortRange,
+    Region,
+    Said,
+    SecretRef,
+    Url,
+    ZoneName,
+)
+
+Role = Literal["front-desk", "nurse", "provider", "billing", "privacy-officer", "admin"]
+"What a person may do at the practice; reference/words.md says what each one sees."
+
+DataClass = Literal[
+    "phone-number",
+    "call-audio",
+    "call-events",
+    "message-body",
+    "chart",
+    "appointments",
+    "communications",
+]
+"What an agreement lets out, by kind."
+
+EVENTS = (
+    "call.ringing",
+    "call.offered",
+    "call.answered",
+    "call.held",
+    "call.transferred",
+    "call.ended",
+    "call.missed",
+    "call.abandoned",
+    "voicemail.received",
+    "voicemail.transcribed",
+    "message.received",
+    "message.status",
+    "reminder.sent",
+    "reminder.answered",
+    "appointment.changed",
+    "connection.down",
+    "connection.up",
+    "queue.target_missed",
+)
+"Every webhook event (docs/reference/webhooks.md)."
+
+
+class Table(BaseModel):
+    """One table of practice.toml: frozen, and every key known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class PracticeInfo(Table):
+    """Who the practice is."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    timezone: ZoneName
+    region: Region = "US"
+    "ISO 3166-1 alpha-2: how numbers without a country code are read."
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = ("en",)
+    "The first is what a caller hears where nothing else is known."
+    text_name: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
+    "The name that texts carry, where `name` would give a specialty away."
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The practice's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def named_in_texts(self) -> str:
+        """The name a text message may carry."""
+        return self.text_name or self.name
+
+
+class Http(Table):
+    """Where the API and the pages are served."""
+
+    bind: Address = Address("127.0.0.1:8080")
+    url: BaseUrl | None = None
+    "What others call this hub, where a proxy stands before it; goes into pop links."
+
+    @property
+    def base_url(self) -> str:
+        """The address that links start with, without a slash at the end."""
+        return self.url or f"http://{self.bind}"
+
+
+class Sip(Table):
+    """Where calls come in."""
+
+    udp: Address = Address("127.0.0.1:5060")
+    tcp: Address | None = None
+    tls: Address | None = None
+    certificate: SecretRef | None = None
+    key: SecretRef | None = None
+    rtp_ports: PortRange = PortRange("20000-29999")
+
+
+class Trunk(Table):
+    """A carrier's line; its calls are known by their source address."""
+
+    name: Name
+    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    protection: Literal["any", "sdes", "dtls"] = "any"
+
+
+class Target(Table):
+    """Where a caller goes next: exactly one of queue, menu and voicemail."""
+
+    queue: Name | None = None
+    menu: Name | None = None
+    voicemail: Name | None = None
+    language: Language | None = None
+    "Spoken from here on."
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
+        if not given:
+            raise ValueError("leads nowhere; give one of queue, menu, voicemail")
+        if len(given) > 1:
+            raise ValueError(f"leads to {' and '.join(given)}; give one")
+        return self
+
+
+class Number(Table):
+    """A dialled number. The menu comes first where there is one; queue and voicemail are then its ways out."""
+
+    did: Did
+    menu: Name | None = None
+    queue: Name | None = None
+    voicemail: Name | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.menu is None and self.queue is None and self.voicemail is None:
+            raise ValueError("leads nowhere; give menu, queue or voicemail")
+        return self
+
+
+class Menu(Table):
+    """What a caller hears and may press."""
+
+    name: Name
+    say: Said
+    urgent: Digit | None = None
+    "The key that goes to a person at once."
+    choices: dict[Digit, Target] = {}
+    timeout_seconds: Annotated[float, Field(ge=1, le=30)] = 5.0
+    tries: Annotated[int, Field(ge=1, le=5)] = 3
+
+
+class Voicemail(Table):
+    """A box that several people share."""
+
+    name: Name
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    say: Said = {}
+
+
+class Overflow(Table):
+    """What happens to a caller who has waited long: exactly one of offer, voicemail and queue."""
+
+    after_seconds: Annotated[int, Field(ge=0, le=7200)]
+    offer: Literal["callback"] | None = None
+    voicemail: Name | None = None
+    queue: Name | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(given is not None for given in (self.offer, self.voicemail, self.queue)) != 1:
+            raise ValueError("give exactly one of offer, voicemail, queue")
+        return self
+
+
+class Queue(Table):
+    """Callers who wait for a person."""
+
+    name: Name
+    strategy: Literal["longest-idle", "top-down"] = "longest-idle"
+    target_seconds: Annotated[int, Field(ge=1, le=3600)] = 20
+    "The service level's threshold."
+    overflow: tuple[Overflow, ...] = ()
+    ring_seconds: Annotated[int, Field(ge=5, le=120)] = 20
+    "How long one agent's phone rings before the next is tried."
+    wrap_up_seconds: Annotated[int, Field(ge=0, le=600)] = 0
+    "How long after a call an agent is left alone."
+
+
+class Then(Table):
+    """What a route sets; at most one of queue, menu and voicemail."""
+
+    queue: Name | None = None
+    menu: Name | None = None
+    voicemail: Name | None = None
+    language: Language | None = None
+    priority: Annotated[int, Field(ge=0, le=100)] | None = None
+    "Higher is answered first."
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        given = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
+        if len(given) > 1:
+            raise ValueError(f"leads to {' and '.join(given)}; give one")
+        if not given and self.language is None and self.priority is None:
+            raise ValueError("sets nothing; give queue, menu, voicemail, language or priority")
+        return self
+
+
+class Route(Table):
+    """A rule: when the CEL expression holds, set what `then` says."""
+
+    name: Name | None = None
+    when: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    then: Then
+
+
+class Staff(Table):
+    """A person who works here."""
+
+    email: Email
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    queues: tuple[Name, ...] = ()
+    extension: Extension | None = None
+
+
+class Connection(Table):
+    """One outside system, through one connector; the connector checks `settings` itself."""
+
+    name: Name
+    connector: Name
+    settings: dict[str, Any] = {}
+
+
+class Webhook(Table):
+    """Who is told of events, signed as Standard Webhooks 1.0.0 says."""
+
+    url: Url
+    events: Annotated[tuple[str, ...], Field(min_length=1)]
+    secret: SecretRef
+
+
+class Reminder(Table):
+    """Texts before a visit."""
+
+    name: Name
+    offsets: Annotated[tuple[str, ...], Field(min_length=1)]
+    'From the visit, in the patient\'s time zone: "-3d", "-1d", "-2h", "-30m".'
+    text: dict[Language, str]
+    hours: Hours = Hours("09:00-20:00")
+    "When texts may arrive, on the patient's clock; outside of it they are held."
+
+
+class Agreement(Table):
+    """What may leave to whom, and on what ground."""
+
+    counterparty: Name
+    "A trunk or a connection."
+    basis: Literal["agreement", "treatment"] = "agreement"
+    "`agreement` is a business associate agreement (45 CFR 164.504(e)); `treatment` needs none (164.502(e)(1)(ii)(A))."
+    data: Annotated[tuple[DataClass, ...], Field(min_length=1)]
+    expires: date | None = None
+    "The last day it holds."
+    document: str | None = None
+
+
+class Practice(Table):
+    """The whole of practice.toml."""
+
+    practice: PracticeInfo
+    http: Http = Http()
+    sip: Sip = Sip()
+    trunks: tuple[Trunk, ...] = Field(default=(), alias="trunk")
+    numbers: tuple[Number, ...] = Field(default=(), alias="number")
+    menus: tuple[Menu, ...] = Field(default=(), alias="menu")
+    voicemails: tuple[Voicemail, ...] = Field(default=(), alias="voicemail")
+    queues: tuple[Queue, ...] = Field(default=(), alias="queue")
+    routes: tuple[Route, ...] = Field(default=(), alias="route")
+    staff: tuple[Staff, ...] = ()
+    connections: tuple[Connection, ...] = Field(default=(), alias="connection")
+    webhooks: tuple[Webhook, ...] = Field(default=(), alias="webhook")
+    reminders: tuple[Reminder, ...] = Field(default=(), alias="reminder")
+    agreements: tuple[Agreement, ...] = Field(default=(), alias="agreement")
+
+    def find_number(self, did: str) -> Number | None:
+        """Return what is known of a dialled number (E.164)."""
+        return next((number for number in self.numbers if number.did == did), None)
+
+    def find_menu(self, name: str) -> Menu | None:
+        """Return the menu of that name."""
+        return next((menu for menu in self.menus if menu.name == name), None)
+
+    def find_queue(self, name: str) -> Queue | None:
+        """Return the queue of that name."""
+        return next((queue for queue in self.queues if queue.name == name), None)
+
+    def find_voicemail(self, name: str) -> Voicemail | None:
+        """Return the voicemail box of that name."""
+        return next((box for box in self.voicemails if box.name == name), None)
+
+    def find_connection(self, name: str) -> Connection | None:
+        """Return the connection of that name."""
+        return next((connection for connection in self.connections if connection.name == name), None)
