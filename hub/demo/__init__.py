@@ -1,0 +1,1 @@
+"""A morning at the practice: the whole product driven by real programs over real protocols, and what came of it."""

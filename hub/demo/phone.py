@@ -1,0 +1,128 @@
+"""Real phones for the demo and the tests: sipp as a patient's carrier and as an agent's desk phone.
+
+sipp is a program of its own (Debian `sip-tester`), started per call; nothing of the product's SIP code takes part.
+Playing a capture needs raw sockets, so the voices need root or CAP_NET_RAW.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from hub.demo import pcap
+
+HOST = "127.0.0.1"
+CALLER_HZ = 440.0
+AGENT_HZ = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One call that somebody makes."""
+
+    number: str
+    "E.164."
+
+    did: str
+    stay_s: float
+    "Until the caller hangs up; with `waits`, how long the caller waits to be hung up."
+
+    digits: Mapping[float, str] = field(default_factory=dict)
+    "Seconds after the answer -> key."
+
+    waits: bool = False
+    "The line hangs up, not the caller."
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a sipp run ended."""
+
+    ok: bool
+    detail: str
+    "sipp's own last words about what it did not expect; numbers of the demo's invented people may be in it."
+
+
+def available() -> bool:
+    """Return whether real phones can be had here."""
+    return shutil.which("sipp") is not None and os.geteuid() == 0
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """Return a port of loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Phones:
+    """Starts sipp with the scenarios of this package."""
+
+    def __init__(self, work: Path, target: str) -> None:
+        self._work = work
+        work.mkdir(parents=True, exist_ok=True)
+        self._target = target
+        self._count = itertools.count()
+        self._media = itertools.count(34000, 8)
+
+    async def call(self, caller: Caller) -> Ended:
+        """Make one call and return how it went."""
+        voice = self._work / f"caller-{next(self._count)}.pcap"
+        seconds = caller.stay_s + 1
+        pcap.write(voice, frequency=CALLER_HZ, seconds=seconds, digits=caller.digits)
+        ending = _text("caller-is-hung-up" if caller.waits else "caller-hangs-up")
+        words = {"number": caller.number, "voice": voice, "stay_ms": round(caller.stay_s * 1000)}
+        scenario = self._scenario("caller", {**words, "ending": Template(ending).substitute(words)})
+        return await self._run(scenario, "-s", caller.did, self._target, "-m", "1", "-p", str(free_port()))
+
+    async def register(self, extension: str, secret: str, port: int) -> Ended:
+        """Sign an agent's phone in; calls then come to `port`."""
+        scenario = self._scenario("agent-registers", {"extension": extension, "secret": secret})
+        return await self._run(scenario, self._target, "-m", "1", "-p", str(port))
+
+    async def agent(
+        self, kind: str, extension: str, port: int, *, calls: int, ring_s: float = 0.3, talk_s: float = 60
+    ) -> Ended:
+        """Be an agent's phone for a number of calls; `kind` is answers, refuses or lets-it-ring."""
+        voice = self._work / f"agent-{extension}.pcap"
+        pcap.write(voice, frequency=AGENT_HZ, seconds=talk_s)
+        words = {"extension": extension, "voice": voice, "ring_ms": round(ring_s * 1000)}
+        scenario = self._scenario(f"agent-{kind}", words)
+        return await self._run(scenario, self._target, "-m", str(calls), "-p", str(port))
+
+    def _scenario(self, name: str, words: Mapping[str, object]) -> Path:
+        path = self._work / f"{name}-{next(self._count)}.xml"
+        path.write_text(Template(_text(name)).substitute(words))
+        return path
+
+    async def _run(self, scenario: Path, *arguments: str) -> Ended:
+        media = str(next(self._media))
+        command = ("sipp", "-sf", str(scenario), "-i", HOST, "-mi", HOST, "-mp", media, "-nostdin", *arguments)
+        errors = scenario.with_suffix(".errors")
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "-trace_err",
+            "-error_file",
+            str(errors),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=self._work,
+        )
+        try:
+            status = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        return Ended(status == 0, errors.read_text()[-400:] if status and errors.exists() else "")
+
+
+def _text(name: str) -> str:
+    return resources.files("hub.demo").joinpath("scenarios", f"{name}.xml").read_text()

@@ -1,0 +1,77 @@
+"""An open instance: its databases, its keys for sealing and opening, and the policy in force.
+
+Every process opens one at its start and passes it on; nothing here is global. Opening asks the vault once, which is
+audited; after that a process can write (seal) without the vault, and can read (open) only through it.
+"""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Self
+
+from hub.db import Clock, Database, now
+from hub.record import policy
+from hub.security.index import BlindIndex
+from hub.security.sealed import Opener, Sealer
+from hub.settings import Paths, Practice, load
+from hub.vault.client import ServiceKeys, Vault
+
+
+@dataclass(slots=True)
+class Instance:
+    """What a process of this instance works with."""
+
+    paths: Paths
+    keys: ServiceKeys
+    db: Database
+    inbox: Database
+    vault: Vault
+    sealer: Sealer
+    opener: Opener
+    index: BlindIndex
+    clock: Clock
+    _policy: tuple[int, int, Practice] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def open(cls, paths: Paths, service: str, clock: Clock = now) -> Self:
+        """Open the instance for `service` (hub, feeds, workflows, media, cli).
+
+        Raises:
+            VaultUnavailableError: the vault does not answer; it alone has the keys.
+        """
+        vault = Vault(paths.vault_socket)
+        keys = vault.boot(service)
+        return cls(
+            paths=paths,
+            keys=keys,
+            db=Database(paths.db, keys.database),
+            inbox=Database(paths.inbox, keys.inbox),
+            vault=vault,
+            sealer=Sealer(keys, service, clock),
+            opener=Opener(vault, keys),
+            index=BlindIndex(keys.index),
+            clock=clock,
+        )
+
+    def policy(self) -> tuple[int, Practice]:
+        """Return the version in force and what it says; reads the row only when the database changed.
+
+        Raises:
+            NotFoundError: nothing was ever published.
+        """
+        with self._lock:
+            seen = self.db.version()
+            if self._policy is None or self._policy[0] != seen:
+                with self.db.read() as db:
+                    version, text = policy.current(db)
+                if self._policy is None or self._policy[1] != version:
+                    self._policy = (seen, version, load(text))
+                else:
+                    self._policy = (seen, version, self._policy[2])
+            return self._policy[1], self._policy[2]
+
+    def close(self) -> None:
+        """Close databases and the vault's connections."""
+        self.db.close()
+        self.inbox.close()
+        self.vault.close()

@@ -1,0 +1,135 @@
+"""Starts the processes of an instance, restarts what dies, and ends them in order.
+
+Each program is one process with a pid file in run/ and a log file in log/. A program that keeps dying is restarted
+ever more slowly, up to once in five seconds; one that ran for a while starts at once again.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from hub.settings import Paths
+
+log = structlog.get_logger()
+
+PAUSE_S = 0.1
+"Before the first restart; doubles up to `LONGEST_PAUSE_S`."
+
+LONGEST_PAUSE_S = 5.0
+STEADY_S = 10.0
+"A program that ran so long is taken to be well: its pause starts again."
+
+GRACE_S = 8.0
+"Between SIGTERM and SIGKILL."
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process to keep alive."""
+
+    name: str
+    argv: tuple[str, ...]
+    ready: Callable[[], Awaitable[bool]]
+    "Whether it answers; the next program starts once it does."
+
+
+class Supervisor:
+    """Keeps the programs of one instance running until told to stop."""
+
+    def __init__(
+        self, paths: Paths, programs: Sequence[Program], environment: Mapping[str, str], *, grace_s: float = GRACE_S
+    ) -> None:
+        self._paths = paths
+        self._programs = programs
+        self._environment = dict(environment)
+        self._grace_s = grace_s
+        self._stopping = False
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self.restarts: dict[str, int] = {program.name: 0 for program in programs}
+
+    async def run(self, stop: asyncio.Event, *, started: Callable[[], None] = lambda: None) -> None:
+        """Start every program in turn, call `started` when all answer, and stop them when `stop` is set."""
+        keepers: list[asyncio.Task[None]] = []
+        try:
+            for program in self._programs:
+                keepers.append(asyncio.create_task(self._keep(program)))
+                await self._until_ready(program, stop)
+            if not stop.is_set():
+                started()
+            await stop.wait()
+        finally:
+            self._stopping = True
+            for program in reversed(self._programs):
+                await self._end(program.name)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
+
+    async def _until_ready(self, program: Program, stop: asyncio.Event) -> None:
+        while not stop.is_set() and not await program.ready():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.02)
+
+    async def _keep(self, program: Program) -> None:
+        pause = PAUSE_S
+        while not self._stopping:
+            began = time.monotonic()
+            status = await self._run_once(program)
+            if self._stopping:
+                return
+            if time.monotonic() - began > STEADY_S:
+                pause = PAUSE_S
+            self.restarts[program.name] += 1
+            log.warning("program ended", program=program.name, status=status, again_in_s=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    async def _run_once(self, program: Program) -> int:
+        out = os.open(self._paths.log / f"{program.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *program.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor alone, which ends them in order
+            )
+        finally:
+            os.close(out)
+        self._running[program.name] = process
+        pid_file = self._paths.run / f"{program.name}.pid"
+        pid_file.write_text(f"{process.pid}\n")
+        try:
+            return await process.wait()
+        finally:
+            self._running.pop(program.name, None)
+            pid_file.unlink(missing_ok=True)
+
+    async def _end(self, name: str) -> None:
+        process = self._running.get(name)
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), self._grace_s)
+        except TimeoutError:
+            log.warning("program did not end in time", program=name)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def say_ready(paths: Paths, program: str) -> None:
+    """Say that this process answers: run/PROGRAM.ready holds its process id."""
+    told = paths.run / f"{program}.ready"
+    unfinished = told.with_suffix(f".ready-{os.getpid()}")
+    unfinished.write_text(f"{os.getpid()}\n")
+    unfinished.replace(told)

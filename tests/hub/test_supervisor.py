@@ -1,0 +1,118 @@
+"""The supervisor: starts in order, restarts what dies, ends everything."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hub import supervisor
+from hub.settings import Paths
+from hub.supervisor import Program, Supervisor
+
+OBEDIENT = "import signal, sys, time; print('here', flush=True); signal.sigwait([signal.SIGTERM])"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True); time.sleep(60)"
+)
+BROKEN = "import sys; print('here', flush=True); sys.exit(3)"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path)
+    paths.run.mkdir()
+    paths.log.mkdir()
+    return paths
+
+
+def program(paths: Paths, name: str, source: str) -> Program:
+    async def ready() -> bool:
+        log = paths.log / f"{name}.log"
+        return log.exists() and "here" in log.read_text()
+
+    return Program(name, (sys.executable, "-c", source), ready)
+
+
+def pid_of(paths: Paths, name: str) -> int:
+    return int((paths.run / f"{name}.pid").read_text())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - other processes set no event of ours
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(watch: Supervisor) -> AsyncIterator[None]:
+    stop, started = asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(watch.run(stop, started=started.set))
+    try:
+        await asyncio.wait_for(started.wait(), 20)
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 20)
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+async def test_programs_start_in_order_and_all_end(paths: Paths) -> None:
+    watch = Supervisor(paths, [program(paths, name, OBEDIENT) for name in ("first", "second")], os.environ)
+    async with running(watch):
+        pids = [pid_of(paths, "first"), pid_of(paths, "second")]
+        assert all(alive(pid) for pid in pids)
+        started = [(paths.log / f"{name}.log").stat().st_ctime_ns for name in ("first", "second")]
+        assert started == sorted(started)
+    assert not any(alive(pid) for pid in pids)
+    assert list(paths.run.glob("*.pid")) == []
+
+
+async def test_killed_program_comes_back_under_a_new_process_id(paths: Paths) -> None:
+    watch = Supervisor(paths, [program(paths, "vault", OBEDIENT)], os.environ)
+    async with running(watch):
+        before = pid_of(paths, "vault")
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: watch.restarts["vault"] == 1 and (paths.run / "vault.pid").exists())
+        assert pid_of(paths, "vault") != before
+
+
+async def test_program_that_ends_at_once_is_started_ever_more_slowly(paths: Paths) -> None:
+    watch = Supervisor(paths, [program(paths, "broken", BROKEN)], os.environ)
+    loop = asyncio.get_running_loop()
+    async with running(watch):
+        await until(lambda: watch.restarts["broken"] == 1)
+        began = loop.time()
+        await until(lambda: watch.restarts["broken"] == 3)
+        assert loop.time() - began >= supervisor.PAUSE_S * 3
+
+
+async def test_stop_ends_a_program_that_does_not_listen(paths: Paths) -> None:
+    watch = Supervisor(paths, [program(paths, "stubborn", STUBBORN)], os.environ, grace_s=0.2)
+    async with running(watch):
+        pid = pid_of(paths, "stubborn")
+    assert not alive(pid)
+
+
+async def test_stop_before_everything_answers_ends_what_was_started(paths: Paths) -> None:
+    async def never() -> bool:
+        return False
+
+    stop = asyncio.Event()
+    slow = Program("slow", (sys.executable, "-c", OBEDIENT), never)
+    task = asyncio.create_task(Supervisor(paths, [slow], os.environ).run(stop, started=pytest.fail))
+    await until(lambda: (paths.run / "slow.pid").exists())
+    pid = pid_of(paths, "slow")
+    stop.set()
+    await asyncio.wait_for(task, 20)
+    assert not alive(pid)
