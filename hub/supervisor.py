@@ -49,7 +49,7 @@ class Supervisor:
         self._programs = programs
         self._environment = dict(environment)
         self._grace_s = grace_s
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self.restarts: dict[str, int] = {program.name: 0 for program in programs}
 
@@ -64,7 +64,7 @@ class Supervisor:
                 started()
             await stop.wait()
         finally:
-            self._stopping = True
+            self._stopping.set()
             for program in reversed(self._programs):
                 await self._end(program.name)
             for keeper in keepers:
@@ -78,10 +78,10 @@ class Supervisor:
 
     async def _keep(self, program: Program) -> None:
         pause = PAUSE_S
-        while not self._stopping:
+        while not self._stopping.is_set():
             began = time.monotonic()
             status = await self._run_once(program)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - began > STEADY_S:
                 pause = PAUSE_S
