@@ -39,12 +39,18 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+_ticks_lock = threading.Lock()
+_last_ticks = 0
+
+
 def uuid7() -> UUID:
-    """Return a new id that sorts by time of making (RFC 9562 section 5.7)."""
-    millis = time.time_ns() // 1_000_000
-    value = (millis & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
+    """Return a new id that sorts by time of making, strictly so within a process (RFC 9562 sections 5.7 and 6.2)."""
+    global _last_ticks
+    nanos = time.time_ns()
+    ticks = nanos // 1_000_000 << 12 | nanos % 1_000_000 * 4096 // 1_000_000
+    with _ticks_lock:
+        _last_ticks = ticks = max(ticks, _last_ticks + 1)
+    return UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | secrets.randbits(62))
 
 
 class Instant(TypeDecorator[datetime]):

@@ -1,0 +1,122 @@
+"""Writes what happens on calls to the record, in order, off the answer path.
+
+One thread owns the database for the media process. Whatever waits goes into one transaction, each change under a
+savepoint of its own, so that fifty calls that arrive in a second share a few commits and one faulty change spoils no
+other. A change that was noted is kept until it is written: when the database is locked or the disk is full, the thread
+tries again.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import Session
+
+from hub.db import Database
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+BATCH = 64
+"Changes in one transaction; other writers of the file wait for so many at most."
+
+RETRY_S = 0.25
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    change: Callable[[Session], T]
+    written: "Future[T]"
+    "Resolves once the change is committed."
+
+    kept: bool
+    "Noted, so tried again until it is written; otherwise its caller hears of the failure."
+
+
+class Ledger:
+    """The record's writer for one media process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._entries: queue.SimpleQueue[_Entry[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
+        self._thread.start()
+
+    def note(self, change: Callable[[Session], object]) -> None:
+        """Write `change` soon and in order; returns at once."""
+        self._entries.put(_Entry(change, Future(), kept=True))
+
+    async def do(self, change: Callable[[Session], T]) -> T:
+        """Write `change` after everything noted before it, and return what it returns once it is committed.
+
+        Raises:
+            Exception: what `change` raised, or what hindered the commit; nothing of it is written then.
+        """
+        entry: _Entry[T] = _Entry(change, Future(), kept=False)
+        self._entries.put(entry)
+        return await asyncio.wrap_future(entry.written)
+
+    def close(self) -> None:
+        """Write what is left, then end the thread."""
+        self._entries.put(None)
+        self._thread.join()
+
+    def _write_all(self) -> None:
+        ending = False
+        left: list[_Entry[Any]] = []
+        while not ending or left:
+            if not left:
+                first = self._entries.get()
+                if first is None:
+                    return
+                left.append(first)
+            while len(left) < BATCH and not ending:
+                try:
+                    entry = self._entries.get_nowait()
+                except queue.Empty:
+                    break
+                if entry is None:
+                    ending = True
+                else:
+                    left.append(entry)
+            left = self._write(left[:BATCH]) + left[BATCH:]
+
+    def _write(self, batch: list[_Entry[Any]]) -> list[_Entry[Any]]:
+        """Write a batch and return what must be tried again."""
+        done: list[tuple[_Entry[Any], Any]] = []
+        try:
+            with self._database.write() as db:
+                for entry in batch:
+                    answer = _try(db, entry)
+                    if answer is not None:
+                        done.append((entry, answer[0]))
+        except Exception as error:
+            log.error("commit failed", kind=type(error).__name__, changes=len(batch))
+            for entry in batch:
+                if not entry.kept and not entry.written.done():
+                    entry.written.set_exception(error)
+            threading.Event().wait(RETRY_S)
+            return [entry for entry in batch if entry.kept and not entry.written.done()]
+        for entry, value in done:
+            entry.written.set_result(value)
+        return []
+
+
+def _try(db: Session, entry: _Entry[T]) -> tuple[T] | None:
+    """Run one change under its own savepoint; return what it returned, or None if it failed and its caller knows."""
+    try:
+        with db.begin_nested():
+            return (entry.change(db),)
+    except DBAPIError:
+        raise  # the file's fault, not the change's: the whole batch is tried again
+    except Exception as error:
+        log.error("change refused", kind=type(error).__name__, code=getattr(error, "code", ""))
+        entry.written.set_exception(error)
+        return None
