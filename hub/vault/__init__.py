@@ -1,0 +1,1 @@
+"""The vault: the one process that holds key-encryption keys and writes the audit log."""
