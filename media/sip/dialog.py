@@ -1,0 +1,186 @@
+"""Dialogs: who talks to whom, in which order, by which way (RFC 3261 section 12)."""
+
+import secrets
+import socket
+from dataclasses import dataclass, field
+
+from media.errors import ProtocolError
+from media.sip.header import COOKIE, DEFAULT_PORT
+from media.sip.message import Headers, Request, Response
+from media.sip.transaction import Place
+from media.sip.uri import Address, Uri
+
+DialogKey = tuple[str, str, str]
+"Call-ID, our tag, the peer's tag (RFC 3261 section 12)."
+
+
+def new_branch() -> str:
+    """Return a branch that no other transaction has (RFC 3261 section 8.1.1.7)."""
+    return COOKIE + secrets.token_hex(10)
+
+
+def new_tag() -> str:
+    """Return a tag; RFC 3261 section 19.3 asks for at least 32 random bits."""
+    return secrets.token_hex(6)
+
+
+def new_call_id() -> str:
+    """Return a Call-ID; it names no host, so that it says nothing about the network."""
+    return secrets.token_hex(16)
+
+
+@dataclass(slots=True)
+class Dialog:
+    """One dialog as this end sees it."""
+
+    call_id: str
+    local: str
+    "Our From or To value, tag included."
+
+    remote: str
+    "The peer's, tag included."
+
+    local_tag: str
+    remote_tag: str
+    target: str
+    "The peer's Contact URI: what requests are addressed to."
+
+    fallback: Place
+    "Where the peer's last message came from: used where the next hop has a host name or lies behind NAT."
+
+    routes: list[str] = field(default_factory=list)
+    "Route values, nearest hop first."
+
+    sequence: int = 0
+    "The CSeq number of our latest request."
+
+    remote_sequence: int = -1
+    "The CSeq number of the peer's latest request; -1 before the first."
+
+    hidden: bool = False
+    "True where the peer's Contact is an address that only its own network knows."
+
+    @property
+    def key(self) -> DialogKey:
+        """What a request of the peer names this dialog by."""
+        return self.call_id, self.local_tag, self.remote_tag
+
+    @classmethod
+    def of_request(cls, invite: Request, tag: str, source: Place) -> "Dialog":
+        """Return the dialog that an INVITE opens at the side that is called (RFC 3261 section 12.1.1).
+
+        Raises:
+            ProtocolError: there is not exactly one Contact.
+        """
+        contact = _contact_of(invite)
+        dialog = cls(
+            invite.call_id,
+            f"{invite.headers['To'][0]};tag={tag}",
+            invite.headers["From"][0],
+            tag,
+            invite.from_tag,
+            str(contact),
+            source,
+            invite.all("Record-Route"),
+            remote_sequence=invite.sequence,
+        )
+        dialog.hidden = _hidden(invite, contact, source)
+        return dialog
+
+    @classmethod
+    def of_response(cls, invite: Request, response: Response, destination: Place) -> "Dialog":
+        """Return the dialog that a 2xx opens at the side that calls (RFC 3261 section 12.1.2).
+
+        Raises:
+            ProtocolError: no To, or not exactly one Contact.
+        """
+        remote = response.get("To")
+        if not remote:
+            raise ProtocolError("no To")
+        return cls(
+            invite.call_id,
+            invite.headers["From"][0],
+            remote,
+            invite.from_tag,
+            response.to_tag,
+            str(_contact_of(response)),
+            destination,
+            response.all("Record-Route")[::-1],
+            sequence=invite.sequence,
+        )
+
+    def in_order(self, request: Request) -> bool:
+        """Tell whether the peer's request is newer than its last one, and note it (RFC 3261 section 12.2.2)."""
+        if request.sequence <= self.remote_sequence:
+            return False
+        self.remote_sequence = request.sequence
+        return True
+
+    def refresh(self, message: Request | Response, source: Place) -> None:
+        """Take the target of a re-INVITE or of its 2xx (RFC 3261 section 12.2.1.2 and 12.2.2)."""
+        contacts = message.contacts
+        if len(contacts) == 1:
+            self.target = str(contacts[0].uri)
+            if isinstance(message, Request):
+                self.fallback = source
+                self.hidden = _hidden(message, contacts[0].uri, source)
+
+    def request(self, method: str, sent_by: str, *, sequence: int | None = None) -> Request:
+        """Return the next request of this side; ACK takes the `sequence` of its INVITE (RFC 3261 section 12.2.1.1)."""
+        if sequence is None:
+            self.sequence += 1
+            sequence = self.sequence
+        uri, routes = self.target, self.routes
+        if routes and not _loose(routes[0]):
+            # A strict router wants itself in the Request-URI and the target last (RFC 3261 section 12.2.1.1).
+            uri, routes = str(Address.parse(routes[0]).uri), [*routes[1:], f"<{self.target}>"]
+        headers: Headers = {"Via": [f"SIP/2.0/UDP {sent_by};branch={new_branch()};rport"]}
+        headers["Max-Forwards"] = ["70"]
+        if routes:
+            headers["Route"] = routes
+        headers |= {"From": [self.local], "To": [self.remote], "Call-ID": [self.call_id]}
+        headers["CSeq"] = [f"{sequence} {method}"]
+        return Request(method, uri, headers)
+
+    def hop(self) -> Place:
+        """Return where the next request goes: the first route, or else the target.
+
+        A host name is not looked up in the middle of a call: the peer's last address stands for it.
+        """
+        uri = Address.parse(self.routes[0]).uri if self.routes else Uri.parse(self.target)
+        if self.hidden and not self.routes:
+            return self.fallback
+        host, port = uri.hop
+        return (host, port) if is_numeric(host) else self.fallback
+
+
+def is_numeric(host: str) -> bool:
+    """Tell whether `host` is an IP address rather than a name, which the socket would stop to look up."""
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _contact_of(message: Request | Response) -> Uri:
+    contacts = message.contacts
+    if len(contacts) != 1:
+        raise ProtocolError("not exactly one Contact", spec="RFC 3261 section 8.1.1.8")
+    uri = contacts[0].uri
+    if uri.scheme not in ("sip", "sips"):
+        raise ProtocolError("Contact is no SIP URI", spec="RFC 3261 section 8.1.1.8")
+    return uri
+
+
+def _hidden(request: Request, contact: Uri, source: Place) -> bool:
+    """Tell whether the peer is behind NAT: it calls itself by the address in its Contact, and came from another."""
+    via = request.via
+    host, port = via.host.strip("[]"), via.port or DEFAULT_PORT
+    # Without rport a peer may well listen on another port than the one it sends from (RFC 3581 section 3).
+    moved = host != source[0] or ("rport" in via.params and port != source[1])
+    return moved and contact.hop == (host, port)
+
+
+def _loose(route: str) -> bool:
+    return "lr" in Address.parse(route).uri.params
