@@ -1,0 +1,43 @@
+"""Temporal as the hub sees it: the encrypted connection, the names of the flows, and what may be asked of them."""
+
+from hub.temporal.client import (
+    PlanUnavailableError,
+    TemporalUnavailableError,
+    appointment_answered,
+    appointment_changed,
+    call_ended,
+    connect,
+    deliver,
+    outside,
+    plan_call,
+    send_text,
+    start_upkeep,
+    wake_feed,
+)
+from hub.temporal.codec import Codec, PayloadRefusedError, data_converter
+from hub.temporal.flow import TASK_QUEUE, CallStart, DeliveryStart, Flow, Says, TextStart, carrier_queue
+
+__all__ = [
+    "TASK_QUEUE",
+    "CallStart",
+    "Codec",
+    "DeliveryStart",
+    "Flow",
+    "PayloadRefusedError",
+    "PlanUnavailableError",
+    "Says",
+    "TemporalUnavailableError",
+    "TextStart",
+    "appointment_answered",
+    "appointment_changed",
+    "call_ended",
+    "carrier_queue",
+    "connect",
+    "data_converter",
+    "deliver",
+    "outside",
+    "plan_call",
+    "send_text",
+    "start_upkeep",
+    "wake_feed",
+]
