@@ -12,38 +12,18 @@ from hub.rules.template import FIELDS, fill, lint
 from hub.settings.practice import Practice
 
 _WEEKDAYS: Final = {
-    "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-    "es": ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"),
+    language: names.split()
+    for language, names in {
+        "en": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "es": "lunes martes miércoles jueves viernes sábado domingo",
+    }.items()
 }
-_MONTHS: Final = {  # fmt: skip
-    "en": (
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ),
-    "es": (
-        "enero",
-        "febrero",
-        "marzo",
-        "abril",
-        "mayo",
-        "junio",
-        "julio",
-        "agosto",
-        "septiembre",
-        "octubre",
-        "noviembre",
-        "diciembre",
-    ),
+_MONTHS: Final = {
+    language: names.split()
+    for language, names in {
+        "en": "January February March April May June July August September October November December",
+        "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+    }.items()
 }
 _HELP: Final = {
     "en": "{practice}: call {phone} for help. Msg&data rates may apply. Reply STOP to end texts.",
