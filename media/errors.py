@@ -1,9 +1,9 @@
 """Errors of calls and their wire formats.
 
-    ChartlineError
-    └── MediaError
-        ├── ProtocolError         bytes from outside that do not follow their standard
-        └── UnacceptableError     well formed, but not what this side can do
+ChartlineError
+└── MediaError
+    ├── ProtocolError         bytes from outside that do not follow their standard
+    └── UnacceptableError     well formed, but not what this side can do
 """
 
 from hub.errors import ChartlineError
