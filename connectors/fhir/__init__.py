@@ -1,0 +1,155 @@
+"""The FHIR R4 connector: who has this number, what the chart says, what changed; writes status and contacts back."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import ClassVar
+from zoneinfo import ZoneInfo
+
+import phonenumbers
+
+from connectors.api import (
+    AppointmentStatus,
+    Change,
+    ChartFacts,
+    Checkpoint,
+    CommunicationFacts,
+    Connector,
+    Context,
+    Identifier,
+    PatientRef,
+    Receipt,
+    RejectedError,
+    Scope,
+    Section,
+)
+from connectors.fhir.chart import lines
+from connectors.fhir.client import Capabilities, Client
+from connectors.fhir.feed import Memory, Round
+from connectors.fhir.mapping import Reader
+from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, Resource
+from connectors.fhir.settings import FhirSettings
+from connectors.fhir.writing import communication_of, create_once, find, set_status
+
+HITS = 5
+"Pages of one phone search; more people than that do not share a number."
+
+
+class Fhir(Connector[FhirSettings]):
+    """One FHIR R4 server."""
+
+    name: ClassVar = "fhir"
+    scopes: ClassVar = frozenset(Scope)
+    Settings: ClassVar = FhirSettings
+
+    def __init__(self, settings: FhirSettings) -> None:
+        super().__init__(settings)
+        self._memory = Memory()
+        self._capabilities: Capabilities | None = None
+
+    async def check(self, ctx: Context) -> None:
+        """Ask what the server can do, then something that needs the credentials; nobody's record is read."""
+        client = Client(ctx, self.settings)
+        self._capabilities = await client.capabilities()
+        await client.page("Patient", (("_summary", "count"),))
+
+    async def find_patients(self, ctx: Context, phone: str) -> Sequence[PatientRef]:
+        """Return everyone who gave `phone` (E.164).
+
+        Servers match the characters as they were typed in, so every way of writing is asked for; families type
+        differently, so the first hit is not the end. What comes back counts only if it carries the number.
+        """
+        client, reader = Client(ctx, self.settings), self._reader(ctx)
+        found: dict[str, Resource] = {}
+        for written in ways_of_writing(phone):
+            params = (("phone", written), ("_count", str(self.settings.page_size)))
+            async for page in client.pages("Patient", params, most=HITS):
+                found |= {str(resource.get("id")): resource for resource in page.matches}
+        hits = [PatientRef(id=own, facts=reader.patient(resource)) for own, resource in found.items()]
+        return [hit for hit in hits if any(number.e164 == phone for number in hit.facts.phones)]
+
+    async def chart(self, ctx: Context, patient_ids: Sequence[Identifier], sections: frozenset[Section]) -> ChartFacts:
+        """Return the asked-for sections; one request each, none for what was not asked.
+
+        Raises:
+            RejectedError: the server does not know the patient.
+        """
+        client, reader = Client(ctx, self.settings), self._reader(ctx)
+        patient = await self._patient(client, patient_ids)
+        said = {section: tuple(await lines(client, reader, patient, section)) for section in sorted(sections)}
+        return ChartFacts(sections=said, read_at=ctx.clock())
+
+    def changes(self, ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
+        """Yield what changed (`connectors.fhir.feed`).
+
+        Raises:
+            ResetError: the cursor is not ours, or its page is gone.
+        """
+        client = Client(ctx, self.settings)
+        return Round(client, ctx, self.settings, self._zone(ctx), self._memory).run(cursor)
+
+    async def set_status(
+        self,
+        ctx: Context,
+        appointment_ids: Sequence[Identifier],
+        to: AppointmentStatus | str,
+        *,
+        if_version: str | None,
+        key: str,  # noqa: ARG002 - the state itself says that it was done; a repeat finds it and writes nothing
+    ) -> Receipt:
+        """Set the status, or `"confirmed"`: the patient's participation is accepted. A repeat writes nothing.
+
+        Raises:
+            ConflictError: it changed since `if_version`, or is over.
+            RejectedError: the server has no such appointment.
+        """
+        client = Client(ctx, self.settings)
+        found = await find(client, "Appointment", APPOINTMENT_ID, appointment_ids)
+        if found is None:
+            raise RejectedError("appointment-unknown", field="Appointment.identifier")
+        return await set_status(client, await self._declared(client), found, to, if_version)
+
+    async def log(self, ctx: Context, communication: CommunicationFacts, *, key: str) -> Receipt:
+        """Write a Communication; a repeat of `key` has no second effect.
+
+        Raises:
+            RejectedError: the server does not know the patient.
+        """
+        client = Client(ctx, self.settings)
+        patient = await self._patient(client, communication.patient_ids)
+        resource = communication_of(communication, patient, key, body=self.settings.message_bodies)
+        return await create_once(client, await self._declared(client), resource, key)
+
+    def _zone(self, ctx: Context) -> ZoneInfo:
+        return ZoneInfo(self.settings.timezone) if self.settings.timezone else ctx.timezone
+
+    def _reader(self, ctx: Context) -> Reader:
+        return Reader(self.settings, self._zone(ctx), ctx.region, ctx.clock())
+
+    async def _declared(self, client: Client) -> Capabilities:
+        if self._capabilities is None:
+            self._capabilities = await client.capabilities()
+        return self._capabilities
+
+    async def _patient(self, client: Client, ids: Sequence[Identifier]) -> str:
+        own = next((one.value for one in ids if one.system == PATIENT_ID), None)
+        if own is not None:
+            return own
+        found = await find(client, "Patient", PATIENT_ID, ids)
+        if found is None:
+            raise RejectedError("patient-unknown", field="Patient.identifier")
+        return str(found.resource.get("id"))
+
+
+def ways_of_writing(phone: str) -> tuple[str, ...]:
+    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses."""
+    try:
+        parsed = phonenumbers.parse(phone, None)
+    except phonenumbers.NumberParseException:
+        return (phone,)
+    digits = phonenumbers.national_significant_number(parsed)
+    if parsed.country_code != 1 or len(digits) != 10:
+        return (phone, digits, str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)))
+    area, exchange, line = digits[:3], digits[3:6], digits[6:]
+    return (phone, digits, f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}")
+
+
+__all__ = ["Fhir", "FhirSettings", "ways_of_writing"]

@@ -1,0 +1,274 @@
+"""The FHIR R4 RESTful API over the context's HTTP client (FHIR R4 http.html, search.html, bundle.html)."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
+
+import httpx
+import orjson
+
+from connectors.api import Context, RejectedError, TransientError
+from connectors.fhir.reading import Resource, inner, items, text
+from connectors.fhir.settings import FhirSettings
+
+FHIR_JSON = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
+
+Params = tuple[tuple[str, str], ...]
+"Search parameters; one that stands twice must hold twice (FHIR R4 search.html#combining)."
+
+PAGES = 10_000
+"More pages than this of one search are a server that leads in circles."
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a server declares (FHIR R4 CapabilityStatement)."""
+
+    fhir_version: str
+    patches_json: bool
+    "CapabilityStatement.patchFormat, and the interaction with Appointment."
+
+    creates_conditionally: frozenset[str]
+    "Resource types with CapabilityStatement.rest.resource.conditionalCreate."
+
+    @classmethod
+    def of(cls, statement: Resource) -> "Capabilities":
+        """Read the server's part of a CapabilityStatement."""
+        rest = next((one for one in items(statement.get("rest")) if one.get("mode") == "server"), {})
+        formats = {str(said).lower() for said in statement.get("patchFormat") or []}
+        appointment = next((one for one in items(rest.get("resource")) if one.get("type") == "Appointment"), {})
+        declared = any(one.get("code") == "patch" for one in items(appointment.get("interaction")))
+        return cls(
+            fhir_version=str(statement.get("fhirVersion") or ""),
+            patches_json=declared and bool(formats & {JSON_PATCH, "json-patch+json", "json"}),
+            creates_conditionally=frozenset(
+                str(one.get("type")) for one in items(rest.get("resource")) if one.get("conditionalCreate") is True
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search."""
+
+    matches: list[Resource]
+    beside: dict[str, Resource]
+    "Included resources, by relative reference such as Patient/42."
+
+    echoed: frozenset[str]
+    "Names of the parameters in Bundle.link[self]: what the server really looked at (FHIR R4 search.html#conformance)."
+
+    next: str | None
+    "Where the next page is; opaque."
+
+    at: datetime | None
+    "When the server answered, by its own clock."
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One resource as it stands, and how to say that version."""
+
+    resource: Resource
+    etag: str | None
+    "For If-Match, as the server wrote it."
+
+    version: str | None = field(init=False)
+    "meta.versionId, or what the ETag says."
+
+    def __post_init__(self) -> None:
+        said = text(str(inner(self.resource, "meta", "versionId") or "")) or version_in(self.etag)
+        object.__setattr__(self, "version", said)
+
+
+def version_in(etag: str | None) -> str | None:
+    """Return the version id that a weak or strong ETag holds."""
+    return etag.removeprefix("W/").strip('"') or None if etag else None
+
+
+class Client:
+    """Asks one server, as one connection's settings say."""
+
+    def __init__(self, ctx: Context, settings: FhirSettings) -> None:
+        self._http = ctx.http
+        self._base = settings.base
+        self._headers = {"Accept": FHIR_JSON, "Prefer": "handling=lenient"}
+        self._auth = _auth(settings, self._headers)
+
+    async def capabilities(self) -> Capabilities:
+        """Return what the server declares.
+
+        Raises:
+            RejectedError: it is no FHIR R4 (or R4B) server.
+        """
+        statement = _resource(await self._send("GET", "metadata"))
+        if statement.get("resourceType") != "CapabilityStatement":
+            raise RejectedError("no-capability-statement", field="CapabilityStatement")
+        found = Capabilities.of(statement)
+        if not found.fhir_version.startswith("4."):
+            raise RejectedError("not-fhir-r4", field="CapabilityStatement.fhirVersion")
+        return found
+
+    async def read(self, kind: str, logical_id: str) -> Read | None:
+        """Return a resource, or None if there is none of that id."""
+        try:
+            answer = await self._send("GET", f"{kind}/{quote(logical_id, safe='')}")
+        except RejectedError as error:
+            if error.reason in {"http-404", "http-410"}:
+                return None
+            raise
+        return Read(_resource(answer), answer.headers.get("etag"))
+
+    async def page(self, kind: str, params: Params, *, following: str | None = None) -> Page:
+        """Return the first page of a search, or the one that `following` leads to."""
+        answer = await (self._send("GET", following) if following else self._send("GET", kind, params=params))
+        bundle = _resource(answer)
+        if bundle.get("resourceType") != "Bundle":
+            raise RejectedError("no-bundle", field=kind)
+        return _page(bundle, kind, answer, self._base)
+
+    async def pages(self, kind: str, params: Params, *, most: int = PAGES) -> AsyncIterator[Page]:
+        """Yield the pages of a search, at most `most`.
+
+        Raises:
+            RejectedError: the pages lead in a circle.
+        """
+        following, seen = None, set()
+        for _ in range(most):
+            page = await self.page(kind, params, following=following)
+            yield page
+            if page.next is None:
+                return
+            if page.next in seen:
+                raise RejectedError("paging-in-a-circle", field=kind)
+            seen.add(page.next)
+            following = page.next
+
+    async def create(self, resource: Resource, *, unless: str | None = None) -> Read:
+        """Create a resource; with `unless` (a search), only if it finds nothing (FHIR R4 http.html#ccreate)."""
+        headers = {"If-None-Exist": unless} if unless else {}
+        return await self._write("POST", str(resource["resourceType"]), resource, FHIR_JSON, headers)
+
+    async def update(self, resource: Resource, *, if_match: str | None) -> Read:
+        """Replace a resource, if it still is the version of `if_match` (FHIR R4 http.html#concurrency).
+
+        Raises:
+            ConflictError: it is not.
+        """
+        path = f"{resource['resourceType']}/{quote(str(resource['id']), safe='')}"
+        return await self._write("PUT", path, resource, FHIR_JSON, _if_match(if_match))
+
+    async def patch(self, kind: str, logical_id: str, operations: list[Resource], *, if_match: str | None) -> Read:
+        """Change a resource by JSON Patch (RFC 6902), if it still is the version of `if_match`.
+
+        Raises:
+            ConflictError: it is not.
+        """
+        path = f"{kind}/{quote(logical_id, safe='')}"
+        return await self._write("PATCH", path, operations, JSON_PATCH, _if_match(if_match))
+
+    async def _write(self, method: str, path: str, body: Any, kind: str, headers: dict[str, str]) -> Read:
+        answer = await self._send(
+            method,
+            path,
+            content=orjson.dumps(body),
+            headers={"Content-Type": kind, "Prefer": "return=representation"} | headers,
+        )
+        resource = _resource(answer) if answer.content else {}
+        if not resource.get("id"):  # Prefer is a wish: the id may stand in Location only
+            resource = resource | {"id": _id_in(answer.headers.get("location", ""))}
+        return Read(resource, answer.headers.get("etag"))
+
+    async def _send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **how: Any
+    ) -> httpx.Response:
+        url = urljoin(f"{self._base}/", path)
+        return await self._http.request(
+            method, url, headers=self._headers | dict(headers or {}), auth=self._auth, **how
+        )
+
+
+def _auth(settings: FhirSettings, headers: dict[str, str]) -> httpx.Auth | None:
+    if settings.client_id:
+        raise RejectedError("smart-backend-services-not-available", field="client_id")
+    if settings.token is not None:
+        headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
+    if settings.password is not None:
+        return httpx.BasicAuth(settings.username, settings.password.get_secret_value())
+    return None
+
+
+def _if_match(etag: str | None) -> dict[str, str]:
+    return {"If-Match": etag} if etag else {}
+
+
+def _resource(answer: httpx.Response) -> Resource:
+    """Return the JSON object that came.
+
+    Raises:
+        TransientError: it was cut off on the way.
+        RejectedError: it tells of an error, whatever the status was.
+    """
+    try:
+        found = orjson.loads(answer.content.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise TransientError("an answer that is no JSON object")
+    if found.get("resourceType") == "OperationOutcome":
+        for issue in items(found.get("issue")):
+            if issue.get("severity") in {"error", "fatal"}:
+                raise RejectedError("operation-outcome", field=_issue_code(issue))
+    return found
+
+
+_ISSUE_CODES = re.compile(
+    "invalid|structure|required|value|invariant|security|login|unknown|expired|forbidden|suppressed|processing|"
+    "not-supported|duplicate|multiple-matches|not-found|deleted|too-long|code-invalid|extension|too-costly|"
+    "business-rule|conflict|transient|lock-error|no-store|exception|timeout|incomplete|throttled"
+)
+"FHIR R4 issue-type. Only these are repeated: diagnostics may quote what was sent."
+
+
+def _issue_code(issue: Resource) -> str:
+    code = str(issue.get("code"))
+    return code if _ISSUE_CODES.fullmatch(code) else "unknown"
+
+
+def _page(bundle: Resource, kind: str, answer: httpx.Response, base: str) -> Page:
+    links = {str(link.get("relation")): text(link.get("url")) for link in items(bundle.get("link"))}
+    matches: list[Resource] = []
+    beside: dict[str, Resource] = {}
+    for entry in items(bundle.get("entry")):
+        resource = entry.get("resource")
+        if not isinstance(resource, dict):
+            continue
+        if resource.get("resourceType") == kind and inner(entry, "search", "mode") != "include":
+            matches.append(resource)
+        else:
+            beside[f"{resource.get('resourceType')}/{resource.get('id')}"] = resource
+    following = links.get("next")
+    return Page(
+        matches=matches,
+        beside=beside,
+        echoed=frozenset(parse_qs(urlsplit(links.get("self") or "").query, keep_blank_values=True)),
+        next=urljoin(f"{base}/", following) if following else None,
+        at=_sent_at(answer),
+    )
+
+
+def _sent_at(answer: httpx.Response) -> datetime | None:
+    try:
+        return parsedate_to_datetime(answer.headers.get("date", ""))
+    except ValueError:
+        return None
+
+
+def _id_in(location: str) -> str:
+    """Return the id in [base]/[type]/[id]/_history/[vid]."""
+    return location.split("/_history/")[0].rstrip("/").rpartition("/")[2]
