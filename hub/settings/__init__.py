@@ -5,8 +5,12 @@ practice = load(paths.practice_toml.read_text())
 
 import re
 import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from hub.errors import SettingsError
+from hub.settings import callflow, outside
+from hub.settings.diff import diff
 from hub.settings.draft import Draft
 from hub.settings.paths import Paths
 from hub.settings.practice import (
@@ -37,11 +41,21 @@ from hub.settings.value import Address, Hours, PortRange
 _TOML_LINE = re.compile(r"(?P<what>.*?)\s*\(at line (?P<line>\d+), column \d+\)")
 
 
-def load(text: str, *, file: str = "practice.toml") -> Practice:
+def load(
+    text: str,
+    *,
+    file: str = "practice.toml",
+    env: Mapping[str, str] | None = None,
+    root: Path | None = None,
+    connectors: Collection[str] | None = None,
+) -> Practice:
     """Return the policy that `text` writes down; secrets stay references.
 
+    Where `env` is given, each `env:NAME` must be in it; where `root` is given, each `file:PATH` and each agreement's
+    document must exist, relative to it; where `connectors` is given, each connection's connector must be in it.
+
     Raises:
-        SettingsError: with every problem, each as `file:line: what is wrong`.
+        SettingsError: with every problem at once, each as `file:line: what is wrong`.
     """
     try:
         draft = Draft(text, file)
@@ -49,9 +63,30 @@ def load(text: str, *, file: str = "practice.toml") -> Practice:
         found = _TOML_LINE.fullmatch(str(error))
         line, what = (found["line"], found["what"]) if found else (str(text.count("\n") + 1), str(error))
         raise SettingsError([f"{file}:{line}: not TOML: {what}"]) from None
+    for check in (*callflow.CHECKS, *outside.CHECKS):
+        draft.fault_all(check(draft))
+    draft.fault_all(outside.connections(draft, connectors))
+    draft.fault_all(outside.references(draft, env, root))
     if draft.problems:
         raise SettingsError(draft.problems)
     return Practice.model_validate(draft.document)
+
+
+def secret(reference: str, *, env: Mapping[str, str], root: Path) -> str:
+    """Return what a reference of practice.toml stands for: `env:NAME`, or `file:PATH` relative to `root`.
+
+    Raises:
+        SettingsError: it is not there; the text names the reference, never what it stands for.
+    """
+    kind, _, name = reference.partition(":")
+    try:
+        if kind == "env":
+            return env[name]
+        if kind == "file":
+            return (root / name).read_text(encoding="utf-8").strip()
+    except (KeyError, OSError, UnicodeDecodeError):
+        raise SettingsError([f"nothing stands behind {kind}:{name}"]) from None
+    raise SettingsError(['a secret is not written as "env:NAME" or "file:PATH"'])
 
 
 __all__ = [
@@ -80,5 +115,7 @@ __all__ = [
     "Trunk",
     "Voicemail",
     "Webhook",
+    "diff",
     "load",
+    "secret",
 ]

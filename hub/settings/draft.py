@@ -5,7 +5,7 @@ kept for the checks across tables.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -45,6 +45,11 @@ class Draft:
     def fault(self, path: Path, text: str) -> None:
         """Note that what stands at `path` is wrong."""
         self._problems.add((self._positions.line_of(path), text))
+
+    def fault_all(self, faults: Iterable[tuple[Path, str]]) -> None:
+        """Note every fault of a check."""
+        for path, text in faults:
+            self.fault(path, text)
 
     def each(self, name: str, model: type[T]) -> Iterator[tuple[int, T]]:
         """Yield the readable tables of that name, each with its index in the text."""
@@ -99,10 +104,11 @@ def _sentence(model: type[BaseModel], path: Path, where: Path, kind: str, messag
     label = _label(str(path[0]))
     if kind == "extra_forbidden":
         return f'unknown key "{where[-1]}" in {label}{near(str(where[-1]), _keys(model, where[:-1]))}'
+    key = ".".join(part for part in where if isinstance(part, str))
     if kind == "missing":
-        return f'{label} needs "{".".join(map(str, where))}"'
+        return f'{label} needs "{key}"'
     message = message.removeprefix("Value error, ").replace("Input should", "should")
-    return f'"{".".join(map(str, where))}" in {label}: {message}' if where else f"{label}: {message}"
+    return f'"{key}" in {label}: {message}' if key else f"{label}: {message}"
 
 
 def _keys(model: type[BaseModel], where: Path) -> set[str]:

@@ -137,11 +137,11 @@ class Target(Table):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
-        if not given:
+        places = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
+        if not places:
             raise ValueError("leads nowhere; give one of queue, menu, voicemail")
-        if len(given) > 1:
-            raise ValueError(f"leads to {' and '.join(given)}; give one")
+        if len(places) > 1:
+            raise ValueError(f"leads to {' and '.join(places)}; give one")
         return self
 
 
@@ -221,10 +221,10 @@ class Then(Table):
 
     @model_validator(mode="after")
     def _some(self) -> Self:
-        given = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
-        if len(given) > 1:
-            raise ValueError(f"leads to {' and '.join(given)}; give one")
-        if not given and self.language is None and self.priority is None:
+        places = [kind for kind in ("queue", "menu", "voicemail") if getattr(self, kind) is not None]
+        if len(places) > 1:
+            raise ValueError(f"leads to {' and '.join(places)}; give one")
+        if not places and self.language is None and self.priority is None:
             raise ValueError("sets nothing; give queue, menu, voicemail, language or priority")
         return self
 

@@ -1,7 +1,7 @@
 """The single values of practice.toml that are more than a string or a number: how each is written, and checked."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from datetime import time
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Self
@@ -14,9 +14,9 @@ from pydantic_core import CoreSchema, core_schema
 MAX_PORT = 65_535
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def near(word: str, known: Collection[str]) -> str:
     """Return a hint at the known word that `word` was probably meant to be, or nothing."""
-    close = get_close_matches(word, list(known), n=1)
+    close = [name for name in known if name.startswith(word)] or get_close_matches(word, list(known), n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
