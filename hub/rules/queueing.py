@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
-from uuid import UUID
 
 Strategy = Literal["longest-idle", "top-down"]
 
@@ -21,11 +20,11 @@ _AGED: Final = 100
 class Waiting:
     """A caller who waits."""
 
-    call_id: UUID
+    call_id: str
     queue: str
     entered_at: datetime
     priority: int = 0
-    passed: Mapping[UUID, datetime] = field(default_factory=dict)
+    passed: Mapping[str, datetime] = field(default_factory=dict)
     "Agents who refused this call or did not answer it, with the instant of the last time."
 
 
@@ -33,7 +32,7 @@ class Waiting:
 class Idle:
     """An agent who is available."""
 
-    agent_id: UUID
+    agent_id: str
     queues: tuple[str, ...]
     since: datetime
     "When the last call ended, or when they became available."
@@ -49,8 +48,8 @@ class Idle:
 class Pairing:
     """Ring this agent for this call."""
 
-    call_id: UUID
-    agent_id: UUID
+    call_id: str
+    agent_id: str
 
 
 def pair(
@@ -65,7 +64,7 @@ def pair(
     everyone who could take the call is taken by callers before them. `strategies` is by queue; longest-idle elsewhere.
     """
     free = [agent for agent in agents if agent.free_at is None or agent.free_at <= now]
-    chosen: dict[UUID, Waiting] = {}
+    chosen: dict[str, Waiting] = {}
     order = sorted(waiting, key=lambda caller: rank(caller, now))
     for caller in order:
         _place(caller, free, chosen, set(), now, strategies or {})
@@ -73,13 +72,13 @@ def pair(
     return [Pairing(caller.call_id, agent_of[caller.call_id]) for caller in order if caller.call_id in agent_of]
 
 
-def rank(caller: Waiting, now: datetime) -> tuple[int, datetime, UUID]:
+def rank(caller: Waiting, now: datetime) -> tuple[int, datetime, str]:
     """Return the sort key of a caller: priority, then time of waiting."""
     aged = now - caller.entered_at >= PATIENCE
     return (-max(caller.priority, _AGED if aged else 0), caller.entered_at, caller.call_id)
 
 
-def position(call_id: UUID, waiting: Sequence[Waiting], now: datetime) -> int | None:
+def position(call_id: str, waiting: Sequence[Waiting], now: datetime) -> int | None:
     """Return a caller's place in their queue, 1 for the next; None where they do not wait."""
     mine = next((caller for caller in waiting if caller.call_id == call_id), None)
     if mine is None:
@@ -91,8 +90,8 @@ def position(call_id: UUID, waiting: Sequence[Waiting], now: datetime) -> int | 
 def _place(
     caller: Waiting,
     free: Sequence[Idle],
-    chosen: dict[UUID, Waiting],
-    tried: set[UUID],
+    chosen: dict[str, Waiting],
+    tried: set[str],
     now: datetime,
     strategies: Mapping[str, Strategy],
 ) -> bool:
@@ -116,6 +115,6 @@ def _place(
     return False
 
 
-def _preference(caller: Waiting, agent: Idle, strategies: Mapping[str, Strategy]) -> tuple[bool, int, datetime, UUID]:
+def _preference(caller: Waiting, agent: Idle, strategies: Mapping[str, Strategy]) -> tuple[bool, int, datetime, str]:
     top_down = strategies.get(caller.queue, "longest-idle") == "top-down"
     return (agent.agent_id in caller.passed, agent.place if top_down else 0, agent.since, agent.agent_id)
