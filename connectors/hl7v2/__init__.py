@@ -1,0 +1,59 @@
+"""HL7 v2 over MLLP: appointments (SIU) and patients (ADT) as the practice's system tells them."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+from zoneinfo import ZoneInfo
+
+from connectors.api import Change, Connector, Context, RejectedError, Scope
+from connectors.hl7v2 import adt, siu
+from connectors.hl7v2.er7 import Message, messages_in
+from connectors.hl7v2.mllp import Listener
+from connectors.hl7v2.pid import reading_of
+from connectors.hl7v2.settings import Hl7v2Settings
+
+
+class Hl7v2(Connector[Hl7v2Settings]):
+    """Listens for HL7 v2 messages and reads them."""
+
+    name: ClassVar = "hl7v2"
+    scopes: ClassVar = frozenset(
+        {Scope.PATIENT_IDENTITY, Scope.PATIENT_CONTACT, Scope.APPOINTMENTS, Scope.CHART_SUMMARY}
+    )
+    Settings: ClassVar = Hl7v2Settings
+
+    async def listen(self, ctx: Context) -> None:
+        """Take messages until cancelled; each is acknowledged once `ctx.deliver` returned.
+
+        Raises:
+            OSError: the address is taken.
+        """
+        if ctx.deliver is None:
+            raise RejectedError("nowhere-to-deliver")
+        await Listener(self.settings, ctx.deliver, name=ctx.connection, clock=ctx.clock).serve()
+
+    def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:
+        """Return what the messages of one frame say of patients and appointments.
+
+        SIU S12 to S17 and S26; ADT A01 to A08, A28, A31 (patient), A18, A34, A36, A40 (merge). Every other type is
+        understood as saying nothing that matters here.
+
+        Raises:
+            RejectedError: not HL7 v2, or what its type cannot be without is missing.
+        """
+        said: list[Change] = []
+        for part in messages_in(raw):
+            said += self._read(Message.parse(part, charset=self.settings.charset or ""), timezone, region)
+        return said
+
+    def _read(self, message: Message, timezone: ZoneInfo, region: str) -> list[Change]:
+        code, event = message.type
+        code = code.upper()
+        if not (len(code) == 3 and code.isascii() and code.isalnum()):
+            raise RejectedError("message-type-invalid" if code else "message-type-missing", field="MSH-9")
+        if code not in ("SIU", "ADT"):
+            return []
+        event = self.settings.events.get(event, event)
+        reading = reading_of(message, zone=self.settings.zone or timezone, region=region)
+        if code == "SIU":
+            return siu.read(message, event, reading, self.settings.statuses)
+        return adt.read(message, event, reading)

@@ -1,0 +1,344 @@
+"""Read ER7, the delimited encoding of HL7 v2, lazily: only what is asked for is split (HL7 v2.5.1 section 2.5).
+
+`Message` is a view of the sender's bytes: they are kept as they came, and `bytes(message)` returns them. Nothing is
+validated against a message structure, because real senders keep to none; what a reader needs it asks for by
+segment, field, component and subcomponent, numbered from 1 as in the standard.
+
+Segments may end with CR, LF or CRLF. A line that begins with no segment name continues the one before it: some
+senders let a line break of a note through.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from connectors.api import RejectedError
+from connectors.hl7v2.charset import codec_of, decode
+
+NULL = '""'
+"An explicitly deleted value; an empty one says nothing (section 2.5.3)."
+
+STANDARD = "^~\\&"
+"The encoding characters that the standard suggests (section 2.5.4)."
+
+_JUNK = b"\x0b\x00 \t\r\n\xef\xbb\xbf"
+"What senders leave before MSH: framing, blank lines, a byte order mark."
+
+_MESSAGE = re.compile(rb"(?:^|(?<=[\r\n]))(?=MSH[^A-Za-z0-9\s])")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """What MSH-1 and MSH-2 declare; one that a sender left out is empty and splits nothing."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    subcomponent: str = "&"
+    truncation: str = ""
+    "From v2.7 on."
+
+
+@lru_cache(maxsize=64)
+def delimiters_of(head: str) -> Delimiters:
+    """Return what `head` declares: MSH-1 followed by MSH-2, such as `|^~\\&`.
+
+    A character that is declared twice keeps its first meaning: some senders escape the escape character.
+
+    Raises:
+        RejectedError: they cannot be told apart.
+    """
+    field, encoding = head[:1], head[1:] or STANDARD
+    if not field.isascii() or not field.isprintable() or field.isalnum() or field == "":
+        raise RejectedError("field-separator-invalid", field="MSH-1")
+    if len(encoding) > 5 or not encoding.isascii() or not encoding.isprintable():
+        raise RejectedError("encoding-characters-invalid", field="MSH-2")
+    meanings = list(dict.fromkeys(encoding))
+    if field in meanings:
+        raise RejectedError("encoding-characters-invalid", field="MSH-2")
+    return Delimiters(field, *[*meanings, "", "", "", ""][:5])
+
+
+class Composite:
+    """One repetition of a field; `composite[n]` is the first subcomponent of component n, unescaped, NULL as empty."""
+
+    __slots__ = ("_delimiters", "_message", "_parts", "text")
+
+    def __init__(self, text: str, message: "Message") -> None:
+        self.text = text
+        "As it came."
+
+        self._message = message
+        self._delimiters = delimiters = message.delimiters
+        self._parts = text.split(delimiters.component) if delimiters.component else [text]
+
+    def __getitem__(self, component: int) -> str:
+        parts = self._parts
+        value = parts[component - 1] if component <= len(parts) else ""
+        if not value:
+            return ""
+        separator = self._delimiters.subcomponent
+        if separator and separator in value:
+            value = value[: value.index(separator)]
+        return self._meant(value)
+
+    def subs(self, component: int) -> list[str]:
+        """Return the subcomponents of a component; one empty string where it is absent."""
+        parts = self._parts
+        value = parts[component - 1] if component <= len(parts) else ""
+        separator = self._delimiters.subcomponent
+        if separator and separator in value:
+            return [self._meant(sub) for sub in value.split(separator)]
+        return [self._meant(value)]
+
+    def _meant(self, value: str) -> str:
+        if value == NULL:
+            return ""
+        escape = self._delimiters.escape
+        return self._message.unescape(value) if escape and escape in value else value
+
+
+class Segment:
+    """One segment, its fields split; fields are numbered as in the standard, also in MSH, FHS and BHS."""
+
+    __slots__ = ("_fields", "_message", "text")
+
+    def __init__(self, text: str, message: "Message") -> None:
+        self.text = text
+        "As it came, without its terminator."
+
+        separator = message.delimiters.field
+        self._fields = text.split(separator)
+        if self._fields[0] == "MSH":
+            self._fields.insert(1, separator)  # MSH-1 is the separator itself
+        self._message = message
+
+    @property
+    def name(self) -> str:
+        """The segment's name, such as PID."""
+        return self._fields[0]
+
+    def __len__(self) -> int:
+        return len(self._fields) - 1
+
+    def field(self, number: int) -> str:
+        """Return a field as it came, escapes and repetitions and all; empty where it is absent."""
+        return self._fields[number] if number < len(self._fields) else ""
+
+    def deleted(self, number: int) -> bool:
+        """Return whether the sender deleted the field outright."""
+        return number < len(self._fields) and self._fields[number] == NULL
+
+    def composites(self, number: int) -> list[Composite]:
+        """Return the repetitions of a field that say anything."""
+        text = self.field(number)
+        if not text or text == NULL:
+            return []
+        repetition = self._message.delimiters.repetition
+        if repetition and repetition in text:
+            return [Composite(part, self._message) for part in text.split(repetition) if part and part != NULL]
+        return [Composite(text, self._message)]
+
+    def composite(self, number: int) -> Composite:
+        """Return the first repetition of a field; an empty one where it is absent or NULL."""
+        text = self.field(number)
+        repetition = self._message.delimiters.repetition
+        if repetition and repetition in text:
+            text = text[: text.index(repetition)]
+        return Composite("" if text == NULL else text, self._message)
+
+    def value(self, number: int) -> str:
+        """Return the first subcomponent of the first component of the first repetition, unescaped, NULL as empty."""
+        fields = self._fields
+        text = fields[number] if number < len(fields) else ""
+        if not text or text == NULL:
+            return ""
+        delimiters = self._message.delimiters
+        for separator in (delimiters.repetition, delimiters.component, delimiters.subcomponent):
+            if separator and separator in text:
+                text = text[: text.index(separator)]
+        if text == NULL:
+            return ""
+        return self._message.unescape(text) if delimiters.escape and delimiters.escape in text else text
+
+
+class Message:
+    """A view of one message."""
+
+    __slots__ = ("_header", "_text", "delimiters", "raw")
+
+    def __init__(self, raw: bytes, text: str, delimiters: Delimiters) -> None:
+        self.raw = raw
+        "The bytes as they came."
+
+        self.delimiters = delimiters
+        self._text = text
+        self._header: Segment | None = None
+
+    @classmethod
+    def parse(cls, raw: bytes, *, charset: str = "") -> "Message":
+        """Return a view of `raw`; `charset` (HL7 table 0211) stands in where MSH-18 is empty.
+
+        Raises:
+            RejectedError: it does not begin with an MSH segment that declares usable delimiters.
+        """
+        body = raw if raw.startswith(b"MSH") else raw.lstrip(_JUNK)
+        if not body.startswith(b"MSH"):
+            raise RejectedError("not-hl7", field="MSH")
+        text = decode(body, charset)
+        if "\n" in text:
+            text = text.replace("\r\n", "\r").replace("\n", "\r")
+        separator = text[3:4]
+        line_end = text.find("\r")
+        end = text.find(separator, 4) if separator else -1
+        if end < 0 or 0 <= line_end < end:
+            end = len(text) if line_end < 0 else line_end
+        return cls(raw, text, delimiters_of(text[3:end]))
+
+    def __bytes__(self) -> bytes:
+        return self.raw
+
+    @property
+    def header(self) -> Segment:
+        """The MSH segment."""
+        if self._header is None:
+            self._header = Segment(self._text[: self._end(0)], self)
+        return self._header
+
+    @property
+    def type(self) -> tuple[str, str]:
+        """Message code and trigger event (MSH-9.1 and .2; the event from EVN-1 where MSH-9 leaves it out)."""
+        kind = self.header.composite(9)
+        code, event = kind[1], kind[2]
+        if code and not event and (evn := self.segment("EVN")) is not None:
+            event = evn.value(1)
+        return code, event
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10, the sender's id of this message."""
+        return self.header.field(10)
+
+    @property
+    def charset(self) -> str:
+        """The Python codec that MSH-18 names; UTF-8 where it names none."""
+        return codec_of(self.header.value(18)) or "utf-8"
+
+    def segment(self, name: str) -> Segment | None:
+        """Return the first segment of that name."""
+        return next(self.segments(name), None)
+
+    def segments(self, name: str) -> Iterator[Segment]:
+        """Yield every segment of that name, in order; the rest of the message is not split."""
+        mark = f"\r{name}{self.delimiters.field}"
+        start = self._text.find(mark)
+        while start >= 0:
+            end = self._end(start + 1)
+            yield Segment(self._text[start + 1 : end], self)
+            start = self._text.find(mark, end)
+
+    def lines(self) -> Iterator[Segment]:
+        """Yield every segment, in order."""
+        start = 0
+        while start < len(self._text):
+            end = self._end(start)
+            if end > start:
+                yield Segment(self._text[start:end], self)
+            start = end + 1
+
+    def unescape(self, text: str) -> str:
+        """Return `text` with this message's escape sequences resolved."""
+        escape = self.delimiters.escape
+        if not escape or escape not in text:
+            return text
+        return unescape(text, self.delimiters, self.charset)
+
+    def _end(self, start: int) -> int:
+        """Return where the segment that begins at `start` ends, over lines that continue it."""
+        text, separator = self._text, self.delimiters.field
+        end = text.find("\r", start)
+        while end >= 0:
+            head = text[end + 1 : end + 5]
+            if len(head) < 4 or head[3] == separator or "\r" in head or not head.strip():
+                return end
+            end = text.find("\r", end + 1)
+        return len(text)
+
+
+def messages_in(raw: bytes) -> list[bytes]:
+    """Return each message of a packet or batch, batch headers and trailers dropped (section 2.10.3).
+
+    A packet that holds no message at all is returned as it is, for `Message.parse` to refuse.
+    """
+    if raw.count(b"MSH") < 2 and raw.startswith(b"MSH"):
+        return [raw]
+    starts = [match.start() for match in _MESSAGE.finditer(raw)]
+    if not starts:
+        return [raw]
+    return [raw[start:end] for start, end in zip(starts, [*starts[1:], len(raw)], strict=True)]
+
+
+_SEQUENCE = "(F|S|T|R|E|P|H|N|X[0-9A-Fa-f]+|\\.br|\\.sp[+]?[0-9]{0,2})"
+
+
+@lru_cache(maxsize=64)
+def _sequences(escape: str) -> re.Pattern[str]:
+    mark = re.escape(escape)
+    return re.compile(f"{mark}{_SEQUENCE}{mark}")
+
+
+def unescape(text: str, delimiters: Delimiters, charset: str = "utf-8") -> str:
+    """Resolve escape sequences (section 2.7); one that is unknown or unfinished stays as it came.
+
+    Highlighting is dropped, `.br` and `.sp` become line breaks; hexadecimal data (section 2.7.6) is read in `charset`,
+    without NUL, which some senders pad it with.
+    """
+    meaning = {
+        "F": delimiters.field,
+        "S": delimiters.component,
+        "T": delimiters.subcomponent,
+        "R": delimiters.repetition,
+        "E": delimiters.escape,
+        "P": delimiters.truncation,
+    }
+
+    def resolved(match: re.Match[str]) -> str:
+        what = match[1]
+        if what in meaning:
+            return meaning[what] or match[0]  # stands for a delimiter that was not declared
+        if what in ("H", "N"):
+            return ""
+        if what.startswith("."):
+            return "\n" * int(what[3:].lstrip("+") or 1)
+        digits = what[1:].rjust(len(what) // 2 * 2, "0")  # some write \\X00D\\ for a carriage return
+        return bytes.fromhex(digits).decode(charset, "replace").replace("\0", "")
+
+    return _sequences(delimiters.escape).sub(resolved, text)
+
+
+def escape(text: str, delimiters: Delimiters | None = None) -> str:
+    """Return `text` fit to stand in a field: the inverse of `unescape` for text without NUL.
+
+    Control characters go as hexadecimal data, so that none ends the segment or the frame.
+    """
+    delimiters = delimiters or Delimiters()
+    mark = delimiters.escape
+    sequences = {
+        delimiters.field: "F",
+        delimiters.component: "S",
+        delimiters.subcomponent: "T",
+        delimiters.repetition: "R",
+        delimiters.escape: "E",
+        delimiters.truncation: "P",
+    }
+    out = []
+    for character in text:
+        if character in sequences:
+            out.append(f"{mark}{sequences[character]}{mark}")
+        elif character < " " or character == "\x7f":
+            out.append(f"{mark}X{ord(character):02X}{mark}")
+        else:
+            out.append(character)
+    return "".join(out)

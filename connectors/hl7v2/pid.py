@@ -1,0 +1,126 @@
+"""Read the patient identification segment (PID, HL7 v2.5.1 section 3.4.2) as facts."""
+
+from datetime import tzinfo
+from typing import NamedTuple
+
+from connectors.api import Identifier, PatientFacts, RejectedError, Version
+from connectors.hl7v2.er7 import Composite, Message, Segment
+from connectors.hl7v2.field import date_of, instant_of, patient_identifier, sender_zone
+from connectors.hl7v2.language import language_of
+from connectors.hl7v2.telephone import phones_of
+
+_SEXES = {"M": "male", "F": "female", "O": "other", "A": "other", "N": "other", "U": "unknown"}
+"HL7 table 0001 to FHIR R4 administrative-gender."
+
+_CLEARED = {
+    5: ("family", "given"),
+    7: ("birth_date",),
+    8: ("sex",),
+    11: ("postal_code", "state"),
+    15: ("language",),
+    30: ("deceased",),
+}
+"What a deleted field of PID takes away; telephone numbers stand in several fields."
+
+_TELEPHONES = ((13, "home"), (14, "work"), (40, ""))
+"Fields with telephone numbers, and their use where XTN.2 names none; PID-40 from v2.7 on."
+
+
+class Reading(NamedTuple):
+    """How one message is read."""
+
+    version: Version
+    zone: tzinfo
+    "For times without an offset."
+
+    region: str
+    "For telephone numbers without a country code."
+
+
+def reading_of(message: Message, *, zone: tzinfo, region: str) -> Reading:
+    """Return how to read `message`: its version is MSH-7, named by MSH-10.
+
+    Raises:
+        RejectedError: no one can say when it was said.
+    """
+    stamp = message.header.value(7)
+    zone = sender_zone(stamp, zone)
+    at = instant_of(stamp.ljust(10, "0") if len(stamp) == 8 else stamp, zone)  # a mere date: its midnight
+    if at is None:
+        raise RejectedError("message-time-missing" if not stamp else "message-time-invalid", field="MSH-7")
+    return Reading(Version(at=at, tag=message.control_id), zone, region)
+
+
+def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
+    """Return what `pid` says.
+
+    Raises:
+        RejectedError: it names no patient.
+    """
+    ids = identifiers_of(pid)
+    if not ids:
+        raise RejectedError("patient-id-missing", field="PID-3")
+    name = _name(pid)
+    address = pid.composite(11)
+    version = reading.version
+    return PatientFacts(
+        ids=ids,
+        version=version,
+        family=name[1] or None,
+        given=name[2] or None,
+        birth_date=date_of(pid.value(7)),
+        sex=_SEXES.get(pid.value(8).strip().upper()),
+        phones=phones_of(_telephones(pid), reading.region, version.at.date()),
+        language=language_of(pid.composite(15)) if pid.field(15) else None,
+        postal_code=address[5] or None,
+        state=address[4] or None,
+        deceased=_deceased(pid),
+        cleared=_cleared(pid),
+    )
+
+
+def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
+    """Return who the patient is to the sender: every repetition of PID-3, and the older PID-2 and PID-4.
+
+    An id of PID-2 or PID-4 that names no assigner counts only where PID-3 is empty: it would be taken for a PID-3
+    of another patient.
+    """
+    said = pid.composites(3)
+    ids = {found: None for cx in said if (found := patient_identifier(cx)) is not None}
+    alone = not ids
+    texts = {cx.text for cx in said}
+    for number in (2, 4):
+        for cx in pid.composites(number):
+            if cx.text in texts:
+                continue
+            found = patient_identifier(cx)
+            if found is not None and (alone or found.system):
+                ids[found] = None
+    return tuple(ids)
+
+
+def _telephones(pid: Segment) -> list[tuple[Composite, str]]:
+    return [(xtn, use) for number, use in _TELEPHONES if pid.field(number) for xtn in pid.composites(number)]
+
+
+def _name(pid: Segment) -> Composite:
+    """Return the legal name of PID-5, otherwise its first."""
+    names = pid.composites(5)
+    return next((name for name in names if name[7] == "L"), names[0]) if names else pid.composite(5)
+
+
+def _deceased(pid: Segment) -> bool | None:
+    said = pid.value(30).strip().upper()
+    if said in ("Y", "N"):
+        return said == "Y"
+    return True if pid.value(29) else None
+
+
+def _cleared(pid: Segment) -> frozenset[str]:
+    if '""' not in pid.text:
+        return frozenset()
+    names = {name for number, cleared in _CLEARED.items() if pid.deleted(number) for name in cleared}
+    telephones = [number for number, _ in _TELEPHONES if pid.field(number)]
+    if telephones and all(pid.deleted(number) for number in telephones):
+        names.add("phones")
+    return frozenset(names)

@@ -1,0 +1,102 @@
+"""What an operator sets for one HL7 v2 source."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from connectors.api import AppointmentStatus, Settings
+from connectors.hl7v2.charset import codec_of
+
+MAX_FRAME = 8 * 1024 * 1024
+
+Event = Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9A-Z]{2}$")]
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("an address is host:port")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("not a time zone of the IANA database, such as America/New_York") from error
+    return text
+
+
+def _charset(text: str) -> str:
+    if not codec_of(text):
+        raise ValueError("not a character set of HL7 table 0211, such as 8859/1 or UNICODE UTF-8")
+    return text
+
+
+class Hl7v2Settings(Settings):
+    """Settings of one source."""
+
+    listen: Annotated[str, AfterValidator(_address)]
+    "Address to listen on, host:port; an IPv6 host in brackets."
+
+    timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    "The source's zone, for times without an offset; the practice's where it is left out."
+
+    charset: Annotated[str, AfterValidator(_charset)] | None = None
+    "HL7 table 0211, for messages with an empty MSH-18; otherwise UTF-8, and Windows-1252 where it is not that."
+
+    certificate: Path | None = None
+    "PEM file with the server's certificate chain; switches TLS on."
+
+    key: Path | None = None
+    "PEM file with its private key, where the certificate's file does not hold it."
+
+    client_ca: Path | None = None
+    "PEM file with the authorities whose certificates senders must show."
+
+    plaintext: bool = False
+    "Listen beyond this machine without TLS, on a network that is protected by other means."
+
+    max_frame: int = Field(default=MAX_FRAME, ge=1024, le=64 * 1024 * 1024)
+    "Bytes of the longest message that is taken."
+
+    events: dict[Event, Event] = {}
+    'What this source means by a trigger event where it departs from the standard: { S15 = "S16" }.'
+
+    statuses: dict[str, AppointmentStatus] = {}
+    'What this source means by its own codes in SCH-25: { CONF = "booked" }.'
+
+    @property
+    def host(self) -> str:
+        """The host to listen on."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 lets the system choose."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The source's time zone, if it is set."""
+        return ZoneInfo(self.timezone) if self.timezone else None
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        if self.certificate is None and (self.key or self.client_ca):
+            raise ValueError("key and client_ca need a certificate")
+        if self.certificate is None and not self.plaintext and not _loopback(self.host):
+            raise ValueError("listens beyond this machine without TLS; give certificate and key, or plaintext = true")
+        return self
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
