@@ -107,6 +107,8 @@ def _sentence(model: type[BaseModel], path: Path, where: Path, kind: str, messag
     key = ".".join(part for part in where if isinstance(part, str))
     if kind == "missing":
         return f'{label} needs "{key}"'
+    if kind == "too_short":
+        message = "needs at least one"
     message = message.removeprefix("Value error, ").replace("Input should", "should")
     return f'"{key}" in {label}: {message}' if key else f"{label}: {message}"
 
