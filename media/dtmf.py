@@ -1,0 +1,95 @@
+"""Keys that a caller presses, as RTP carries them beside the voice (RFC 4733)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from media.errors import ProtocolError
+from media.rtp import FRAME, ahead
+
+KEYS = "0123456789*#ABCD"
+"By event code (section 3.2)."
+
+PRESS_MS = 100
+"How long a key is held that is pressed here; 40 is the least that must be understood."
+
+_LONGEST = 0xFFFF
+"Ticks that one event can last; what is held longer goes on as another segment (section 2.5.1.3)."
+
+_ENDS = 3
+"How often the last packet is sent (section 2.5.1.4)."
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """One key, as one RTP packet reports it."""
+
+    key: str
+    "One of `KEYS`."
+
+    ended: bool
+    "True on the last packet, which is sent three times (section 2.5.1.4)."
+
+    level: int
+    "Power, dBm0 with the sign dropped: 0 is loudest, 63 softest."
+
+    ticks: int
+    "Duration so far, in RTP timestamp units: 8 a millisecond at 8 kHz."
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Tone":
+        """Parse the payload of one telephone-event packet; of several events in one packet, the first.
+
+        Raises:
+            ProtocolError: shorter than 4 bytes, or an event that is no key.
+        """
+        if len(payload) < 4 or payload[0] >= len(KEYS):
+            raise ProtocolError("not a key", spec="RFC 4733 section 2.3")
+        return cls(KEYS[payload[0]], bool(payload[1] & 0x80), payload[1] & 0x3F, int.from_bytes(payload[2:4]))
+
+    def __bytes__(self) -> bytes:
+        return bytes((KEYS.index(self.key), (0x80 if self.ended else 0) | self.level)) + self.ticks.to_bytes(2)
+
+
+def tones_of(key: str, milliseconds: int = PRESS_MS) -> Iterator[Tone]:
+    """Yield the reports of one press, one each 20 ms, all under one timestamp; the end comes three times.
+
+    Raises:
+        ProtocolError: `key` is none, or it is held longer than one event can say.
+    """
+    held = max(2, -(-milliseconds * 8 // FRAME))
+    if key not in KEYS or len(key) != 1 or held * FRAME > _LONGEST:
+        raise ProtocolError("not a key that can be pressed", spec="RFC 4733 section 2.3")
+    for frame in range(1, held):
+        yield Tone(key, False, 10, frame * FRAME)
+    for _ in range(_ENDS):
+        yield Tone(key, True, 10, held * FRAME)
+
+
+class Keypad:
+    """Turns one stream's reports into presses: each once, at its first report, however often it is repeated."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        # Timestamp, key, and whether the end was seen.
+        self._last: tuple[int, str, bool] | None = None
+
+    def heard(self, tone: Tone, timestamp: int) -> str | None:
+        """Return the key when this report is the first of a press.
+
+        Reports of one press share a timestamp; a report of an earlier press that comes late is none.
+        """
+        if self._last is not None:
+            began, key, ended = self._last
+            age = ahead(timestamp, began, 32)
+            if age == 0 and key == tone.key:
+                self._last = began, key, ended or tone.ended
+                return None
+            if -_LONGEST < age < 0:
+                return None
+            if key == tone.key and not ended and _LONGEST - 10 * FRAME <= age <= _LONGEST:
+                # Held so long that the event was cut into segments.
+                self._last = timestamp, key, tone.ended
+                return None
+        self._last = timestamp, tone.key, tone.ended
+        return tone.key
