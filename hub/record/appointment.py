@@ -1,0 +1,285 @@
+"""An appointment as its owner last told it (FHIR R4 Appointment; HL7 v2 SIU).
+
+Status, start and length are plain, since queues and reminders are found by them; who, where, what and why are sealed
+for the patient.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from connectors.api import FINAL, AppointmentFacts, AppointmentStatus
+from hub.db import uuid7
+from hub.record import column, patient
+from hub.record.error import IncompleteError, UnmatchedError
+from hub.record.identity import Key, key_of, only
+from hub.record.known import Known
+from hub.record.statement import Statement
+from hub.record.trail import touch
+from hub.record.version import Told
+from hub.security.index import BlindIndex
+from hub.security.sealed import Sealed, Sealer, Table
+
+SEALED = frozenset({"practitioner", "location", "type", "reason"})
+"Told fields that are sealed; beside them the blob holds `ids`."
+
+
+class Appointment(SQLModel, table=True):
+    """One appointment; its foreign ids stand in `AppointmentIdentifier`."""
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    connection: str
+    "Who told it first."
+
+    patient_id: UUID = Field(foreign_key="patient.id", index=True)
+    status: AppointmentStatus = column.code(AppointmentStatus)
+    starts_at: datetime | None = column.maybe_instant(index=True)
+    "None while it is only asked for."
+
+    minutes: int | None = None
+    version_at: datetime = column.instant()
+    version_tag: str
+    "meta.versionId, or MSH-10, of the statement that told the status."
+
+    version_connection: str
+    "Who made that statement: only there does the tag mean anything."
+
+    confirmed_at: datetime | None = column.maybe_instant()
+    "When the patient said that they come; a new start takes it back."
+
+    created_at: datetime = column.instant()
+    changed_at: datetime = column.instant()
+    told: dict[str, list[str]] = column.document()
+    "Which statement told each field: rank to field names (hub.record.version)."
+
+    sealed: bytes = column.sealed()
+
+
+class AppointmentIdentifier(SQLModel, table=True):
+    """One business identifier of an appointment (placer, filler, FHIR id), by blind index."""
+
+    __tablename__ = "appointment_identifier"
+
+    key: bytes = column.blind(primary_key=True)
+    connection: str = Field(primary_key=True)
+    "Who told it, or `identity.ANYWHERE`."
+
+    appointment_id: UUID = Field(foreign_key="appointment.id", index=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What became of a statement about an appointment."""
+
+    row: Appointment
+    changed: bool
+    "False where it told nothing new, so that nobody needs to be woken."
+
+
+def upsert(
+    db: Session,
+    said: AppointmentFacts,
+    *,
+    connection: str,
+    seal: Sealer,
+    index: BlindIndex,
+    now: datetime,
+    known: Known | None = None,
+) -> Upserted:
+    """Store what `said` says of an appointment and of its patient.
+
+    Idempotent and independent of order: for each field the highest-ranked statement counts, and a final status yields
+    only to a strictly newer one.
+
+    Raises:
+        IncompleteError: no identifier, or a new appointment without a patient.
+        UnmatchedError: it changes an appointment that nobody told.
+        IdentityConflictError: identifiers of two appointments, or of two patients.
+        StaleError: a row must be opened first (`affected`), or changed since.
+    """
+    statement = statement_of(said, connection, index)
+    if not statement.ids:
+        raise IncompleteError("an appointment without an identifier")
+    row = find(db, statement.keys)
+    if row is None and not said.creates:
+        raise UnmatchedError("a change of an appointment that was never told")
+    known = known or Known()
+    owner: UUID | None = None
+    if said.patient is not None:
+        told = patient.upsert(db, said.patient, connection=connection, seal=seal, index=index, now=now, known=known)
+        owner = told.id
+    if row is None and owner is None:
+        raise IncompleteError("a new appointment without a patient")
+    if row is None:
+        row = _new(said, connection, cast(UUID, owner), now)
+        db.add(row)
+    if not _store(db, row, said, statement, connection=connection, owner=owner, seal=seal, known=known):
+        return Upserted(row, changed=False)
+    row.changed_at = now
+    touch(db, f"connection:{connection}", "write", row.patient_id, Table.APPOINTMENT, row.id)
+    db.add(row)
+    db.flush()
+    return Upserted(row, changed=True)
+
+
+def affected(db: Session, facts: Iterable[AppointmentFacts], *, connection: str, index: BlindIndex) -> list[Sealed]:
+    """Return the appointments to open before `facts` can be stored; their patients are `patient.affected`'s."""
+    statements = [(said, statement_of(said, connection, index)) for said in facts]
+    named = _identifiers(db, {key for _, statement in statements for key in statement.keys})
+    rows = {row.id: row for row in db.exec(select(Appointment).where(col(Appointment.id).in_(set(named.values()))))}
+    stored = _keys(db, rows)
+    owners = patient.named(db, {key for said, _ in statements for key in _patient_keys(said, connection, index)})
+    wanted: dict[UUID, Sealed] = {}
+    for said, statement in statements:
+        owned = {owners.get(key) for key in _patient_keys(said, connection, index)}
+        for row_id in {named[key] for key in statement.keys if key in named} - wanted.keys():
+            row = rows[row_id]
+            moves = bool(owned) and owned != {row.patient_id}
+            if statement.effect(Told.load(row.told), stored[row_id], SEALED, reseal=moves).merges:
+                wanted[row_id] = sealed_of(row)
+    return list(wanted.values())
+
+
+def statement_of(said: AppointmentFacts, connection: str, index: BlindIndex) -> Statement:
+    """Return what `said` tells of an appointment's fields."""
+    told = {
+        "status": said.status,
+        "starts_at": said.starts_at,
+        "minutes": said.minutes,
+        "patient": None if said.patient is None else True,
+        "practitioner": said.practitioner,
+        "location": said.location,
+        "type": said.type,
+        "reason": said.reason,
+    }
+    return Statement.of(
+        said,
+        {name: value for name, value in told.items() if value is not None},
+        ids=said.ids,
+        version=said.version,
+        connection=connection,
+        index=index,
+        final=said.status in FINAL,
+    )
+
+
+def find(db: Session, keys: Collection[Key]) -> Appointment | None:
+    """Return the appointment that `keys` (hub.record.identity) name, or None.
+
+    Raises:
+        IdentityConflictError: they name two.
+    """
+    found = only(_identifiers(db, keys).values(), "appointments")
+    return None if found is None else db.get_one(Appointment, found)
+
+
+def keys_of_row(db: Session, appointment_id: UUID) -> set[Key]:
+    """Return the blind indexes of an appointment's identifiers."""
+    return _keys(db, [appointment_id])[appointment_id]
+
+
+def sealed_of(row: Appointment) -> Sealed:
+    """Return what `Opener` needs to open an appointment."""
+    return Sealed(Table.APPOINTMENT, row.id, row.sealed)
+
+
+def upcoming(db: Session, patient_id: UUID, now: datetime, *, limit: int = 20) -> list[Appointment]:
+    """Return the patient's appointments that are still ahead and still on, soonest first."""
+    return list(
+        db.exec(
+            select(Appointment)
+            .where(
+                Appointment.patient_id == patient_id,
+                col(Appointment.starts_at) >= now,
+                col(Appointment.status).not_in(FINAL),
+            )
+            .order_by(col(Appointment.starts_at))
+            .limit(limit)
+        )
+    )
+
+
+def confirm(db: Session, appointment_id: UUID, *, by: str, now: datetime) -> bool:
+    """Note that the patient comes; return False where that was known, or the visit is no longer on."""
+    row = db.get_one(Appointment, appointment_id)
+    if row.confirmed_at is not None or row.status in FINAL:
+        return False
+    row.confirmed_at = row.changed_at = now
+    touch(db, by, "confirm", row.patient_id, Table.APPOINTMENT, row.id)
+    db.add(row)
+    db.flush()
+    return True
+
+
+def _new(said: AppointmentFacts, connection: str, patient_id: UUID, now: datetime) -> Appointment:
+    return Appointment(
+        connection=connection,
+        patient_id=patient_id,
+        status=said.status,
+        version_at=said.version.at,
+        version_tag=said.version.tag,
+        version_connection=connection,
+        created_at=now,
+        changed_at=now,
+        sealed=b"",
+    )
+
+
+def _store(
+    db: Session,
+    row: Appointment,
+    said: AppointmentFacts,
+    statement: Statement,
+    *,
+    connection: str,
+    owner: UUID | None,
+    seal: Sealer,
+    known: Known,
+) -> bool:
+    """Merge a statement into its row; return whether it told anything new."""
+    told = Told.load(row.told)
+    moves = owner is not None and owner != row.patient_id and bool(told.won({"patient"}, statement.rank))
+    effect = statement.effect(told, keys_of_row(db, row.id), SEALED, reseal=moves)
+    if not (effect.won or effect.rewrites):
+        return False
+    if effect.rewrites:
+        stored = known.fields(Table.APPOINTMENT, row.id, row.sealed) if effect.merges else {}
+        row.patient_id = owner if owner is not None and moves else row.patient_id
+        fields = statement.merged(stored, effect.won & SEALED)
+        row.sealed = seal.seal(db, row.patient_id, Table.APPOINTMENT, row.id, fields)
+        known.sealed(Table.APPOINTMENT, row.id, row.sealed, fields)
+    if "status" in effect.won:
+        row.status = said.status
+        row.version_at, row.version_tag, row.version_connection = said.version.at, said.version.tag, connection
+    if "starts_at" in effect.won:
+        row.confirmed_at = row.confirmed_at if row.starts_at == said.starts_at else None
+        row.starts_at = said.starts_at
+    if "minutes" in effect.won:
+        row.minutes = said.minutes
+    row.told = told.told(effect.won, statement.rank).dump()
+    db.add(row)
+    db.flush()
+    for scope, key in effect.fresh:
+        db.add(AppointmentIdentifier(key=key, connection=scope, appointment_id=row.id))
+    return True
+
+
+def _patient_keys(said: AppointmentFacts, connection: str, index: BlindIndex) -> list[Key]:
+    return [] if said.patient is None else [key_of(named, connection, index) for named in said.patient.ids]
+
+
+def _identifiers(db: Session, keys: Collection[Key]) -> dict[Key, UUID]:
+    query = select(AppointmentIdentifier).where(col(AppointmentIdentifier.key).in_({key for _, key in keys}))
+    return {pair: row.appointment_id for row in db.exec(query) if (pair := (row.connection, row.key)) in keys}
+
+
+def _keys(db: Session, appointments: Collection[UUID]) -> dict[UUID, set[Key]]:
+    keys: dict[UUID, set[Key]] = {appointment: set() for appointment in appointments}
+    query = select(AppointmentIdentifier).where(col(AppointmentIdentifier.appointment_id).in_(appointments))
+    for row in db.exec(query):
+        keys[row.appointment_id].add((row.connection, row.key))
+    return keys

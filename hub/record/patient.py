@@ -1,0 +1,274 @@
+"""A patient as the owners of the chart last told it, and how to find one.
+
+Names, birth date, numbers and address are sealed for the patient; look-ups go through keyed indexes. What each field
+says comes from the highest-ranked statement that mentioned it (hub.record.version), so deliveries may repeat and come
+in any order.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Field, Session, SQLModel, col, delete, select
+
+from connectors.api import PatientFacts
+from hub.db import uuid7
+from hub.record import column
+from hub.record.error import IncompleteError
+from hub.record.identity import Key, only
+from hub.record.known import Known
+from hub.record.statement import Effect, Statement
+from hub.record.trail import touch
+from hub.record.version import Told
+from hub.record.zone import zone_of
+from hub.rules.matching import Hit, Match, match
+from hub.security.index import BlindIndex
+from hub.security.sealed import Sealed, Sealer, Table
+
+SEALED = frozenset({"family", "given", "birth_date", "sex", "phones", "language", "postal_code", "state"})
+"Told fields that are sealed; beside them the blob holds `ids` and the `zone` that follows from the address."
+
+PLAIN = frozenset({"deceased", "active"})
+"Told fields that are columns."
+
+
+class Patient(SQLModel, table=True):
+    """One patient; the id is also the subject that everything about the patient is sealed for."""
+
+    id: UUID = Field(default_factory=uuid7, primary_key=True)
+    created_at: datetime = column.instant()
+    updated_at: datetime = column.instant()
+    version_at: datetime = column.instant()
+    "When the newest statement was made."
+
+    merged_into: UUID | None = Field(default=None, foreign_key="patient.id")
+    "The survivor, where two records turned out to be one person."
+
+    active: bool = True
+    deceased: bool = False
+    restricted: bool = False
+    "Only under break-glass; set by the practice, never by a feed."
+
+    name_key: bytes | None = column.maybe_blind()
+    birth_key: bytes | None = column.maybe_blind()
+    told: dict[str, list[str]] = column.document()
+    "Which statement told each field: rank to field names (hub.record.version)."
+
+    sealed: bytes = column.sealed()
+
+
+class PatientIdentifier(SQLModel, table=True):
+    """One business identifier of a patient, by blind index."""
+
+    __tablename__ = "patient_identifier"
+
+    key: bytes = column.blind(primary_key=True)
+    connection: str = Field(primary_key=True)
+    "Who told it, or `identity.ANYWHERE`."
+
+    patient_id: UUID = Field(foreign_key="patient.id", index=True)
+
+
+class PatientPhone(SQLModel, table=True):
+    """One number of a patient, by blind index; replaced whenever a newer statement lists the numbers."""
+
+    __tablename__ = "patient_phone"
+
+    key: bytes = column.blind(primary_key=True)
+    patient_id: UUID = Field(foreign_key="patient.id", primary_key=True, index=True)
+    use: str = ""
+    "FHIR R4 ContactPoint.use."
+
+    rank: int = 1
+
+
+def upsert(
+    db: Session,
+    said: PatientFacts,
+    *,
+    connection: str,
+    seal: Sealer,
+    index: BlindIndex,
+    now: datetime,
+    known: Known | None = None,
+) -> Patient:
+    """Store what `said` says and return the row; a field it does not mention stays, one in `cleared` goes.
+
+    Idempotent and independent of order. Needs no reading unless the statement must be merged with what is stored.
+
+    Raises:
+        IncompleteError: no identifier.
+        IdentityConflictError: identifiers of two patients.
+        StaleError: the row must be opened first (`affected`), or changed since.
+    """
+    statement = statement_of(said, connection, index)
+    row = find(db, statement.keys)
+    created = row is None
+    if row is None:
+        if not statement.ids:
+            raise IncompleteError("a patient without an identifier")
+        row = Patient(created_at=now, updated_at=now, version_at=said.version.at, sealed=b"")
+        db.add(row)
+        seal.new_subject(db, row.id)
+    effect = statement.effect(Told.load(row.told), keys_of_row(db, row.id), SEALED)
+    if effect.rewrites or created:
+        known = known or Known()
+        stored = known.fields(Table.PATIENT, row.id, row.sealed) if effect.merges else {}
+        _seal(db, row, statement.merged(stored, effect.won & SEALED), seal=seal, index=index, known=known)
+        touch(db, f"connection:{connection}", "write", row.id, Table.PATIENT, row.id)
+    if effect.won or effect.rewrites or created:
+        _tell(db, row, statement, effect, said, index)
+        row.updated_at = now
+        db.add(row)
+        db.flush()
+    return row
+
+
+def affected(db: Session, facts: Iterable[PatientFacts], *, connection: str, index: BlindIndex) -> list[Sealed]:
+    """Return the rows to open before `facts` can be stored: those that some statement changes only in part."""
+    statements = [statement_of(said, connection, index) for said in facts]
+    owners = named(db, {key for statement in statements for key in statement.keys})
+    rows = {row.id: row for row in db.exec(select(Patient).where(col(Patient.id).in_(set(owners.values()))))}
+    stored = _keys(db, rows)
+    wanted: dict[UUID, Sealed] = {}
+    for statement in statements:
+        for row_id in {owners[key] for key in statement.keys if key in owners} - wanted.keys():
+            row = rows[row_id]
+            if statement.effect(Told.load(row.told), stored[row_id], SEALED).merges:
+                wanted[row_id] = sealed_of(row)
+    return list(wanted.values())
+
+
+def statement_of(said: PatientFacts, connection: str, index: BlindIndex) -> Statement:
+    """Return what `said` tells of a patient's fields."""
+    told = {
+        "family": said.family,
+        "given": said.given,
+        "birth_date": said.birth_date.isoformat() if said.birth_date else None,
+        "sex": said.sex,
+        "phones": [phone.model_dump() for phone in said.phones] or None,
+        "language": said.language,
+        "postal_code": said.postal_code,
+        "state": said.state,
+        "deceased": said.deceased,
+        "active": said.active,
+    }
+    fields = {name: None if name in said.cleared else value for name, value in told.items()}
+    mentioned = {name: value for name, value in fields.items() if value is not None or name in said.cleared}
+    return Statement.of(said, mentioned, ids=said.ids, version=said.version, connection=connection, index=index)
+
+
+def find(db: Session, keys: Collection[Key]) -> Patient | None:
+    """Return the patient whom `keys` (hub.record.identity) name, or None.
+
+    Raises:
+        IdentityConflictError: they name two.
+    """
+    found = only(named(db, keys).values(), "patients")
+    return None if found is None else db.get_one(Patient, found)
+
+
+def named(db: Session, keys: Collection[Key]) -> dict[Key, UUID]:
+    """Return for each of `keys` that is known the patient it names; one query."""
+    found = db.exec(select(PatientIdentifier).where(col(PatientIdentifier.key).in_({key for _, key in keys})))
+    return {pair: row.patient_id for row in found if (pair := (row.connection, row.key)) in keys}
+
+
+def keys_of_row(db: Session, patient_id: UUID) -> set[Key]:
+    """Return the blind indexes of a patient's identifiers."""
+    return _keys(db, [patient_id])[patient_id]
+
+
+def sealed_of(row: Patient) -> Sealed:
+    """Return what `Opener` needs to open a patient."""
+    return Sealed(Table.PATIENT, row.id, row.sealed)
+
+
+def match_phone(db: Session, key: bytes) -> Match:
+    """Return whose number it is: none, one, many or restricted; `key` is `BlindIndex.phone`."""
+    found = db.exec(
+        select(PatientPhone, Patient)
+        .join(Patient, col(Patient.id) == col(PatientPhone.patient_id))
+        .where(PatientPhone.key == key)
+    )
+    return match([_hit(phone, row) for phone, row in found])
+
+
+def search(
+    db: Session,
+    *,
+    name: bytes | None = None,
+    birth: bytes | None = None,
+    identifier: bytes | None = None,
+    phone: bytes | None = None,
+    after: UUID | None = None,
+    limit: int = 20,
+) -> list[Patient]:
+    """Return the rows that have every given blind index value, oldest first from `after` on; no merged ones."""
+    query = select(Patient).where(col(Patient.merged_into).is_(None))
+    if name is not None:
+        query = query.where(Patient.name_key == name)
+    if birth is not None:
+        query = query.where(Patient.birth_key == birth)
+    if identifier is not None:
+        holders = select(PatientIdentifier.patient_id).where(PatientIdentifier.key == identifier)
+        query = query.where(col(Patient.id).in_(holders))
+    if phone is not None:
+        callers = select(PatientPhone.patient_id).where(PatientPhone.key == phone)
+        query = query.where(col(Patient.id).in_(callers))
+    if after is not None:
+        query = query.where(col(Patient.id) > after)
+    return list(db.exec(query.order_by(col(Patient.id)).limit(limit)))
+
+
+def restrict(db: Session, patient_id: UUID, restricted: bool, *, by: str, now: datetime) -> Patient:
+    """Put a chart under break-glass, or take it out again."""
+    row = db.get_one(Patient, patient_id)
+    row.restricted, row.updated_at = restricted, now
+    touch(db, by, "restrict" if restricted else "unrestrict", row.id, Table.PATIENT, row.id)
+    db.add(row)
+    db.flush()
+    return row
+
+
+def _seal(db: Session, row: Patient, fields: dict[str, Any], *, seal: Sealer, index: BlindIndex, known: Known) -> None:
+    fields.pop("zone", None)
+    if zone := zone_of(fields.get("state"), fields.get("postal_code")):
+        fields["zone"] = zone
+    row.sealed = seal.seal(db, row.id, Table.PATIENT, row.id, fields)
+    known.sealed(Table.PATIENT, row.id, row.sealed, fields)
+    family, given, birth = fields.get("family"), fields.get("given"), fields.get("birth_date")
+    row.name_key = index.name(family, given) if family and given else None
+    row.birth_key = index.birth(date.fromisoformat(birth)) if birth else None
+
+
+def _tell(
+    db: Session, row: Patient, statement: Statement, effect: Effect, said: PatientFacts, index: BlindIndex
+) -> None:
+    """Write what stands beside the blob: flags, identifiers, numbers, and who told what."""
+    if "active" in effect.won:
+        row.active = said.active is not False
+    if "deceased" in effect.won:
+        row.deceased = said.deceased is True
+    row.told = Told.load(row.told).told(effect.won, statement.rank).dump()
+    row.version_at = max(row.version_at, said.version.at)
+    for connection, key in effect.fresh:
+        db.add(PatientIdentifier(key=key, connection=connection, patient_id=row.id))
+    if "phones" in effect.won:
+        db.exec(delete(PatientPhone).where(col(PatientPhone.patient_id) == row.id))
+        ranked = sorted(statement.fields["phones"] or (), key=lambda phone: (phone["use"] == "old", phone["rank"]))
+        first = {index.phone(phone["e164"]): phone for phone in reversed(ranked)}
+        for key, phone in first.items():
+            db.add(PatientPhone(key=key, patient_id=row.id, use=phone["use"], rank=phone["rank"]))
+
+
+def _keys(db: Session, patients: Collection[UUID]) -> dict[UUID, set[Key]]:
+    keys: dict[UUID, set[Key]] = {patient: set() for patient in patients}
+    for row in db.exec(select(PatientIdentifier).where(col(PatientIdentifier.patient_id).in_(patients))):
+        keys[row.patient_id].add((row.connection, row.key))
+    return keys
+
+
+def _hit(phone: PatientPhone, row: Patient) -> Hit:
+    return Hit(row.id, active=row.active, deceased=row.deceased, restricted=row.restricted, use=phone.use)

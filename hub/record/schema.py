@@ -1,0 +1,72 @@
+"""The tables of an instance's two files, made and brought up to date by Alembic from the installed package.
+
+chartline.db has the record; inbox.db has raw messages as they came in (hub.record.inbox). A change of a table needs a
+new script: `python -m hub.record.migrations chartline "what changes"` writes it from the difference.
+"""
+
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import MetaData
+from sqlmodel import SQLModel
+
+from hub.db import Database
+
+SCRIPTS = Path(__file__).with_name("migrations")
+
+NOUNS = (
+    *("patient", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
+    *("call", "queue", "agent", "pop", "recording", "voicemail", "event"),
+    *("staff", "token", "policy", "idempotency"),
+)
+"Modules of this package with tables of chartline.db; the tables of sealing and of intents come with them."
+
+
+class File(StrEnum):
+    """The files of an instance that have tables."""
+
+    CHARTLINE = "chartline"
+    INBOX = "inbox"
+
+
+def file_of(database: Database) -> File:
+    """Return which file it is, by its name."""
+    return File(database.path.stem)
+
+
+def metadata_of(file: File) -> MetaData:
+    """Return the tables that the code knows for a file."""
+    if file is File.INBOX:
+        metadata: MetaData = import_module("hub.record.inbox").InboxBase.metadata
+        return metadata
+    for noun in NOUNS:
+        import_module(f"hub.record.{noun}")
+    return SQLModel.metadata
+
+
+def create(database: Database) -> None:
+    """Make the tables in a new, empty file; only its owner may read it."""
+    database.path.touch(mode=0o600)
+    upgrade(database)
+
+
+def upgrade(database: Database) -> None:
+    """Bring a file's tables up to date in one transaction; does nothing where they are."""
+    file = file_of(database)
+    with database.write() as session:
+        config = config_of(file)
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "head")
+
+
+def config_of(file: File) -> Config:
+    """Return Alembic's configuration for a file; the connection is added by whoever has one."""
+    config = Config()
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("version_locations", str(SCRIPTS / file).replace("%", "%%"))
+    config.attributes["metadata"] = metadata_of(file)
+    return config

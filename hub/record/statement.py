@@ -1,0 +1,95 @@
+"""What one statement of an outside system says about one row, and what that changes of it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.api import Fact, Identifier, Version
+from hub.record.identity import Key, key_of
+from hub.record.version import Told, fingerprint_of, rank_of
+from hub.security.index import BlindIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement about one row, ready to be merged."""
+
+    fields: Mapping[str, Any]
+    "Every field that it mentions; None where the owner deleted the value."
+
+    rank: str
+    ids: tuple[tuple[Key, Identifier], ...]
+
+    @classmethod
+    def of(
+        cls,
+        said: Fact,
+        fields: Mapping[str, Any],
+        *,
+        ids: Collection[Identifier],
+        version: Version,
+        connection: str,
+        index: BlindIndex,
+        final: bool = False,
+    ) -> "Statement":
+        """Return `said`, of which the row keeps `fields`."""
+        rank = rank_of(version, fingerprint_of(said, index), final=final)
+        named = {key_of(identifier, connection, index): identifier for identifier in ids}
+        return cls(fields, rank, tuple(named.items()))
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The blind indexes of its identifiers."""
+        return frozenset(key for key, _ in self.ids)
+
+    def effect(self, told: Told, stored: Collection[Key], sealed: frozenset[str], *, reseal: bool = False) -> "Effect":
+        """Return what it changes of a row that keeps `told` and is known by `stored`, whose fields `sealed` are sealed.
+
+        `reseal` says that the blob must be written anew whatever it holds.
+        """
+        won = told.won(self.fields, self.rank)
+        fresh = self.keys - set(stored)
+        rewrites = reseal or bool(fresh) or not won.isdisjoint(sealed)
+        keeps = bool((told.ranks.keys() & sealed) - won) or not set(stored) <= self.keys
+        return Effect(won, fresh, rewrites, rewrites and keeps)
+
+    def merged(self, stored: Mapping[str, Any], won: frozenset[str]) -> dict[str, Any]:
+        """Return the fields of a blob after this statement: those `won`, the others as stored, and all identifiers."""
+        fields = {name: value for name, value in stored.items() if name not in won and name != "ids"}
+        fields |= {name: self.fields[name] for name in won if self.fields[name] is not None}
+        return fields | {"ids": _joined(stored.get("ids", ()), self.ids)}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a statement changes of one row."""
+
+    won: frozenset[str]
+    "Fields that it tells anew."
+
+    fresh: frozenset[Key]
+    "Identifiers that the row did not have."
+
+    rewrites: bool
+    "The blob must be written."
+
+    merges: bool
+    "... and what it holds must be known for that."
+
+
+def _joined(stored: Collection[Mapping[str, str]], ids: Collection[tuple[Key, Identifier]]) -> list[dict[str, str]]:
+    joined = [dict(kept) for kept in stored]
+    for (scope, _), identifier in ids:
+        kept = {"connection": scope, "system": identifier.system, "type": identifier.type, "value": identifier.value}
+        if kept not in joined:
+            joined.append(kept)
+    return sorted(joined, key=lambda kept: (kept["connection"], kept["system"], kept["type"], kept["value"]))
+
+
+def identifiers_of(fields: Mapping[str, Any], connection: str) -> tuple[Identifier, ...]:
+    """Return the identifiers by which `connection` knows a row, from its opened fields."""
+    return tuple(
+        Identifier(system=kept["system"], type=kept["type"], value=kept["value"])
+        for kept in fields.get("ids", ())
+        if kept["connection"] in ("", connection)
+    )
