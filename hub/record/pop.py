@@ -14,12 +14,10 @@ from uuid import UUID
 from sqlmodel import Field, Session, SQLModel, select
 
 from hub.errors import DeniedError, NotFoundError
-from hub.record import column
+from hub.record import call, column
 from hub.record.queue import Offer
-from hub.record.trail import touch
-from hub.security.sealed import Table
+from hub.rules.pop import attempt
 
-TRIES = 3
 LIFETIME = timedelta(minutes=30)
 "From the offer; the end of the call's wrap-up cuts it short (`close`)."
 
@@ -122,13 +120,13 @@ def tried(db: Session, pop_id: UUID, patient_id: UUID | None, *, by: str, now: d
     row = db.get_one(Pop, pop_id)
     if row.stage is PopStage.LOCKED:
         raise PopLockedError(f"pop {pop_id} is locked")
-    if patient_id is None:
-        row.tries += 1
-        if row.tries >= TRIES:
-            row.stage, row.patient_id = PopStage.LOCKED, None
-    else:
+    if patient_id is not None:
         row.stage, row.patient_id, row.verified_at = PopStage.FULL, patient_id, now
-        touch(db, by, "verify", patient_id, Table.CALL, row.call_id)
+        call.verified(db, row.call_id, patient_id, by=by, now=now)
+    else:
+        row.tries += 1
+        if attempt(row.tries - 1, right=False) == "locked":
+            row.stage, row.patient_id = PopStage.LOCKED, None
     db.add(row)
     db.flush()
     return row

@@ -47,19 +47,20 @@ def metadata_of(file: File) -> MetaData:
     return SQLModel.metadata
 
 
-def create(database: Database) -> None:
-    """Make the tables in a new, empty file; only its owner may read it."""
-    database.path.touch(mode=0o600)
-    upgrade(database)
+def create(*databases: Database) -> None:
+    """Make the tables in new, empty files; only their owner may read them."""
+    for database in databases:
+        database.path.touch(mode=0o600)
+    upgrade(*databases)
 
 
-def upgrade(database: Database) -> None:
-    """Bring a file's tables up to date in one transaction; does nothing where they are."""
-    file = file_of(database)
-    with database.write() as session:
-        config = config_of(file)
-        config.attributes["connection"] = session.connection()
-        command.upgrade(config, "head")
+def upgrade(*databases: Database) -> None:
+    """Bring each file's tables up to date in one transaction; does nothing where they are."""
+    for database in databases:
+        config = config_of(file_of(database))
+        with database.write() as session:
+            config.attributes["connection"] = session.connection()
+            command.upgrade(config, "head")
 
 
 def config_of(file: File) -> Config:

@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
 from hub.errors import ConflictError
 from hub.record import column
+from hub.security import login
+from hub.settings.practice import Practice
 
 SECRET_BYTES = 16
 "A phone's password: 128 random bits."
+
+
+POLICY = "policy"
+"Stands for the policy where an account was disabled by leaving it."
+
+
+class StaffExistsError(ConflictError):
+    """The address has an account already."""
+
+    code = "staff-exists"
 
 
 class ExtensionTakenError(ConflictError):
@@ -31,11 +43,19 @@ class Staff(SQLModel, table=True):
 
     name: str = ""
     roles: list[str] = column.document(list)
+    listed: bool = False
+    "Named in the policy; whoever is taken off it is disabled."
+
     password: str | None = None
     "Argon2id hash (hub.security.login); None where the person has none."
 
+    must_change: bool = False
+    "The password was given out by somebody else: good for one login, to set one's own."
+
     created_at: datetime = column.instant()
     disabled_at: datetime | None = column.maybe_instant()
+    disabled_by: str | None = None
+    "Staff id, or `POLICY`."
 
 
 class Device(SQLModel, table=True):
@@ -51,14 +71,45 @@ class Device(SQLModel, table=True):
     created_at: datetime = column.instant()
 
 
-def ensure(db: Session, email: str, roles: Sequence[str], now: datetime, *, name: str = "") -> Staff:
-    """Return the person with this address, made where there is none, with these roles and not disabled."""
-    row = find(db, email) or Staff(email=email.strip().lower(), created_at=now)
-    row.roles, row.disabled_at = list(roles), None
-    row.name = name or row.name
-    db.add(row)
-    db.flush()
-    return row
+def add(
+    db: Session, *, email: str, roles: Sequence[str], now: datetime, password: str | None = None, name: str = ""
+) -> Staff:
+    """Make an account; `password` is good for one login.
+
+    Raises:
+        StaffExistsError: the address has one.
+    """
+    if find(db, email) is not None:
+        raise StaffExistsError("this address has an account")
+    hashed = None if password is None else login.hash_of(password)
+    row = Staff(
+        email=email.strip().lower(),
+        name=name,
+        roles=list(roles),
+        password=hashed,
+        must_change=hashed is not None,
+        created_at=now,
+    )
+    return _kept(db, row)
+
+
+def follow(db: Session, practice: Practice, now: datetime) -> None:
+    """Make the accounts that the policy names, with its roles; disable those that it no longer names.
+
+    Accounts that were never named in it, and those that a person disabled, stay as they are.
+    """
+    wanted = {person.email.strip().lower(): person for person in practice.staff}
+    rows = {row.email: row for row in db.exec(select(Staff)).all()}
+    for email, person in wanted.items():
+        row = rows.get(email) or Staff(email=email, created_at=now)
+        row.roles, row.listed = list(person.roles), True
+        if row.disabled_by == POLICY:
+            row.disabled_at = row.disabled_by = None
+        _kept(db, row)
+    for email, row in rows.items():
+        if row.listed and email not in wanted:
+            row.listed = False
+            disable(db, row.id, by=POLICY, now=now)
 
 
 def find(db: Session, email: str) -> Staff | None:
@@ -66,22 +117,39 @@ def find(db: Session, email: str) -> Staff | None:
     return db.exec(select(Staff).where(Staff.email == email.strip().lower())).one_or_none()
 
 
-def set_password(db: Session, staff_id: UUID, hashed: str | None) -> None:
-    """Replace the password's hash (`hub.security.login.hash_of`)."""
-    row = db.get_one(Staff, staff_id)
-    row.password = hashed
-    db.add(row)
-    db.flush()
+def check_password(db: Session, email: str, password: str) -> Staff:
+    """Return who may log in; look at `must_change`.
 
-
-def disable(db: Session, staff_id: UUID, now: datetime) -> Staff:
-    """Take the account away; phones stop working at once, tokens are refused from now on."""
-    row = db.get_one(Staff, staff_id)
-    row.disabled_at = row.disabled_at or now
-    db.exec(delete(Device).where(col(Device.staff_id) == staff_id))
-    db.add(row)
-    db.flush()
+    Raises:
+        LoginError: nobody; it takes as long whatever the reason.
+    """
+    row = find(db, email)
+    right = login.verify(row.password if row is not None else None, password)
+    if row is None or not right or row.disabled_at is not None:
+        raise login.LoginError("address and password do not belong together")
     return row
+
+
+def set_password(db: Session, staff_id: UUID, password: str, *, must_change: bool = False) -> None:
+    """Replace the password; one that was given out by somebody else is good for one login."""
+    row = db.get_one(Staff, staff_id)
+    row.password, row.must_change = login.hash_of(password), must_change
+    _kept(db, row)
+
+
+def disable(db: Session, staff_id: UUID, *, by: str, now: datetime) -> Staff:
+    """Take the account away: from the commit on its logins, tokens and phones open nothing."""
+    row = db.get_one(Staff, staff_id)
+    if row.disabled_at is None:
+        row.disabled_at, row.disabled_by = now, by
+    return _kept(db, row)
+
+
+def enable(db: Session, staff_id: UUID) -> Staff:
+    """Give a disabled account back."""
+    row = db.get_one(Staff, staff_id)
+    row.disabled_at = row.disabled_by = None
+    return _kept(db, row)
 
 
 def add_device(db: Session, staff_id: UUID, extension: str, realm: str, now: datetime) -> str:
@@ -114,3 +182,9 @@ def devices(db: Session) -> list[Device]:
     """Return the phones of everyone who is not disabled, by extension."""
     query = select(Device).join(Staff, col(Staff.id) == col(Device.staff_id)).where(col(Staff.disabled_at).is_(None))
     return list(db.exec(query.order_by(col(Device.extension))))
+
+
+def _kept(db: Session, row: Staff) -> Staff:
+    db.add(row)
+    db.flush()
+    return row

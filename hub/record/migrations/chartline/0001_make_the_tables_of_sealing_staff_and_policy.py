@@ -88,9 +88,12 @@ def _staff() -> None:
         sa.Column("email", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("roles", sa.JSON(), nullable=False),
+        sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("password", sa.String()),
+        sa.Column("must_change", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("disabled_at", sa.DateTime()),
+        sa.Column("disabled_by", sa.String()),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("email"),
     )
