@@ -84,7 +84,7 @@ class Dialog:
             invite.all("Record-Route"),
             remote_sequence=invite.sequence,
         )
-        dialog.hidden = _hidden(invite, contact, source)
+        dialog.hidden = is_hidden(invite, contact, source)
         return dialog
 
     @classmethod
@@ -123,7 +123,7 @@ class Dialog:
             self.target = str(contacts[0].uri)
             if isinstance(message, Request):
                 self.fallback = source
-                self.hidden = _hidden(message, contacts[0].uri, source)
+                self.hidden = is_hidden(message, contacts[0].uri, source)
 
     def request(self, method: str, sent_by: str, *, sequence: int | None = None) -> Request:
         """Return the next request of this side; ACK takes the `sequence` of its INVITE (RFC 3261 section 12.2.1.1)."""
@@ -163,6 +163,15 @@ def is_numeric(host: str) -> bool:
     return True
 
 
+def is_hidden(request: Request, contact: Uri, source: Place) -> bool:
+    """Tell whether the peer is behind NAT: it calls itself by the address in its Contact, and came from another."""
+    via = request.via
+    host, port = via.host.strip("[]"), via.port or DEFAULT_PORT
+    # Without rport a peer may well listen on another port than the one it sends from (RFC 3581 section 3).
+    moved = host != source[0] or ("rport" in via.params and port != source[1])
+    return moved and contact.hop == (host, port)
+
+
 def _contact_of(message: Request | Response) -> Uri:
     contacts = message.contacts
     if len(contacts) != 1:
@@ -171,15 +180,6 @@ def _contact_of(message: Request | Response) -> Uri:
     if uri.scheme not in ("sip", "sips"):
         raise ProtocolError("Contact is no SIP URI", spec="RFC 3261 section 8.1.1.8")
     return uri
-
-
-def _hidden(request: Request, contact: Uri, source: Place) -> bool:
-    """Tell whether the peer is behind NAT: it calls itself by the address in its Contact, and came from another."""
-    via = request.via
-    host, port = via.host.strip("[]"), via.port or DEFAULT_PORT
-    # Without rport a peer may well listen on another port than the one it sends from (RFC 3581 section 3).
-    moved = host != source[0] or ("rport" in via.params and port != source[1])
-    return moved and contact.hop == (host, port)
 
 
 def _loose(route: str) -> bool:

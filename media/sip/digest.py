@@ -26,11 +26,15 @@ _STAMP_BYTES = 16
 "Eight bytes of time in milliseconds, eight random ones."
 
 
-class Algorithm(StrEnum):
-    """The hash functions, strongest first: challenges go out in this order (RFC 8760 section 2.4)."""
+_MD5_ONLY = ("baresip v0.", "baresip v1.")
+"User-Agents that give up when any challenge names another algorithm, wherever it stands (seen with 1.0.0)."
 
-    SHA256 = "SHA-256"
+
+class Algorithm(StrEnum):
+    """The hash functions of RFC 7616 that phones know."""
+
     MD5 = "MD5"
+    SHA256 = "SHA-256"
 
     def digest(self, text: str) -> str:
         """Return H(text) in lower-case hex."""
@@ -38,6 +42,13 @@ class Algorithm(StrEnum):
         if self is Algorithm.MD5:
             return hashlib.md5(data, usedforsecurity=False).hexdigest()
         return hashlib.sha256(data).hexdigest()
+
+
+ALGORITHMS = (Algorithm.MD5, Algorithm.SHA256)
+"""Both, MD5 first: sipp 3.6 and JsSIP look at the first challenge only and know nothing else.
+
+What phones hold are random secrets of 128 bits, which neither function gives away.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +134,30 @@ class Authority:
     """
 
     def __init__(
-        self, realm: str, credentials: Callable[[str], Credentials | None], clock: Callable[[], float]
+        self,
+        realm: str,
+        credentials: Callable[[str], Credentials | None],
+        clock: Callable[[], float],
+        algorithms: Sequence[Algorithm] = ALGORITHMS,
     ) -> None:
         self.realm = realm
+        self._algorithms = tuple(algorithms)
         self._credentials = credentials
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._counts: dict[str, int] = {}
         self._order: deque[tuple[float, str]] = deque()
 
-    def challenges(self, *, stale: bool = False) -> list[str]:
-        """Return the WWW-Authenticate values, strongest first."""
+    def challenges(self, request: Request, *, stale: bool = False) -> list[str]:
+        """Return the WWW-Authenticate values for a request, in our order of preference (RFC 8760 section 2.4)."""
         nonce = self._nonce()
         tail = ", stale=true" if stale else ""
-        realm = quote(self.realm)
+        algorithms = self._algorithms
+        if Algorithm.MD5 in algorithms and (request.get("User-Agent") or "").startswith(_MD5_ONLY):
+            algorithms = (Algorithm.MD5,)
         return [
-            f'Digest realm={realm}, nonce="{nonce}", algorithm={algorithm}, qop="auth"{tail}' for algorithm in Algorithm
+            f'Digest realm={quote(self.realm)}, nonce="{nonce}", algorithm={algorithm}, qop="auth"{tail}'
+            for algorithm in algorithms
         ]
 
     def judge(self, request: Request) -> Verdict:
@@ -156,6 +175,8 @@ class Authority:
         try:
             algorithm = Algorithm(params.get("algorithm", "MD5").upper())
         except ValueError:
+            return Verdict(Outcome.REFUSED)
+        if algorithm not in self._algorithms:
             return Verdict(Outcome.REFUSED)
         needed = ("username", "nonce", "uri", "response", "cnonce", "nc")
         if any(not params.get(name) for name in needed) or params.get("qop") != "auth":

@@ -72,14 +72,21 @@ class Transactions:
         else:
             self.user.on_request(message, source)
 
+    def server_of(self, request: Request) -> "ServerTransaction | None":
+        """Return the transaction that serves `request`, if one does."""
+        return self.servers.get(_key(request, request.method))
+
     def merged(self, request: Request) -> bool:
         """Tell whether this is another copy of a request being served, come by another way (section 8.2.2.2)."""
         return not request.to_tag and _origin(request) in self.origins
 
     def serve(self, request: Request) -> "ServerTransaction":
         """Return a new server transaction for `request`."""
-        kind = InviteServer if request.method == "INVITE" else ServerTransaction
-        return kind(self, request)
+        return InviteServer(self, request) if request.method == "INVITE" else ServerTransaction(self, request)
+
+    def serve_invite(self, request: Request) -> "InviteServer":
+        """Return a new server transaction for an INVITE."""
+        return InviteServer(self, request)
 
     def invite_of(self, cancel: Request) -> "InviteServer | None":
         """Return the INVITE transaction that a CANCEL names (RFC 3261 section 9.2)."""
@@ -171,10 +178,14 @@ class ServerTransaction:
 class InviteServer(ServerTransaction):
     """An INVITE being served (RFC 3261 section 17.2.1, RFC 6026 section 7.1)."""
 
-    __slots__ = ("_confirmed", "_linger", "_repeat", "_wait")
+    __slots__ = ("_confirmed", "_linger", "_repeat", "_wait", "on_cancel", "tag")
 
     def __init__(self, layer: Transactions, request: Request) -> None:
         super().__init__(layer, request)
+        self.tag = ""
+        "Our tag, once the transaction user has one: the response to a CANCEL carries it too."
+        self.on_cancel: Callable[[], None] | None = None
+        "Called when a CANCEL comes before a final response."
         self._repeat: Timer | None = None
         self._linger: Timer | None = None
         self._wait = T1

@@ -1,0 +1,370 @@
+"""The SIP side of the gateway: trunks and phones call in, calls go out (RFC 3261).
+
+    endpoint = Endpoint(("127.0.0.1", 5060), credentials=secret_of, trunks=TrunkTable({"carrier": ["192.0.2.7"]}))
+    endpoint.on_invite = take_call            # async def take_call(call: Incoming) -> None
+    await endpoint.start()
+    leg = endpoint.call(endpoint.registrar.contacts("101")[0], offer_audio(local), from_=caller)
+    session = await leg.answered              # None: `await leg.ended` says why
+    await endpoint.close()
+
+One object is one listening address. Bytes come in through `receive` and leave through a `Transport`; whoever passes
+`transport` and `clock` and never calls `start` drives it by hand, timers included (`endpoint.timers.run()`).
+An INVITE reaches `on_invite` only from a trunk's address or from a phone that knows its password.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache, partial
+
+import structlog
+
+from media.errors import ProtocolError
+from media.sdp import Session
+from media.sip.dialog import is_numeric, new_call_id, new_tag
+from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login, Outcome
+from media.sip.incoming import Incoming
+from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
+from media.sip.message import MAX_FORWARDS, Headers, MalformedError, Request, parse
+from media.sip.outgoing import Outgoing
+from media.sip.registrar import Binding, Registrar
+from media.sip.status import Cause
+from media.sip.timer import Timers
+from media.sip.transaction import Place, Transactions
+from media.sip.transport import Transport, UdpTransport, own_address, resolve
+from media.sip.uri import Address, Uri
+
+RING_SECONDS = 60.0
+CLOSE_SECONDS = 3.0
+"How long `close` waits for peers to answer its BYEs."
+
+_SCHEMES = ("sip", "sips", "tel")
+_NEEDED = ("Via", "From", "To", "Call-ID", "CSeq")
+
+log = structlog.get_logger()
+
+
+class Endpoint:
+    """One SIP address: transactions, registrar, admission, and the legs that come of them."""
+
+    def __init__(
+        self,
+        bind: Place,
+        *,
+        credentials: Callable[[str], Credentials | None],
+        trunks: Callable[[str], str | None],
+        realm: str = "chartline",
+        clock: Callable[[], float] = time.monotonic,
+        transport: Transport | None = None,
+        advertise: str = "",
+        algorithms: Sequence[Algorithm] = ALGORITHMS,
+    ) -> None:
+        """Take who may call.
+
+        `credentials` finds a phone's secret by its extension, `trunks` a trunk's name by its IP address; both answer
+        from memory. `clock` counts seconds and never goes back. `advertise` is the IP address that peers reach
+        this machine at, where it is not the one bound. `algorithms` are what phones may prove themselves by.
+        """
+        self.on_invite: Callable[[Incoming], Awaitable[None]] | None = None
+        self.on_registered: Callable[[str, int], None] | None = None
+        "Hears an extension and the seconds it stays registered; 0 when its last phone is gone."
+
+        self.timers = Timers(clock, self._wake)
+        self.transactions = Transactions(self._send, self.timers, self)
+        self.registrar = Registrar(self.timers, self._registered)
+        self._stack = Stack(self.transactions, self.timers, self._address_for)
+        self._authority = Authority(realm, credentials, clock, algorithms)
+        self._trunks = trunks
+        self._bind = bind
+        self._transport = transport
+        self._advertise = advertise
+        self._reached_at = lru_cache(1024)(self._find_own)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outgoing: set[Outgoing] = set()
+        self._closing = False
+        self._salt = secrets.token_bytes(16)
+
+    # Life
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address is taken or not this machine's.
+        """
+        self._loop = asyncio.get_running_loop()
+        if self._transport is None:
+            self._transport = await UdpTransport.open(self._bind, self.receive)
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Take no new call, hang up on all, wait at most `seconds` for the peers to say so too, stop listening."""
+        self._closing = True
+        legs: set[Leg] = {*self._stack.legs.values(), *self._outgoing}
+        for leg in legs:
+            leg.bye()
+        open_legs = [leg.gone for leg in legs if not leg.gone.done()]
+        if open_legs:
+            await asyncio.wait(open_legs, timeout=seconds)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._loop = None
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def local(self) -> Place:
+        """The address it listens on."""
+        return self._bind if self._transport is None else self._transport.local
+
+    @property
+    def calls(self) -> int:
+        """How many legs are not gone."""
+        return len({*self._stack.legs.values(), *self._outgoing})
+
+    # Out
+
+    def call(
+        self,
+        target: Binding | Uri,
+        offer: Session,
+        *,
+        from_: Address,
+        to: Address | None = None,
+        headers: Mapping[str, str] | None = None,
+        login: Login | None = None,
+        ring_seconds: float = RING_SECONDS,
+        max_forwards: int = MAX_FORWARDS,
+    ) -> Outgoing:
+        """Call a registered phone or a URI; returns at once.
+
+        A call that came in passes `max_forwards` on less one, so that a loop through us ends. `login` answers a
+        trunk that challenges. What cannot be reached ends with `Cause.UNREACHABLE`.
+        """
+        uri = target.contact if isinstance(target, Binding) else target
+        fields: Headers = {"Max-Forwards": [str(max_forwards)]}
+        fields["From"] = [str(Address(from_.uri, from_.display, {"tag": new_tag()}))]
+        fields["To"] = [str(to or Address(uri))]
+        fields["Call-ID"] = [new_call_id()]
+        fields |= {name: [value] for name, value in (headers or {}).items()}
+        hidden = isinstance(target, Binding) and target.hidden
+        leg = Outgoing(self._stack, str(uri), fields, offer, login=login, ring_seconds=ring_seconds, hidden=hidden)
+        self._outgoing.add(leg)
+        leg.gone.add_done_callback(partial(self._forget, leg))
+        hop = target.hop() if isinstance(target, Binding) else uri.hop
+        if self._closing or max_forwards <= 0:
+            leg.fail(Cause.FAILED)
+        elif is_numeric(hop[0]):
+            leg.start(hop)
+        else:
+            self._spawn(self._look_up(leg, hop))
+        return leg
+
+    def _forget(self, leg: Outgoing, _gone: asyncio.Future[None]) -> None:
+        self._outgoing.discard(leg)
+
+    async def _look_up(self, leg: Outgoing, hop: Place) -> None:
+        try:
+            leg.start(await resolve(*hop))
+        except OSError:
+            leg.fail(Cause.UNREACHABLE)
+
+    # In
+
+    def receive(self, data: bytes, source: Place) -> None:
+        """Take one datagram, whatever it is; nothing it holds can raise."""
+        try:
+            message = parse(data)
+            if isinstance(message, Request):
+                message.check()
+            self.transactions.receive(message, source)
+        except MalformedError as error:
+            self._complain(error, source)
+        except ProtocolError:
+            return  # a response that says not whose it is
+        except Exception as error:  # the one place: a fault of ours must not stop the line for everyone
+            log.error("sip-fault", kind=type(error).__name__)
+
+    def _complain(self, error: MalformedError, source: Place) -> None:
+        request = error.message
+        if not isinstance(request, Request) or request.method == "ACK":
+            return
+        try:
+            if all(request.get(name) for name in _NEEDED):
+                request.stamp(source)
+                self._refuse(request, error.reply)
+        except ProtocolError:
+            return  # it says not even where the answer should go
+
+    def on_ack(self, request: Request) -> None:
+        """Take the ACK of a 2xx."""
+        leg = self._stack.legs.get((request.call_id, request.to_tag, request.from_tag))
+        if leg is not None:
+            leg.acknowledge(request)
+
+    def on_request(self, request: Request, source: Place) -> None:
+        """Take a request that no transaction knows."""
+        status = 500
+        try:
+            self._dispatch(request, source)
+            return
+        except ProtocolError:
+            status = 400
+        except Exception as error:  # answered, so that no transaction is left without an end
+            log.error("sip-fault", kind=type(error).__name__)
+        server = self.transactions.server_of(request)
+        if server is None:
+            self._refuse(request, status)
+        else:
+            server.respond(request.respond(status, to_tag=self._tag(request)))
+
+    def _dispatch(self, request: Request, source: Place) -> None:
+        if request.method == "CANCEL":
+            self._cancel(request)
+        elif status := self._objection(request):
+            extra = {405: {"Allow": [ALLOW]}, 420: {"Unsupported": request.all("Require")}}
+            self._refuse(request, status, extra.get(status))
+        elif request.to_tag:
+            leg = self._stack.legs.get((request.call_id, request.to_tag, request.from_tag))
+            if leg is None:
+                self._refuse(request, 481)
+            else:
+                leg.receive(request, source)
+        elif request.method == "INVITE":
+            self._invite(request, source)
+        elif request.method == "REGISTER":
+            self._register(request, source)
+        elif request.method == "OPTIONS":
+            headers = {"Allow": [ALLOW], "Accept": [SDP_TYPE]}
+            self.transactions.serve(request).respond(request.respond(200, to_tag=self._tag(request), headers=headers))
+        else:
+            self._refuse(request, 481)  # a BYE without a dialog
+
+    def _objection(self, request: Request) -> int:
+        """Return the status a request is refused with before anyone looks who sent it, or 0 (section 8.2)."""
+        if request.method not in ALLOW.split(", "):
+            return 405
+        if self.transactions.merged(request):
+            return 482
+        if request.uri.partition(":")[0].lower() not in _SCHEMES:
+            return 416
+        if request.method == "INVITE" and not request.to_tag and not request.max_forwards:
+            return 483
+        return 420 if "Require" in request.headers else 0
+
+    def _invite(self, request: Request, source: Place) -> None:
+        if self._closing or self.on_invite is None:
+            self._refuse(request, 503, {"Retry-After": ["5"]})
+            return
+        # A phone may share its address with a trunk; where it registered from, it is the phone.
+        trunk = "" if self.registrar.holds(source) else self._trunks(source[0]) or ""
+        extension = "" if trunk and "Authorization" not in request.headers else self._authenticated(request, trunk)
+        if not (trunk or extension):
+            return
+        if request.body and request.content_type != SDP_TYPE:
+            self._refuse(request, 415, {"Accept": [SDP_TYPE]})
+            return
+        offer = Session.parse(request.body) if request.body else None
+        trunk = "" if extension else trunk
+        call = Incoming(self._stack, request, source, trunk=trunk, extension=extension, offer=offer)
+        self._spawn(self._take(self.on_invite, call))
+
+    async def _take(self, on_invite: Callable[[Incoming], Awaitable[None]], call: Incoming) -> None:
+        try:
+            await on_invite(call)
+        except Exception as error:  # the caller must not hang in the air because the gateway has a fault
+            log.error("call-fault", kind=type(error).__name__)
+            call.reject(500)
+            call.bye()
+
+    def _register(self, request: Request, source: Place) -> None:
+        extension = self._authenticated(request)
+        if not extension:
+            return
+        server = self.transactions.serve(request)
+        if Address.parse(request.headers["To"][0]).uri.user != extension:
+            server.respond(request.respond(403, to_tag=self._tag(request)))
+        else:
+            response = self.registrar.register(request, extension, source)
+            response.headers["To"] = [f"{response.headers['To'][0]};tag={self._tag(request)}"]
+            server.respond(response)
+
+    def _authenticated(self, request: Request, trunk: str = "") -> str:
+        """Return the extension that a request proves to come from.
+
+        Otherwise it is answered and nothing returned; a trunk's request is only told apart from a phone's.
+        """
+        verdict = self._authority.judge(request)
+        if trunk:
+            return verdict.username
+        if verdict.outcome is Outcome.REFUSED:
+            self._refuse(request, 403)
+        elif verdict.outcome is not Outcome.ACCEPTED:
+            challenges = self._authority.challenges(request, stale=verdict.outcome is Outcome.STALE)
+            self._refuse(request, 401, {"WWW-Authenticate": challenges})
+        return verdict.username
+
+    def _cancel(self, request: Request) -> None:
+        invite = self.transactions.invite_of(request)
+        if invite is None:
+            self._refuse(request, 481)
+            return
+        self.transactions.serve(request).respond(request.respond(200, to_tag=invite.tag or self._tag(request)))
+        if not invite.final and invite.on_cancel is not None:
+            invite.on_cancel()
+
+    def _refuse(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
+        """Refuse without keeping state, so that strangers cannot fill memory (RFC 3261 section 8.2.7)."""
+        self.transactions.reply(request, request.respond(status, to_tag=self._tag(request), headers=headers))
+
+    def _tag(self, request: Request) -> str:
+        """Return our tag outside a dialog: the same for each copy of a request (RFC 3261 section 8.2.7)."""
+        seed = f"{request.call_id} {request.from_tag} {request.get('CSeq')}".encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(seed, key=self._salt, digest_size=6).hexdigest()
+
+    # Loop and wire
+
+    def _registered(self, extension: str, seconds: int) -> None:
+        if self.on_registered is not None:
+            self.on_registered(extension, seconds)
+
+    def _send(self, data: bytes, destination: Place) -> None:
+        if self._transport is not None:
+            self._transport.send(data, destination)
+
+    def _address_for(self, peer: Place) -> str:
+        return self._reached_at(peer[0])
+
+    def _find_own(self, host: str) -> str:
+        local = self.local
+        own = self._advertise or own_address(local, (host, local[1]))
+        return f"[{own}]:{local[1]}" if ":" in own else f"{own}:{local[1]}"
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _wake(self, at: float) -> None:
+        """Have the loop run the timers at `at`, which is earlier than what it was told before."""
+        if self._loop is None:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_later(max(0.0, at - self.timers.clock()), self._run_timers)
+
+    def _run_timers(self) -> None:
+        self._alarm = None
+        try:
+            self.timers.run()
+        except Exception as error:  # as in `receive`: one timer's fault must not stop the others
+            log.error("sip-fault", kind=type(error).__name__)
+        at = self.timers.next_at
+        if at is not None:
+            self._wake(at)

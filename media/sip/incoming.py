@@ -1,0 +1,181 @@
+"""A call that came in (RFC 3261 section 13.3)."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from media.sdp import Session
+from media.sip.dialog import Dialog, new_tag
+from media.sip.leg import ALLOW, Leg, Stack
+from media.sip.message import Request, Response
+from media.sip.status import Cause
+from media.sip.timer import Timer
+from media.sip.transaction import Place
+from media.sip.uri import Address
+
+REMIND_SECONDS = 60
+"A provisional response is repeated this often, or proxies give the call up (RFC 3261 section 13.3.1.1)."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who an INVITE says is calling."""
+
+    number: str = field(repr=False)
+    "Digits, with + where global; empty where it is withheld or no number."
+
+    display: str = field(repr=False)
+
+    @classmethod
+    def of(cls, request: Request) -> "Caller":
+        """Read the caller of an INVITE that came over a trunk, which vouches for P-Asserted-Identity (RFC 3325).
+
+        Raises:
+            ProtocolError: From or P-Asserted-Identity cannot be read.
+        """
+        said = Address.parse(request.headers["From"][0])
+        private = {word.strip().lower() for word in (request.get("Privacy") or "").split(";")}
+        if not private & {"id", "user", "header"}:
+            for value in request.all("P-Asserted-Identity"):
+                asserted = Address.parse(value)
+                if asserted.uri.number:
+                    return cls(asserted.uri.number, asserted.display or said.display)
+        return cls(said.uri.number, said.display)
+
+
+class Incoming(Leg):
+    """A call that came in, from its INVITE on.
+
+    `ring`, `answer` and `reject` do nothing once the caller is gone: its CANCEL may cross them.
+    """
+
+    def __init__(
+        self, stack: Stack, request: Request, source: Place, *, trunk: str, extension: str, offer: Session | None
+    ) -> None:
+        """Take an INVITE that was let in, and say Trying.
+
+        Raises:
+            ProtocolError: Contact, From or the Request-URI cannot be read.
+        """
+        super().__init__(stack)
+        self.acked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        "True when the ACK of the answer came, False when the call ended without one."
+
+        self.trunk = trunk
+        "Name of the trunk; empty for an extension's call."
+
+        self.extension = extension
+        "Who proved to be calling; empty for a trunk's call."
+
+        self.offer = offer
+        "What the caller offers; None where the answer is to make the offer."
+
+        self.call_id = request.call_id
+        caller = Caller(extension, "") if extension else Caller.of(request)
+        self.from_number = caller.number
+        self.display_name = caller.display
+        dialled = request.target
+        self.to_number = dialled.number or dialled.user or Address.parse(request.headers["To"][0]).uri.user
+        self.max_forwards = request.max_forwards
+        self.request = request
+        self.remote = offer
+        self._source = source
+        dialog = Dialog.of_request(request, new_tag(), source)
+        self._dialog = dialog
+        self._ringing: Response | None = None
+        self._reminder: Timer | None = None
+        self._owes_bye = False
+        self._server = stack.transactions.serve_invite(request)
+        self._server.tag = dialog.local_tag
+        self._server.on_cancel = self._cancelled
+        stack.legs[dialog.key] = self
+        self._server.respond(request.respond(100))
+
+    @property
+    def answered(self) -> bool:
+        """Whether this side has answered."""
+        return self.local is not None
+
+    def ring(self, early: Session | None = None) -> None:
+        """Say that it rings; with `early`, that audio comes before the answer (183)."""
+        if self.answered or self.ended.done():
+            return
+        body = bytes(early) if early is not None else b""
+        headers = self._headers() | ({"Content-Type": ["application/sdp"]} if body else {})
+        self._ringing = self._respond(183 if body else 180, "", headers, body)
+        if self._reminder is None:
+            self._reminder = self._stack.timers.after(REMIND_SECONDS, self._remind)
+
+    def answer(self, session: Session) -> bool:
+        """Answer with `session`; False when the caller is gone or was answered before."""
+        if self.answered or self.ended.done():
+            return False
+        self._settle()
+        self._accept(self._server, session, self._source, self._confirmed)
+        return True
+
+    def reject(self, status: int = 486, reason: str = "", headers: Mapping[str, list[str]] | None = None) -> None:
+        """Refuse the call with a status of 300 to 699."""
+        if not self.answered and not self.ended.done():
+            self._refuse(status, reason, headers, Cause.CLOSED)
+
+    def bye(self) -> None:
+        """Hang up, or refuse what was not answered; harmless when the call is over."""
+        if self.ended.done():
+            return
+        if not self.answered:
+            self.reject(480)
+        elif self.acked.done():
+            self._send_bye(Cause.CLOSED)
+        else:
+            # A called side sends no BYE before the ACK of its answer (RFC 3261 section 15): it goes out then.
+            self._owes_bye = True
+            self._finish(Cause.CLOSED)
+
+    def _headers(self) -> dict[str, list[str]]:
+        return {"Contact": [f"<sip:{self._stack.address_for(self._source)}>"], "Allow": [ALLOW]}
+
+    def _respond(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, body: bytes) -> Response:
+        response = self.request.respond(status, reason, to_tag=self._server.tag, headers=headers, body=body)
+        self._server.respond(response)
+        return response
+
+    def _refuse(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, cause: Cause) -> None:
+        self._settle()
+        self._respond(status, reason, headers, b"")
+        self._finish(cause)
+        self._leave()
+
+    def _remind(self) -> None:
+        if self._ringing is not None:
+            self._server.respond(self._ringing)
+            self._reminder = self._stack.timers.after(REMIND_SECONDS, self._remind)
+
+    def _settle(self) -> None:
+        """Send no provisional response any more."""
+        self._ringing = None
+        if self._reminder is not None:
+            self._reminder.cancel()
+
+    def _cancelled(self) -> None:
+        """The caller hung up before an answer (RFC 3261 section 9.2)."""
+        self._refuse(487, "", None, Cause.CANCELLED)
+
+    def _hung_up(self) -> None:
+        """The caller sent BYE, which it also may before an answer (RFC 3261 section 15.1.2)."""
+        if self.answered:
+            super()._hung_up()
+        elif not self.ended.done():
+            self._cancelled()
+
+    def _confirmed(self, ack: Request) -> None:
+        self.acked.set_result(True)
+        if self._owes_bye:
+            self._send_bye(Cause.CLOSED)
+        elif self.offer is None:
+            self._read_answer(ack)
+
+    def _leave(self) -> None:
+        if not self.acked.done():
+            self.acked.set_result(False)
+        super()._leave()

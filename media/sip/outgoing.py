@@ -1,0 +1,231 @@
+"""A call that this side makes (RFC 3261 section 13.2)."""
+
+import asyncio
+from collections.abc import Callable
+
+from media.errors import ProtocolError
+from media.sdp import Session
+from media.sip.dialog import Dialog, new_branch
+from media.sip.digest import Login
+from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
+from media.sip.message import Headers, Request, Response
+from media.sip.status import Cause, cause_of
+from media.sip.timer import Timer
+from media.sip.transaction import LIFETIME, ClientTransaction, Place
+
+_TRIES = 2
+"Challenges answered in a row: a proxy's and the peer's own."
+
+Progress = Callable[[int, Session | None], None]
+"Hears each provisional status, and the session of early audio where one came with it."
+
+
+class Outgoing(Leg):
+    """A call that this side makes, from its INVITE on.
+
+    `answered` comes true with the peer's session, or with None when the call ended without one; `ended` says why.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        uri: str,
+        headers: Headers,
+        offer: Session,
+        *,
+        login: Login | None = None,
+        ring_seconds: float,
+        hidden: bool = False,
+    ) -> None:
+        """Take what the INVITE will say; `headers` hold From with its tag, To, Call-ID and Max-Forwards."""
+        super().__init__(stack)
+        self.answered: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
+        self.call_id = headers["Call-ID"][0]
+        self.status = 0
+        "The latest status the peer gave; 0 before any."
+
+        self.on_progress: Progress | None = None
+        self.local = offer
+        self._uri = uri
+        self._headers = headers
+        self._login = login
+        self._hidden = hidden
+        self._hop: Place = ("", 0)
+        self._invite: Request | None = None
+        self._transaction: ClientTransaction | None = None
+        self._acks: dict[str, tuple[bytes, Place]] = {}
+        "The ACK of each 2xx by the tag of its To: forks answer with several."
+        self._tries = _TRIES
+        self._heard = False
+        "Whether this INVITE has had a provisional response: no CANCEL may go out before (RFC 3261 section 9.1)."
+        self._cancel_sent = False
+        self._patience: Timer | None = stack.timers.after(ring_seconds, self._unanswered)
+
+    def start(self, hop: Place) -> None:
+        """Send the INVITE, unless the call was withdrawn meanwhile."""
+        if self.ended.done():
+            return
+        self._hop = hop
+        own = self._stack.address_for(hop)
+        headers: Headers = {"Via": [f"SIP/2.0/UDP {own};branch={new_branch()};rport"]}
+        headers |= self._headers
+        headers |= {"CSeq": ["1 INVITE"], "Contact": [f"<sip:{own}>"], "Allow": [ALLOW], "Content-Type": [SDP_TYPE]}
+        self._send(Request("INVITE", self._uri, headers, bytes(self.local) if self.local is not None else b""))
+
+    def fail(self, cause: Cause) -> None:
+        """End a call that cannot be signalled any further."""
+        self._finish(cause)
+        self._leave()
+
+    def cancel(self) -> None:
+        """Stop ringing; a call that is answered is hung up."""
+        self.bye()
+
+    def bye(self) -> None:
+        """Hang up, or withdraw what was not answered; harmless when the call is over."""
+        if self.ended.done():
+            return
+        if self._dialog is None:
+            self._withdraw(Cause.CANCELLED)
+        else:
+            self._send_bye(Cause.CLOSED)
+
+    def _unanswered(self) -> None:
+        self._withdraw(Cause.NO_ANSWER)
+
+    def _send(self, invite: Request) -> None:
+        self._invite = invite
+        self._heard = False
+        self._transaction = self._stack.transactions.request(invite, self._hop, self._on_response)
+
+    def _on_response(self, response: Response | None) -> None:
+        if response is None:
+            self._finish(Cause.UNREACHABLE)
+            self._leave()
+            return
+        self.status = response.status
+        if response.status < 200:
+            self._progressed(response)
+        elif response.status < 300:
+            self._accepted(response)
+        else:
+            self._refused(response)
+
+    def _progressed(self, response: Response) -> None:
+        self._heard = True
+        if self.ended.done():
+            self._send_cancel()
+        elif self.on_progress is not None:
+            self.on_progress(response.status, _session_of(response))
+
+    def _refused(self, response: Response) -> None:
+        invite = self._invite
+        if invite is not None and self._tries and not self.ended.done():
+            self._tries -= 1
+            again = self._authorized(invite, response)
+            if again is not None:
+                self._send(again)
+                return
+        self._finish(cause_of(response.status))
+        self._leave()
+
+    def _accepted(self, response: Response) -> None:
+        """Acknowledge a 2xx; keep the first dialog, hang up on any other (RFC 3261 section 13.2.2.4)."""
+        known = self._acks.get(response.to_tag)
+        if known is not None:
+            self._stack.transactions.send(*known)
+            return
+        invite = self._invite
+        if invite is None:
+            return
+        try:
+            dialog = Dialog.of_response(invite, response, self._hop)
+        except ProtocolError:
+            # Without a Contact there is nowhere to send the ACK; the peer gives up when none comes.
+            self.fail(Cause.FAILED)
+            return
+        dialog.hidden = self._hidden
+        self._acknowledge(dialog, invite, response.to_tag)
+        if self._dialog is not None:
+            hop = dialog.hop()
+            bye = dialog.request("BYE", self._stack.address_for(hop))
+            self._stack.transactions.request(bye, hop, _disregard)
+            return
+        self._dialog = dialog
+        self._stack.legs[dialog.key] = self
+        session = _session_of(response)
+        if self.ended.done():
+            # The answer crossed our CANCEL.
+            self._send_bye(Cause.CANCELLED)
+        elif session is None:
+            self._send_bye(Cause.UNACCEPTABLE)
+        else:
+            self._calm()
+            self.remote = session
+            self.answered.set_result(session)
+
+    def _acknowledge(self, dialog: Dialog, invite: Request, tag: str) -> None:
+        hop = dialog.hop()
+        ack = dialog.request("ACK", self._stack.address_for(hop), sequence=invite.sequence)
+        for name in ("Authorization", "Proxy-Authorization"):  # RFC 3261 section 13.2.2.4: the same credentials
+            if name in invite.headers:
+                ack.headers[name] = invite.headers[name]
+        self._acks[tag] = bytes(ack), hop
+        self._stack.transactions.send(*self._acks[tag])
+
+    def _withdraw(self, cause: Cause) -> None:
+        if self.ended.done():
+            return
+        self._finish(cause)
+        if self._transaction is None:
+            self._leave()
+        elif self._heard:
+            self._send_cancel()
+
+    def _send_cancel(self) -> None:
+        invite, transaction = self._invite, self._transaction
+        if invite is None or transaction is None or transaction.final or self._cancel_sent:
+            return
+        self._cancel_sent = True
+        headers: Headers = {name: invite.headers[name] for name in ("Via", "From", "To", "Call-ID", "Max-Forwards")}
+        headers["CSeq"] = [f"{invite.sequence} CANCEL"]
+        if "Route" in invite.headers:
+            headers["Route"] = invite.headers["Route"]
+        cancel = Request("CANCEL", invite.uri, headers)
+        self._stack.transactions.request(cancel, self._hop, _disregard)
+        # A peer that answers the CANCEL but never the INVITE is given up (RFC 3261 section 9.1).
+        self._patience = self._stack.timers.after(LIFETIME, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._transaction is not None and not self._transaction.final:
+            self._transaction.abandon()
+            self._leave()
+
+    def _calm(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _finish(self, cause: Cause) -> None:
+        self._calm()
+        super()._finish(cause)
+        if not self.answered.done():
+            self.answered.set_result(None)
+
+    def _leave(self) -> None:
+        self._calm()
+        super()._leave()
+
+
+def _session_of(response: Response) -> Session | None:
+    """Return the session a response carries; None where it has none that can be read."""
+    if not response.body or response.content_type != SDP_TYPE:
+        return None
+    try:
+        return Session.parse(response.body)
+    except ProtocolError:
+        return None
+
+
+def _disregard(_response: Response | None) -> None:
+    """Take a response that changes nothing: the request said all there was to say."""

@@ -1,0 +1,178 @@
+"""Where each extension's phones are (RFC 3261 section 10.3); kept in memory, phones register anew after a restart."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from media.errors import ProtocolError
+from media.sip.dialog import is_hidden, is_numeric
+from media.sip.message import Request, Response
+from media.sip.timer import Timer, Timers
+from media.sip.transaction import Place
+from media.sip.uri import Address, Uri
+
+MIN_SECONDS = 60
+"Shorter registrations are refused with 423 (RFC 3261 section 10.3)."
+
+MAX_SECONDS = 3600
+MAX_CONTACTS = 10
+"Phones of one extension at a time."
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One phone of an extension."""
+
+    contact: Uri
+    source: Place
+    "The address its REGISTER really came from."
+
+    hidden: bool
+    "True where the contact is an address behind NAT: calls go to `source`."
+
+    preference: float
+    "0 to 1: phones with more are rung first (RFC 3261 section 20.10)."
+
+    expires_at: float
+    "Seconds on the endpoint's clock."
+
+    call_id: str
+    sequence: int
+
+    def hop(self) -> Place:
+        """Return where a call to this phone is sent."""
+        host, port = self.contact.hop
+        return self.source if self.hidden or not is_numeric(host) else (host, port)
+
+
+class Registrar:
+    """The phones of all extensions.
+
+    `on_change` hears an extension and the seconds that it stays registered, 0 when its last phone is gone.
+    """
+
+    def __init__(self, timers: Timers, on_change: Callable[[str, int], None]) -> None:
+        self._timers = timers
+        self._on_change = on_change
+        self._bindings: dict[str, dict[str, tuple[Binding, Timer]]] = {}
+        self._sources: Counter[Place] = Counter()
+
+    def contacts(self, extension: str) -> list[Binding]:
+        """Return the phones of an extension, the preferred and then the latest first."""
+        found = [binding for binding, _ in self._bindings.get(extension, {}).values()]
+        return sorted(found, key=lambda binding: (binding.preference, binding.expires_at), reverse=True)
+
+    def holds(self, source: Place) -> bool:
+        """Tell whether a phone is registered from this address."""
+        return self._sources[source] > 0
+
+    def drop(self, extension: str) -> None:
+        """Forget all phones of an extension: its credentials were withdrawn."""
+        for key in list(self._bindings.get(extension, {})):
+            self._remove(extension, key)
+        self._on_change(extension, 0)
+
+    def register(self, request: Request, extension: str, source: Place) -> Response:
+        """Carry out the REGISTER of a phone that proved to be `extension`; all of it or nothing.
+
+        Raises:
+            ProtocolError: a Contact that cannot be read.
+        """
+        values = request.all("Contact")
+        if not values:
+            return self._listed(request, extension)
+        if "*" in values:
+            if len(values) > 1 or request.get("Expires") != "0":
+                return request.respond(400)
+            return self._cleared(request, extension)
+        changes = [self._change(request, value, source) for value in values]
+        if any(0 < seconds < MIN_SECONDS for _, _, seconds in changes):
+            return request.respond(423, headers={"Min-Expires": [str(MIN_SECONDS)]})
+        present = self._bindings.get(extension, {})
+        if any(_outdated(present.get(key), request) for key, _, _ in changes):
+            return request.respond(400, "Out Of Order")
+        added = {key for key, _, seconds in changes if seconds} - set(present)
+        if len(present) + len(added) > MAX_CONTACTS:
+            return request.respond(403, "Too Many Contacts")
+        for key, binding, seconds in changes:
+            self._remove(extension, key)
+            if seconds:
+                timer = self._timers.after(seconds, partial(self._expire, extension, key))
+                self._bindings.setdefault(extension, {})[key] = binding, timer
+                self._sources[binding.source] += 1
+        self._on_change(extension, self._seconds(extension))
+        return self._listed(request, extension)
+
+    def _change(self, request: Request, value: str, source: Place) -> tuple[str, Binding, int]:
+        address = Address.parse(value)
+        if address.uri.scheme not in ("sip", "sips"):
+            raise ProtocolError("Contact is no SIP URI")
+        seconds = _seconds_of(address.params.get("expires") or request.get("Expires"))
+        binding = Binding(
+            address.uri,
+            source,
+            is_hidden(request, address.uri, source),
+            _preference_of(address.params.get("q")),
+            self._timers.clock() + seconds,
+            request.call_id,
+            request.sequence,
+        )
+        # A phone that says which one it is keeps one place over restarts (RFC 5626 section 4.1).
+        instance = address.params.get("+sip.instance")
+        key = f"{instance};{address.params.get('reg-id')}" if instance else str(address.uri)
+        return key, binding, seconds
+
+    def _cleared(self, request: Request, extension: str) -> Response:
+        present = self._bindings.get(extension, {})
+        if any(_outdated(entry, request) for entry in present.values()):
+            return request.respond(400, "Out Of Order")
+        self.drop(extension)
+        return request.respond(200)
+
+    def _listed(self, request: Request, extension: str) -> Response:
+        now = self._timers.clock()
+        contacts = [
+            f"<{binding.contact}>;expires={max(1, round(binding.expires_at - now))}"
+            for binding in self.contacts(extension)
+        ]
+        return request.respond(200, headers={"Contact": contacts} if contacts else None)
+
+    def _seconds(self, extension: str) -> int:
+        now = self._timers.clock()
+        return max((round(binding.expires_at - now) for binding in self.contacts(extension)), default=0)
+
+    def _expire(self, extension: str, key: str) -> None:
+        self._remove(extension, key)
+        self._on_change(extension, self._seconds(extension))
+
+    def _remove(self, extension: str, key: str) -> None:
+        present = self._bindings.get(extension, {})
+        if key not in present:
+            return
+        binding, timer = present.pop(key)
+        timer.cancel()
+        self._sources[binding.source] -= 1
+        if not self._sources[binding.source]:
+            del self._sources[binding.source]
+        if not present:
+            del self._bindings[extension]
+
+
+def _outdated(entry: tuple[Binding, Timer] | None, request: Request) -> bool:
+    """Tell whether an older REGISTER of the same phone comes late (RFC 3261 section 10.3)."""
+    return entry is not None and entry[0].call_id == request.call_id and request.sequence <= entry[0].sequence
+
+
+def _seconds_of(text: str | None) -> int:
+    if text is None or not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return MAX_SECONDS  # RFC 3261 section 20.19: malformed is taken as 3600
+    return min(int(text), MAX_SECONDS)
+
+
+def _preference_of(text: str | None) -> float:
+    try:
+        value = float(text or "1")
+    except ValueError:
+        return 1.0
+    return value if 0 <= value <= 1 else 1.0
