@@ -37,6 +37,7 @@ class InboxBase(SQLModel):
 
 
 lane.declare(InboxBase.metadata)
+intent.declare(InboxBase.metadata)
 
 
 class State(StrEnum):

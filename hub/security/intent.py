@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from sqlalchemy import MetaData
 from sqlmodel import Field, Session, SQLModel
 
 from hub.db import Instant, now, uuid7
@@ -25,6 +26,11 @@ class Intent(SQLModel, table=True):
     at: datetime = Field(sa_type=Instant)
     body: bytes
     "msgpack of `hub.vault.wire.Intent`: ids and codes only."
+
+
+def declare(metadata: MetaData) -> None:
+    """Add the table of intents to the metadata of another file."""
+    SQLModel.metadata.tables["intent"].to_metadata(metadata)
 
 
 def note(

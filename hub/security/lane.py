@@ -84,10 +84,9 @@ class Lane(SQLModel, table=True):
 
 
 def declare(metadata: MetaData) -> None:
-    """Add the tables of sealing, and the audit intents, to the metadata of another database; idempotent."""
-    for name in ("keypool", "subject", "lane", "intent"):
-        if name not in metadata.tables:
-            SQLModel.metadata.tables[name].to_metadata(metadata)
+    """Add the tables of sealing to the metadata of another file."""
+    for name in ("keypool", "subject", "lane"):
+        SQLModel.metadata.tables[name].to_metadata(metadata)
 
 
 def line_subject(line: str, day: date) -> UUID:
