@@ -96,6 +96,7 @@ class Client:
 
     def __init__(self, ctx: Context, settings: FhirSettings) -> None:
         self._http = ctx.http
+        self.settings = settings
         self._base = settings.base
         self._headers = {"Accept": FHIR_JSON, "Prefer": "handling=lenient"}
         self._auth = _auth(settings, self._headers)

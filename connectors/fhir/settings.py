@@ -33,6 +33,9 @@ class FhirSettings(Settings):
     patient_identifier_systems: tuple[str, ...] = ()
     "Only identifiers of these systems name a patient; where empty, all but the numbers of the state's (SSN, licence)."
 
+    systems: dict[str, str] = {}
+    "What this server calls the assigning authorities of the practice's HL7 v2 feed: HD.1 to Identifier.system."
+
     feed: tuple[Fed, ...] = ("patients", "appointments", "requests")
     "What `changes` asks for; leave appointments out where the same appointments come as SIU messages."
 

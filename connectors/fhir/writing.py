@@ -36,7 +36,8 @@ async def find(client: Client, kind: str, system: str, ids: Sequence[Identifier]
     for one in ids:
         if one.system == system and (found := await client.read(kind, one.value)) is not None:
             return found
-    for one in ids:
+    systems = client.settings.systems
+    for one in [said.model_copy(update={"system": systems.get(said.system, said.system)}) for said in ids]:
         if one.system == system:
             continue
         token = f"{one.system}|{one.value}" if one.system else one.value
