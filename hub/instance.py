@@ -4,16 +4,25 @@ Every process opens one at its start and passes it on; nothing here is global. O
 audited; after that a process can write (seal) without the vault, and can read (open) only through it.
 """
 
+import asyncio
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import Self
+
+import structlog
 
 from hub.db import Clock, Database, now
 from hub.record import policy
 from hub.security.index import BlindIndex
 from hub.security.sealed import Opener, Sealer
 from hub.settings import Paths, Practice, load
-from hub.vault.client import ServiceKeys, Vault
+from hub.vault.client import ServiceKeys, Vault, VaultUnavailableError
+
+log = structlog.get_logger()
+
+WAIT_S = 0.2
+"Between two tries while the vault does not answer."
 
 
 @dataclass(slots=True)
@@ -52,6 +61,23 @@ class Instance:
             index=BlindIndex(keys.index),
             clock=clock,
         )
+
+    @classmethod
+    async def open_when_possible(
+        cls, paths: Paths, service: str, stop: asyncio.Event, clock: Clock = now
+    ) -> Self | None:
+        """Open the instance once the vault answers; None when `stop` is set before that."""
+        waited = False
+        while not stop.is_set():
+            try:
+                return await asyncio.to_thread(cls.open, paths, service, clock)
+            except VaultUnavailableError:
+                if not waited:
+                    log.warning("waiting for the vault")
+                waited = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WAIT_S)
+        return None
 
     def policy(self) -> tuple[int, Practice]:
         """Return the version in force and what it says; reads the row only when the database changed.

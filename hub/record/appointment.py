@@ -203,6 +203,17 @@ def upcoming(db: Session, patient_id: UUID, now: datetime, *, limit: int = 20) -
     )
 
 
+def coming(db: Session, now: datetime, *, after: UUID | None = None, limit: int = 50) -> list[Appointment]:
+    """Return everybody's coming visits by time, from the one called `after` on."""
+    query = select(Appointment).where(col(Appointment.starts_at) > now, Appointment.status == AppointmentStatus.BOOKED)
+    kept = None if after is None else db.get(Appointment, after)
+    if kept is not None:
+        later = col(Appointment.starts_at) > kept.starts_at
+        same = (col(Appointment.starts_at) == kept.starts_at) & (col(Appointment.id) > kept.id)
+        query = query.where(later | same)
+    return list(db.exec(query.order_by(col(Appointment.starts_at), col(Appointment.id)).limit(limit)))
+
+
 def confirm(db: Session, appointment_id: UUID, *, by: str, now: datetime) -> bool:
     """Note that the patient comes; return False where that was known, or the visit is no longer on."""
     row = db.get_one(Appointment, appointment_id)

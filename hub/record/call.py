@@ -4,11 +4,12 @@ The caller's number and name are sealed: for the patient where the number is one
 day. What the plan was and how the call went is codes, names of the policy and times.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import func
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.record import column, queue, task
@@ -40,6 +41,10 @@ MISSED = "missed"
 DROPPED = "dropped"
 """Paths: bridged to a person; left the queue unserved; left a message; asked to be called back; hung up in the menus;
 ended before it was answered; lost with the media process."""
+
+
+REPEAT = timedelta(hours=72)
+"Who calls again within this time has not been helped."
 
 
 class Call(SQLModel, table=True):
@@ -238,6 +243,24 @@ def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
         queue.leave(db, row.id, DROPPED, now)
         ended(db, row.id, "media-lost", now, path=DROPPED)
     return [row.id for row in rows]
+
+
+def of_patient(db: Session, patient_id: UUID, *, limit: int = 5) -> list[Call]:
+    """Return a patient's latest calls, newest first; also those that only probably were theirs."""
+    query = select(Call).where(Call.patient_id == patient_id).order_by(col(Call.id).desc())
+    return list(db.exec(query.limit(limit)))
+
+
+def count_before(db: Session, row: Call) -> int:
+    """Return how many calls the same number made in the 72 hours before this one; 0 where it is withheld."""
+    if row.caller_key is None:
+        return 0
+    query = select(func.count()).where(
+        Call.caller_key == row.caller_key,
+        col(Call.started_at) < row.started_at,
+        col(Call.started_at) >= row.started_at - REPEAT,
+    )
+    return db.exec(query).one()
 
 
 def sealed_of(row: Call) -> Sealed:

@@ -114,6 +114,12 @@ def open_tasks(db: Session, *, kind: str | None = None, after: UUID | None = Non
     return list(db.exec(query.order_by(col(Task.id)).limit(limit)))
 
 
+def open_of(db: Session, patient_id: UUID) -> list[Task]:
+    """Return what is left to do for a patient, oldest first."""
+    query = select(Task).where(Task.patient_id == patient_id, Task.state == TaskState.OPEN)
+    return list(db.exec(query.order_by(col(Task.id))))
+
+
 def sealed_of(row: Task) -> Sealed | None:
     """Return what `Opener` needs to open the note, or None where there is none."""
     return None if row.sealed is None else Sealed(Table.TASK, row.id, row.sealed)

@@ -1,0 +1,49 @@
+"""Run the media process of an instance: `python -m media --dir DIR`."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from hub.instance import Instance
+from hub.logs import configure
+from hub.settings import Paths
+from hub.supervisor import say_ready
+from media.gateway import Gateway
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m media", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--dir", type=Path, required=True, help="instance directory")
+    paths = Paths(parser.parse_args().dir.resolve())
+    configure("media")
+    uvloop.run(_serve(paths))
+
+
+async def _serve(paths: Paths) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    instance = await Instance.open_when_possible(paths, "media", stop)
+    if instance is None:
+        return
+    gateway = await Gateway.open(instance, os.environ, f"media-{socket.gethostname()}")
+    await gateway.start()
+    say_ready(paths, "media")
+    log.info("listening", address=str(gateway.endpoint.local[0]), port=gateway.endpoint.local[1])
+    await stop.wait()
+    await gateway.close()
+    instance.close()
+
+
+if __name__ == "__main__":
+    main()

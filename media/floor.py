@@ -1,0 +1,216 @@
+"""The agents' side: offers are read from the rows, their phones ring, and who picks up is connected.
+
+`hub.record.queue` decides whom to ring. Any process may run it; this one rings what the rows say is its own, whoever
+wrote them, so a line queues and rings without anything else running.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session
+
+from hub.g711 import Codec
+from hub.record import agent, queue
+from hub.record.queue import Offer, OfferState
+from media.errors import MediaError, UnacceptableError
+from media.ledger import Ledger
+from media.leg import AudioLeg
+from media.line import Line
+from media.offer import Agreed, offer_audio, settle
+from media.relay import BuiltinRelay
+from media.sip.endpoint import Endpoint
+from media.sip.outgoing import Outgoing
+from media.sip.status import Cause
+from media.sip.uri import Address, Uri
+
+log = structlog.get_logger()
+
+LOOK_S = 1.0
+"How often agents who may be tried again, or whose wrap-up is over, are looked for while somebody waits."
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An agent who picked up."""
+
+    agent_id: UUID
+    sip: Outgoing
+    leg: AudioLeg
+
+
+class Floor:
+    """Rings agents' phones for the callers of this process."""
+
+    def __init__(self, line: Line, ledger: Ledger, endpoint: Endpoint, relay: BuiltinRelay) -> None:
+        self._line = line
+        self._ledger = ledger
+        self._endpoint = endpoint
+        self._relay = relay
+        self._waiting: dict[UUID, asyncio.Queue[Offer]] = {}
+        self._taken: set[UUID] = set()
+        self._changed = asyncio.Event()
+        line.on_change.append(self._changed.set)
+
+    async def run(self) -> None:
+        """Hand new offers to the calls that wait for them, until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_S)
+            woken = self._changed.is_set()
+            self._changed.clear()
+            if not self._waiting:
+                continue
+            try:
+                if not woken:
+                    await self._ledger.do(self._pair)
+                await self._hand_out()
+            except Exception as error:
+                log.error("offers not read", kind=type(error).__name__)
+
+    async def _hand_out(self) -> None:
+        offers = await self._line.instance.db.run(lambda db: queue.ringing(db, self._line.host))
+        self._taken &= {offer.id for offer in offers}
+        for offer in offers:
+            waiting = self._waiting.get(offer.call_id)
+            if waiting is not None and offer.id not in self._taken:
+                self._taken.add(offer.id)
+                waiting.put_nowait(offer)
+
+    def registered(self, extension: str, seconds: int) -> None:
+        """Note that a phone signed in or off; callers may be waiting for it."""
+        owner = self._line.directory.owners.get(extension)
+        if owner is None:
+            return
+        now = self._line.now()
+        until = now + timedelta(seconds=seconds) if seconds else None
+
+        def change(db: Session) -> None:
+            agent.registered(db, owner, until, now)
+            self._pair(db)
+
+        self._note(change)
+
+    async def enter(
+        self, call_id: UUID, queue_name: str, priority: int, language: str, before: Callable[[Session], object]
+    ) -> asyncio.Queue[Offer]:
+        """Let a caller wait, after `before` in the same transaction; offers for them come out of the queue returned."""
+        offers = self._waiting.setdefault(call_id, asyncio.Queue())
+        now, host = self._line.now(), self._line.host
+
+        def change(db: Session) -> None:
+            before(db)
+            queue.enter(db, call_id, queue_name, priority, now, host, language=language)
+            self._pair(db)
+
+        await self._ledger.do(change)
+        self._changed.set()
+        return offers
+
+    def left(self, call_id: UUID) -> None:
+        """Hand out no more offers for a call; its rows are written by whoever ends it."""
+        self._waiting.pop(call_id, None)
+        self._changed.set()
+
+    def again(self) -> None:
+        """Look for offers again: somebody became free."""
+        self._changed.set()
+
+    async def ring(self, offer: Offer, caller: str, max_forwards: int) -> Answered | None:
+        """Ring the agent's phones until one picks up; None when nobody does, and the caller waits on.
+
+        A task that is cancelled here stops the ringing: the caller is gone.
+        """
+        extension = self._line.directory.extension_of(offer.agent_id)
+        contacts = self._endpoint.registrar.contacts(extension) if extension else []
+        try:
+            leg = await self._relay.allocate()
+        except MediaError as error:
+            log.error("agent not rung", offer=str(offer.id), code=error.code)
+            await self._passed(offer, OfferState.REFUSED)
+            return None
+        seconds = max((offer.expires_at - self._line.now()).total_seconds(), 1.0)
+        speaks = Address(Uri.parse(f"sip:{caller or 'anonymous'}@{self._endpoint.local[0]}"))
+        calls = [
+            self._endpoint.call(
+                contact, offer_audio(leg.local), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
+            )
+            for contact in contacts
+        ]
+        answered: Answered | None = None
+        try:
+            taken = await _first_answer(calls)
+            if taken is not None and _connect(leg, taken):
+                answered = Answered(offer.agent_id, taken, leg)
+        finally:
+            for call in calls:
+                if answered is None or call is not answered.sip:
+                    call.cancel()
+            if answered is None:
+                leg.close()
+        if answered is None:
+            await self._passed(offer, _why(calls))
+        return answered
+
+    async def _passed(self, offer: Offer, why: OfferState) -> None:
+        now = self._line.now()
+
+        def change(db: Session) -> None:
+            queue.refuse(db, offer.id, why, now)
+            self._pair(db)
+
+        await self._ledger.do(change)
+        self._changed.set()
+
+    def _pair(self, db: Session) -> None:
+        if queue.pair(db, self._line.practice, self._line.now()):
+            log.info("agents rung")
+
+    def _note(self, change: Callable[[Session], object]) -> None:
+        self._ledger.note(change)
+        self._changed.set()
+
+
+async def _first_answer(calls: list[Outgoing]) -> Outgoing | None:
+    """Return the first call that somebody picks up, None when none can be any more."""
+    open_calls = {asyncio.ensure_future(asyncio.shield(call.answered)): call for call in calls}
+    while open_calls:
+        done, _ = await asyncio.wait(open_calls, return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            call = open_calls.pop(future)
+            if future.result() is not None:
+                return call
+    return None
+
+
+def _connect(leg: AudioLeg, call: Outgoing) -> bool:
+    """Connect the leg to what the phone answered; a phone that answers with nothing to speak is hung up."""
+    if call.local is None or call.remote is None:
+        return False
+    try:
+        connect(leg, settle(call.local, call.remote))
+    except UnacceptableError:
+        call.bye()
+        return False
+    return True
+
+
+def connect(leg: AudioLeg, agreed: Agreed, *, via: str | None = None) -> None:
+    """Let a leg speak what the signalling agreed on."""
+    leg.connect(
+        agreed.remote if agreed.sends else None,
+        Codec[agreed.codec.name.upper()],
+        agreed.send_events,
+        event_type_in=agreed.receive_events,
+        via=via,
+    )
+
+
+def _why(calls: list[Outgoing]) -> OfferState:
+    """Return how an offer that nobody took ended: a person or a phone said no, or nobody did anything."""
+    causes = {call.ended.result() for call in calls if call.ended.done()}
+    return OfferState.TIMEOUT if Cause.NO_ANSWER in causes else OfferState.REFUSED

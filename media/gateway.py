@@ -1,0 +1,99 @@
+"""The media process put together: it listens for calls and phones, and gives each call what it needs."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+
+import httpx
+import structlog
+from temporalio.client import Client
+
+from hub.instance import Instance
+from hub.record.call import close_orphans
+from hub.temporal import connect
+from media.floor import Floor
+from media.inbound import House, InboundCall
+from media.ledger import Ledger
+from media.line import Line
+from media.notice import Notices
+from media.plan import Planner
+from media.ports import Ports
+from media.prompts import Prompts
+from media.relay import BuiltinRelay
+from media.sip.endpoint import Endpoint
+from media.sip.incoming import Incoming
+from media.taping import Taping
+
+log = structlog.get_logger()
+
+REALM = "chartline"
+"What phones' passwords are bound to (RFC 7616 section 3.3)."
+
+
+class Gateway:
+    """Everything between the trunk and the agents' phones, for one process."""
+
+    def __init__(self, instance: Instance, client: Client, host: str) -> None:
+        self._instance = instance
+        self._client = client
+        self.line = Line(instance, host)
+        sip = self.line.practice.sip
+        self.endpoint = Endpoint(
+            (sip.udp.host, sip.udp.port), credentials=self.line.credentials, trunks=self.line.trunk, realm=REALM
+        )
+        self._ledger = Ledger(instance.db)
+        self._prompts = Prompts.load(instance.paths.root)
+        ports = Ports(sip.udp.host, sip.rtp_ports.first, sip.rtp_ports.last)
+        self._relay = BuiltinRelay(ports, self._prompts.music)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)
+        self._floor = Floor(self.line, self._ledger, self.endpoint, self._relay)
+        self._notices = Notices(self.line, self._ledger, client, self._http)
+        self._house = House(
+            line=self.line,
+            ledger=self._ledger,
+            relay=self._relay,
+            floor=self._floor,
+            planner=Planner(self.line, client),
+            notices=self._notices,
+            prompts=self._prompts,
+            taping=Taping(instance, self._ledger),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, instance: Instance, env: Mapping[str, str], host: str) -> "Gateway":
+        """Return a gateway for the policy in force; Temporal is reached at the first call that needs it."""
+        client = await connect(instance.paths, instance.keys, env, lazy=True)
+        return cls(instance, client, host)
+
+    async def start(self) -> None:
+        """Close what a process that died has left, then listen.
+
+        Raises:
+            OSError: the SIP address is taken.
+        """
+        now, host = self._instance.clock(), self.line.host
+        lost = await self._ledger.do(lambda db: close_orphans(db, host, now))
+        if lost:
+            log.warning("calls of a dead process closed", calls=len(lost))
+        await self._house.taping.recover()
+        await self.line.load()
+        self.endpoint.on_invite = self._take
+        self.endpoint.on_registered = self._floor.registered
+        await self.endpoint.start()
+        self._tasks = [asyncio.create_task(self.line.watch()), asyncio.create_task(self._floor.run())]
+
+    async def close(self) -> None:
+        """Hang up, write everything that is left, and stop."""
+        await self.endpoint.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._notices.close(), 2)
+        await asyncio.to_thread(self._ledger.close)
+        self._relay.close()
+        await self._http.aclose()
+
+    async def _take(self, incoming: Incoming) -> None:
+        await InboundCall(self._house, incoming).run()

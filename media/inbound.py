@@ -1,0 +1,354 @@
+"""One call from outside, told as it goes: match, plan, answer, announce, menu, queue, talk, end.
+
+Nothing that the caller hears waits for the record or for Temporal beyond a deadline: rows are written beside the call
+(`Ledger`), and the published plan stands in where no plan comes in time.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session
+
+from hub.db import uuid7
+from hub.record import call, pop, queue, recording, task, voicemail
+from hub.record.queue import Offer
+from hub.rules import menu
+from hub.rules.matching import Match
+from hub.rules.menu import Ask, Go
+from hub.rules.routing import Plan
+from hub.settings.practice import Overflow
+from media.errors import MediaError, UnacceptableError
+from media.floor import Answered, Floor, connect
+from media.ledger import Ledger
+from media.leg import AudioLeg
+from media.line import Line
+from media.notice import Notices
+from media.offer import answer_audio
+from media.plan import Planner
+from media.prompts import Prompts
+from media.relay import BuiltinRelay
+from media.sip.incoming import Incoming
+from media.sip.status import Cause
+from media.taping import Tape, Taping
+
+log = structlog.get_logger()
+
+LONGEST_MESSAGE_S = 180.0
+SHORTEST_MESSAGE_S = 1.0
+"Less than this is somebody who hung up at the tone."
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a call works with."""
+
+    line: Line
+    ledger: Ledger
+    relay: BuiltinRelay
+    floor: Floor
+    planner: Planner
+    notices: Notices
+    prompts: Prompts
+    taping: Taping
+
+
+@dataclass(slots=True)
+class InboundCall:
+    """One call that came in."""
+
+    house: House
+    sip: Incoming
+    id: UUID = field(default_factory=uuid7)
+    leg: AudioLeg | None = None
+    agent: Answered | None = None
+    tape: Tape | None = None
+    path: str | None = None
+    "How it went, where that is not told by how far it came."
+
+    cause: str = "caller"
+    consented: bool = False
+    "Whether the announcement was played to its last sample: without it nothing is recorded."
+
+    subject: UUID | None = None
+    wrap_up_seconds: int = 0
+
+    async def run(self) -> None:
+        """Take the call from its INVITE to its end."""
+        line = self.house.line
+        did = line.e164(self.sip.to_number) or self.sip.to_number
+        if line.practice.find_number(did) is None:
+            self.sip.reject(404)
+            return
+        try:
+            story = asyncio.create_task(self._story(did))
+            ended = asyncio.ensure_future(asyncio.shield(self.sip.ended))
+            await asyncio.wait({story, ended}, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+            if not story.done():
+                story.cancel()
+            await asyncio.gather(story, return_exceptions=True)
+            if not story.cancelled() and story.exception() is not None:
+                self.cause = "system"
+                log.error("call failed", call=str(self.id), kind=type(story.exception()).__name__)
+        finally:
+            await self._end()
+
+    # From INVITE to answer
+
+    async def _story(self, did: str) -> None:
+        house = self.house
+        began = house.line.now()
+        number = house.line.e164(self.sip.from_number)
+        match = await house.line.match(number)
+        self._ring(did, number, match, began)
+        plan = await house.planner.plan(self.id, did, match)
+        planned_at = house.line.now()
+        house.ledger.note(lambda db: call.planned(db, self.id, plan, planned_at))
+        self.leg = await self._answer()
+        if self.leg is None:
+            return
+        await self.sip.acked
+        self.consented = await self.leg.play(house.prompts.stock("this-call-may-be-recorded", plan.language))
+        await self._go(await self._menu(plan, self.leg))
+
+    def _ring(self, did: str, number: str | None, match: Match, now: datetime) -> None:
+        house = self.house
+        instance = house.line.instance
+        name = self.sip.display_name or None
+        trunk = self.sip.trunk or "extension"
+
+        def change(db: Session) -> None:
+            row = call.ring(
+                db,
+                self.id,
+                did=did,
+                trunk=trunk,
+                host=house.line.host,
+                number=number,
+                name=name,
+                match=match,
+                seal=instance.sealer,
+                index=instance.index,
+                now=now,
+            )
+            self.subject = row.subject
+
+        house.ledger.note(change)
+        house.notices.tell("call.ringing", self.id, {"match": match.kind}, still=self._goes_on)
+
+    async def _answer(self) -> AudioLeg | None:
+        """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
+        try:
+            leg = await self.house.relay.allocate()
+        except MediaError as error:
+            self.sip.reject(error.status)
+            return None
+        if self.sip.offer is None:
+            leg.close()
+            self.sip.reject(488)
+            return None
+        try:
+            session, agreed = answer_audio(self.sip.offer, leg.local)
+        except UnacceptableError:
+            leg.close()
+            self.sip.reject(488)
+            return None
+        connect(leg, agreed)
+        at = self.house.line.now()
+        self.sip.answer(session)
+        self.house.ledger.note(lambda db: call.answered(db, self.id, at))
+        return leg
+
+    # Menus
+
+    async def _menu(self, plan: Plan, leg: AudioLeg) -> Go:
+        prompts, practice = self.house.prompts, self.house.line.practice
+        step = menu.begin(practice, plan)
+        while isinstance(step, Ask):
+            if step.notice:
+                notice = "invalid-choice" if step.notice == "invalid" else "no-choice"
+                await leg.play(prompts.stock(notice, step.language), barge_in=True)
+            asked = practice.find_menu(step.menu)
+            await leg.play(prompts.menu(practice, step.menu, step.language), barge_in=True)
+            step = menu.press(practice, plan, step, await _key(leg, asked.timeout_seconds if asked else 5.0))
+        return step
+
+    async def _go(self, go: Go) -> None:
+        if go.queue is not None:
+            await self._queue(go, go.queue)
+        elif go.voicemail is not None:
+            await self._voicemail(go.voicemail, go.language)
+        else:
+            await self._say_goodbye(go.language)
+
+    # The queue
+
+    async def _queue(self, go: Go, name: str) -> None:
+        house, leg = self.house, self._leg
+        await leg.play(house.prompts.stock("please-hold", go.language))
+        leg.hold_music()
+        entered = house.line.now()
+        offers = await house.floor.enter(
+            self.id, name, go.priority, go.language, lambda db: call.queued(db, self.id, name, entered)
+        )
+        settings = house.line.practice.find_queue(name)
+        self.wrap_up_seconds = settings.wrap_up_seconds if settings else 0
+        for overflow in sorted(settings.overflow if settings else (), key=lambda each: each.after_seconds):
+            until = entered + timedelta(seconds=overflow.after_seconds)
+            if await self._served(offers, until):
+                return
+            if await self._overflow(overflow, go):
+                return
+        await self._served(offers, None)
+
+    async def _served(self, offers: asyncio.Queue[Offer], until: datetime | None) -> bool:
+        """Ring agents as they are offered; True once the caller was served, False when `until` has come."""
+        while True:
+            left = None if until is None else max((until - self.house.line.now()).total_seconds(), 0.0)
+            try:
+                offer = await asyncio.wait_for(offers.get(), left)
+            except TimeoutError:
+                return False
+            self._offered(offer)
+            self.agent = await self.house.floor.ring(offer, self.sip.from_number, self.sip.max_forwards - 1)
+            if self.agent is not None:
+                await self._talk(self.agent, offer)
+                return True
+
+    def _offered(self, offer: Offer) -> None:
+        house = self.house
+        key, at = house.line.instance.keys.pop, house.line.now()
+        house.ledger.note(lambda db: pop.open(db, offer, key=key, now=at))
+        payload = {"queue": offer.queue, "agent": str(offer.agent_id), "offer": str(offer.id)}
+        house.notices.tell("call.offered", self.id, payload, still=self._goes_on)
+
+    async def _overflow(self, overflow: Overflow, go: Go) -> bool:
+        """Do what the policy says of those who wait long; True when that ends the wait."""
+        house, leg = self.house, self._leg
+        if overflow.queue is not None:
+            house.floor.left(self.id)
+            await self._queue(go, overflow.queue)
+            return True
+        self._leave("overflow")
+        if overflow.voicemail is not None:
+            await self._voicemail(overflow.voicemail, go.language)
+            return True
+        self.path = call.CALLBACK
+        at = house.line.now()
+        house.ledger.note(
+            lambda db: task.ask(db, "callback", key=f"callback:{self.id}", reason="overflow", now=at, call_id=self.id)
+        )
+        leg.quiet()
+        await leg.play(house.prompts.stock("callback-offered", go.language))
+        await self._say_goodbye(go.language)
+        return True
+
+    # The talk
+
+    async def _talk(self, agent: Answered, offer: Offer) -> None:
+        house, leg = self.house, self._leg
+        house.relay.bridge(leg, agent.leg)
+        at = house.line.now()
+
+        def change(db: Session) -> None:
+            queue.answer(db, offer.id, at)
+            call.bridged(db, self.id, agent.agent_id, at)
+
+        house.ledger.note(change)
+        if self.consented:
+            self.tape = await house.taping.start(self.id, self.subject, [leg, agent.leg])
+        payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
+        house.notices.tell("call.answered", self.id, payload, still=self._goes_on)
+        cause = await asyncio.shield(agent.sip.ended)
+        self.cause = "agent" if cause is Cause.HANGUP else "system"
+
+    # Voicemail
+
+    async def _voicemail(self, box: str, language: str) -> None:
+        house, leg = self.house, self._leg
+        settings = house.line.practice.find_voicemail(box)
+        leg.quiet()
+        await leg.play(house.prompts.voicemail(settings, language))
+        await leg.play(house.prompts.beep)
+        tape = await house.taping.start(self.id, self.subject, [leg], box=box)
+        self.tape = tape
+        if tape is None:
+            await self._say_goodbye(language)
+            return
+        self.path = call.VOICEMAIL
+        await asyncio.wait({asyncio.ensure_future(leg.digits.get())}, timeout=LONGEST_MESSAGE_S)
+        await self._say_goodbye(language)
+
+    # The end
+
+    async def _say_goodbye(self, language: str) -> None:
+        self.cause = "system"
+        await self._leg.play(self.house.prompts.stock("goodbye", language))
+
+    def _leave(self, why: str) -> None:
+        at = self.house.line.now()
+        self.house.floor.left(self.id)
+        self.house.ledger.note(lambda db: queue.leave(db, self.id, why, at))
+
+    async def _end(self) -> None:
+        """Close what is open and write how it went; runs to its end whatever happened."""
+        house = self.house
+        at = house.line.now()
+        self.sip.bye()
+        house.floor.left(self.id)
+        figures = [("caller", self.leg)] + ([("agent", self.agent.leg)] if self.agent else [])
+        stats = [(role, leg.stats) for role, leg in figures if leg is not None]
+        if self.agent is not None:
+            self.agent.sip.bye()
+            self.agent.leg.close()
+        if self.leg is not None:
+            self.leg.close()
+        seconds = await self.tape.stop() if self.tape is not None else 0.0
+        row = await house.ledger.do(lambda db: self._close(db, at, stats, seconds))
+        house.floor.again()
+        self._tell_end(row)
+        await house.planner.ended(self.id)
+
+    def _close(self, db: Session, at: datetime, stats: list[tuple[str, Any]], seconds: float) -> call.Call:
+        tape = self.tape
+        if tape is not None and tape.box is None:
+            recording.end(db, tape.id, seconds, at, state=tape.state)
+        elif tape is not None:
+            voicemail.end(db, tape.id, seconds if seconds >= SHORTEST_MESSAGE_S else 0.0)
+            if seconds >= SHORTEST_MESSAGE_S:
+                task.ask(db, "voicemail", key=f"voicemail:{tape.id}", reason=tape.box or "", now=at, call_id=self.id)
+        queue.leave(db, self.id, self.path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
+        for role, figures in stats:
+            call.leg(db, self.id, role, protection=figures.protection, loss=figures.loss, jitter_ms=figures.jitter_ms)
+        pop.close(db, self.id, at + timedelta(seconds=self.wrap_up_seconds))
+        queue.pair(db, self.house.line.practice, at)
+        return call.ended(db, self.id, self.cause, at, path=self.path)
+
+    def _tell_end(self, row: call.Call) -> None:
+        notices = self.house.notices
+        notices.tell("call.ended", self.id, {"status": row.path or ""})
+        if row.path in {call.ABANDONED, call.MISSED}:
+            notices.tell(f"call.{row.path}", self.id, {"match": row.match})
+        if row.path == call.VOICEMAIL and self.tape is not None:
+            notices.tell("voicemail.received", self.id, {"voicemail": str(self.tape.id)})
+
+    def _goes_on(self) -> bool:
+        return not self.sip.ended.done()
+
+    @property
+    def _leg(self) -> AudioLeg:
+        if self.leg is None:
+            raise MediaError("the call was never answered")
+        return self.leg
+
+
+async def _key(leg: AudioLeg, seconds: float) -> str | None:
+    """Return the next key, None when none comes in time."""
+    try:
+        return await asyncio.wait_for(leg.digits.get(), seconds)
+    except TimeoutError:
+        return None

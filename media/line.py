@@ -1,0 +1,135 @@
+"""What every call on this line works with: the policy in force, who may sign in, and who a number belongs to.
+
+A watcher notices within `LOOK_S` that somebody committed to the record, and reads again what may have changed, in a
+thread; the loop only ever sees finished values.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import phonenumbers
+import structlog
+from sqlmodel import Session
+
+from hub.instance import Instance
+from hub.record import patient, staff
+from hub.rules.matching import Match
+from hub.settings import Practice
+from media.sip.admission import TrunkTable
+from media.sip.digest import Credentials
+
+log = structlog.get_logger()
+
+LOOK_S = 0.1
+"How often the record is asked whether somebody wrote; a new policy holds within 250 ms."
+
+MATCH_S = 0.1
+"How long a caller's number may be looked up; afterwards the call goes on without a match."
+
+NOBODY = Match("none")
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Who may sign in, and whose phone is whose."""
+
+    credentials: Mapping[str, Credentials] = field(default_factory=dict)
+    "By extension."
+
+    owners: Mapping[str, UUID] = field(default_factory=dict)
+    "Staff id by extension."
+
+    def extension_of(self, staff_id: UUID) -> str | None:
+        """Return the extension of a person's phone."""
+        return next((extension for extension, owner in self.owners.items() if owner == staff_id), None)
+
+
+class Line:
+    """The practice as the media process knows it at this moment."""
+
+    def __init__(self, instance: Instance, host: str) -> None:
+        self.instance = instance
+        self.host = host
+        self.version, self.practice = instance.policy()
+        self.directory = Directory()
+        self.trunks = _trunks(self.practice)
+        self.on_change: list[Callable[[], None]] = []
+        "Called on the loop after somebody committed to the record."
+
+        self._seen = -1
+
+    async def load(self) -> None:
+        """Read what the record says now."""
+        self._seen = self.instance.db.version()
+        self.directory = await self.instance.db.run(_directory)
+        version, practice = await asyncio.to_thread(self.instance.policy)
+        if version != self.version:
+            self.version, self.practice = version, practice
+            self.trunks = _trunks(practice)
+            log.info("policy in force", version=version)
+
+    async def watch(self) -> None:
+        """Follow the record until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.instance.db.version() == self._seen:
+                continue
+            try:
+                await self.load()
+            except Exception as error:
+                log.error("record not read", kind=type(error).__name__)
+                continue
+            for tell in self.on_change:
+                tell()
+
+    def credentials(self, extension: str) -> Credentials | None:
+        """Return what a phone must prove to know."""
+        return self.directory.credentials.get(extension)
+
+    def trunk(self, source: str) -> str | None:
+        """Return the trunk that an IP address belongs to."""
+        return self.trunks(source)
+
+    def now(self) -> datetime:
+        """Return the instance's instant."""
+        return self.instance.clock()
+
+    def e164(self, number: str) -> str | None:
+        """Return a dialled or calling number as E.164; None where it is withheld or no number."""
+        with contextlib.suppress(phonenumbers.NumberParseException):
+            parsed = phonenumbers.parse(number, self.practice.practice.region)
+            if phonenumbers.is_possible_number(parsed):
+                return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+        return None
+
+    async def match(self, number: str | None) -> Match:
+        """Return who gave this number, or nobody when that cannot be said in time."""
+        if number is None:
+            return NOBODY
+        key = self.instance.index.phone(number)
+
+        def look(db: Session) -> Match:
+            return patient.match_phone(db, key)
+
+        try:
+            async with asyncio.timeout(MATCH_S):
+                return await self.instance.db.run(look)
+        except Exception as error:
+            log.warning("number not matched", kind=type(error).__name__)
+            return NOBODY
+
+
+def _trunks(practice: Practice) -> TrunkTable:
+    return TrunkTable({trunk.name: trunk.hosts for trunk in practice.trunks})
+
+
+def _directory(db: Session) -> Directory:
+    rows = staff.devices(db)
+    return Directory(
+        {row.extension: Credentials(row.ha1_md5, row.ha1_sha256) for row in rows},
+        {row.extension: row.staff_id for row in rows},
+    )

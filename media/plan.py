@@ -1,0 +1,38 @@
+"""The plan of a call: asked of the workflow with a deadline, otherwise the published one that media holds itself."""
+
+from uuid import UUID
+
+import structlog
+from temporalio.client import Client
+
+from hub.rules import routing
+from hub.rules.matching import Match
+from hub.rules.routing import Plan
+from hub.temporal import CallStart, PlanUnavailableError, TemporalUnavailableError, call_ended, plan_call
+from media.line import Line
+
+log = structlog.get_logger()
+
+
+class Planner:
+    """Asks Temporal; answers without it."""
+
+    def __init__(self, line: Line, client: Client) -> None:
+        self._line = line
+        self._client = client
+
+    async def plan(self, call_id: UUID, did: str, match: Match) -> Plan:
+        """Return the plan of a call, within the deadline in any case."""
+        start = CallStart(str(call_id), did, match.kind, tuple(str(each) for each in match.patients))
+        try:
+            return await plan_call(self._client, start)
+        except PlanUnavailableError:
+            log.warning("published plan used", call=str(call_id))
+            return routing.last_good(self._line.practice, self._line.version, did)
+
+    async def ended(self, call_id: UUID) -> None:
+        """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""
+        try:
+            await call_ended(self._client, str(call_id))
+        except TemporalUnavailableError:
+            log.warning("flow not told of the end", call=str(call_id))
