@@ -9,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import math
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,12 +17,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
+from uuid import UUID
 
 import httpx
 import orjson
 from standardwebhooks.webhooks import Webhook
 
+from connectors import host
 from hub.errors import UsageError
+from hub.instance import Instance
+from hub.record.event import Event, webhook_of
+from hub.record.pop import token_of
+from hub.settings import Practice
 
 LIVE_AT_S = (0.0, 0.25, 0.75, 1.5)
 "When the live lane tries, from the event. A try that hangs does not hold back the next."
@@ -102,6 +109,27 @@ def body_of(kind: str, event_id: str, at: datetime, said: Mapping[str, object]) 
     """Return the body of an event: its type, id and instant (ISO 8601, UTC) before what it says."""
     stamp = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return orjson.dumps({"type": kind, "id": event_id, "at": stamp, **said})
+
+
+def letter_of(told: Event, webhook: str, practice: Practice, instance: Instance) -> Letter | None:
+    """Return the letter that tells an event to a webhook (`event.webhook_of`); None where the policy has it no more.
+
+    Raises:
+        WebhookSecretError: its secret is not to be had.
+    """
+    hook = next((each for each in practice.webhooks if webhook_of(each.url) == webhook), None)
+    if hook is None:
+        return None
+    said = dict(told.payload)
+    if told.call_id is not None:
+        said["call"] = str(told.call_id)
+    if offer := said.pop("offer", None):
+        said["pop"] = f"{practice.http.base_url}/v1/pops/{token_of(instance.keys.pop, UUID(offer))}"
+    try:
+        secret = host.secrets(instance.paths.root, os.environ)(hook.secret)
+    except (LookupError, OSError):
+        raise WebhookSecretError(f"the secret {hook.secret.partition(':')[0]}: of a webhook is not there") from None
+    return Letter(hook.url, secret, str(told.id), body_of(told.type, str(told.id), told.at, said))
 
 
 async def post(http: httpx.AsyncClient, letter: Letter, at: datetime, *, within: float = TIMEOUT_S) -> Outcome:

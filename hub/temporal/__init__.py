@@ -15,7 +15,7 @@ from hub.temporal.client import (
     wake_feed,
 )
 from hub.temporal.codec import Codec, PayloadRefusedError, data_converter
-from hub.temporal.flow import TASK_QUEUE, CallStart, DeliveryStart, Flow, Says, TextStart, carrier_queue
+from hub.temporal.flow import TASK_QUEUE, CallStart, DeliveryStart, Flow, Says, TextStart, UpkeepStart, carrier_queue
 
 __all__ = [
     "TASK_QUEUE",
@@ -28,6 +28,7 @@ __all__ = [
     "Says",
     "TemporalUnavailableError",
     "TextStart",
+    "UpkeepStart",
     "appointment_answered",
     "appointment_changed",
     "call_ended",

@@ -5,7 +5,7 @@ tools read them) means an outside server; otherwise the embedded one of the inst
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from hub.temporal.flow import (
     Flow,
     Says,
     TextStart,
+    UpkeepStart,
     appointment_flow_id,
     call_flow_id,
     feed_flow_id,
@@ -172,24 +173,24 @@ async def appointment_answered(client: Client, appointment_id: str, kind: str) -
     await _tell(client, Flow.APPOINTMENT, flow_id, appointment_id, Says.ANSWERED, (kind,))
 
 
-async def deliver(client: Client, event_id: str, deliveries: Sequence[tuple[int, str]]) -> None:
-    """Start the record lane of an event: one flow for each (number of the webhook, delivery id).
+async def deliver(client: Client, event_id: str, delivery_ids: Iterable[str]) -> None:
+    """Start the record lane of an event, one flow for each of its deliveries; a repeat starts none again.
 
     Raises:
         TemporalUnavailableError: not all were started; upkeep starts the rest.
     """
-    for number, delivery_id in deliveries:
+    for delivery_id in delivery_ids:
         start = DeliveryStart(event_id, delivery_id)
-        await _start(client, Flow.DELIVERY, f"delivery-{event_id}-{number}", start)
+        await _start(client, Flow.DELIVERY, f"delivery-{event_id}-{delivery_id[-12:]}", start)
 
 
 async def send_text(client: Client, start: TextStart) -> None:
-    """Start the flow of one text that stands in its row as planned.
+    """Start the flow of one text that belongs to no reminder.
 
     Raises:
-        TemporalUnavailableError: not started; upkeep starts it later.
+        TemporalUnavailableError: not started.
     """
-    await _start(client, Flow.TEXT, f"text-{start.message_id}", start)
+    await _start(client, Flow.TEXT, f"text-{start.kind}-{start.object_id}", start)
 
 
 async def start_upkeep(client: Client) -> None:
@@ -198,14 +199,13 @@ async def start_upkeep(client: Client) -> None:
     Raises:
         TemporalUnavailableError: not started.
     """
-    await _start(client, Flow.UPKEEP, UPKEEP_ID, None)
+    await _start(client, Flow.UPKEEP, UPKEEP_ID, UpkeepStart())
 
 
 async def _start(client: Client, flow: Flow, flow_id: str, start: object) -> None:
-    words = () if start is None else (start,)
     try:
         await client.start_workflow(
-            flow, args=words, id=flow_id, task_queue=TASK_QUEUE, rpc_timeout=timedelta(seconds=ASK_S)
+            flow, start, id=flow_id, task_queue=TASK_QUEUE, rpc_timeout=timedelta(seconds=ASK_S)
         )
     except WorkflowAlreadyStartedError:
         return

@@ -70,9 +70,22 @@ class DeliveryStart:
 class TextStart:
     """One text that belongs to no reminder."""
 
-    message_id: str
+    kind: str
+    "missed-call, help, stopped or started."
+
+    object_id: str
+    "The call, or the message that it answers."
+
     carrier: str
     "Name of the connection that sends it."
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepStart:
+    """What a sweep knows of the one before."""
+
+    policy: int = 0
+    "The version that was in force: visits ahead are told when it changes."
 
 
 def call_flow_id(call_id: str) -> str:

@@ -1,0 +1,54 @@
+"""Run the worker of an instance: `python -m workflows --dir DIR`."""
+
+import argparse
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import structlog
+
+from hub.instance import Instance
+from hub.logs import configure
+from hub.settings import Paths
+from hub.supervisor import say_ready
+from workflows.worker import serve
+
+log = structlog.get_logger()
+
+NAME = "worker"
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m workflows", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--dir", type=Path, required=True, help="instance directory")
+    paths = Paths(parser.parse_args().dir.resolve())
+    configure(NAME)
+    asyncio.run(_serve(paths))
+
+
+async def _serve(paths: Paths) -> None:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop.set)
+    instance = await Instance.open_when_possible(paths, "workflows", stop)
+    if instance is None:
+        return
+    saying = asyncio.create_task(_say_ready(paths, ready))
+    try:
+        await serve(instance, os.environ, stop, ready=ready)
+    finally:
+        saying.cancel()
+        instance.close()
+
+
+async def _say_ready(paths: Paths, ready: asyncio.Event) -> None:
+    await ready.wait()
+    say_ready(paths, NAME)
+    log.info("working")
+
+
+if __name__ == "__main__":
+    main()

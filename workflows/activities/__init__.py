@@ -1,0 +1,1 @@
+"""What the flows have done for them, one module a noun: here are rows, the vault, and the outside world."""

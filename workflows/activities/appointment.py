@@ -1,0 +1,286 @@
+"""Reminders of a visit, and the patient's answers to them."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from sqlmodel import Session
+from temporalio import activity
+
+from connectors.api import FINAL, Sends, SetsStatus, Sms
+from hub.db import uuid7
+from hub.instance import Instance
+from hub.record import appointment, message, reminder, task, writeback
+from hub.record.appointment import Appointment
+from hub.record.message import MessageStatus
+from hub.record.reminder import Reminder, ReminderState
+from hub.record.writeback import WritebackState
+from hub.security.egress import EgressDeniedError
+from hub.settings import Practice
+from hub.vault.client import Access
+from workflows.activities import visit
+from workflows.activities.herald import Herald, Told
+from workflows.activities.outside import Outside
+from workflows.activities.sending import Handed, Known, hand_over
+from workflows.activities.visit import Prospect, Seen
+
+WRITER = "system:workflows"
+HELD = "held"
+"Not now: the rows say otherwise than when the step was planned."
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What a visit's flow does next: end, wait, or wait and then take a step."""
+
+    end: str | None = None
+    "over or gone; None while there is something to wait for."
+
+    wait_s: float = 0.0
+    name: str | None = None
+    "The step to take after the wait; None where the wait is only for the visit."
+
+    carrier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDue:
+    """A step whose time has come."""
+
+    appointment_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the patient said."""
+
+    appointment_id: str
+    kind: str
+    "confirm or reschedule."
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A text that is recorded as being sent."""
+
+    reminder_id: UUID
+    message_id: UUID
+    sms: Sms
+
+
+class Appointments:
+    """The activities of AppointmentFlow."""
+
+    def __init__(self, instance: Instance, outside: Outside, herald: Herald) -> None:
+        self._instance = instance
+        self._outside = outside
+        self._herald = herald
+
+    @activity.defn
+    def next_step(self, appointment_id: str) -> Next:
+        """Return what is next for a visit, and keep its planned reminders in step with that."""
+        now = self._instance.clock()
+        _, practice = self._instance.policy()
+        seen = self._look(UUID(appointment_id), practice)
+        if seen is None or seen.appointment.status in FINAL:
+            self._drop(seen, practice, now)
+            return Next(end="gone")
+        carrier = self._outside.carrier()
+        with self._instance.db.write() as db:
+            prospect = visit.prospect_of(db, seen, practice, self._instance.index, now)
+            if prospect is None:
+                return Next(end="gone")  # it starts anew once the visit has a time
+            visit.tidy(db, prospect, now)
+        if now >= prospect.starts_at:
+            return Next(end="over")
+        if prospect.step is None or carrier is None:
+            return Next(wait_s=(prospect.starts_at - now).total_seconds())
+        wait = max(0.0, (prospect.step.at - now).total_seconds())
+        return Next(wait_s=wait, name=prospect.step.name, carrier=carrier)
+
+    @activity.defn
+    async def remind(self, due: StepDue) -> str:
+        """Send the text of a step if it is still right to send it; return what became of it.
+
+        The attempt is on record, committed, before it is made. Where it is on record already and nobody knows its
+        outcome, nothing is sent: a person settles it.
+        """
+        _, practice = self._instance.policy()
+        seen = await asyncio.to_thread(self._look, UUID(due.appointment_id), practice)
+        carrier = self._outside.carrier()
+        if seen is None or carrier is None:
+            return HELD
+        try:
+            async with self._outside.open(carrier, "message-body", "treatment") as line:
+                attempt = await self._instance.db.run(
+                    lambda db: self._record(db, seen, due, carrier, practice), write=True
+                )
+                if isinstance(attempt, str):
+                    return attempt
+                handed = await hand_over(
+                    cast(Sends, line.connector), line.ctx, attempt.sms, key=str(attempt.message_id)
+                )
+        except EgressDeniedError as error:
+            code = error.code
+            return await self._instance.db.run(lambda db: self._refused(db, seen, due, code), write=True)
+        outcome, told = await self._instance.db.run(lambda db: self._settle(db, seen, attempt, handed), write=True)
+        await self._herald.start(told)
+        if handed.known is Known.NOT_TAKEN and handed.error is not None:
+            raise handed.error
+        return outcome
+
+    @activity.defn
+    async def take_answer(self, answer: Answer) -> str | None:
+        """Record what the patient said; return the write-back that follows, if any is still to be made."""
+        queued, told = await self._instance.db.run(lambda db: self._answered(db, answer), write=True)
+        await self._herald.start(told)
+        return queued
+
+    def _answered(self, db: Session, answer: Answer) -> tuple[str | None, Told]:
+        now = self._instance.clock()
+        row = db.get(Appointment, UUID(answer.appointment_id))
+        if row is None:
+            return None, ()
+        queued, new = None, False
+        if answer.kind == "confirm" and row.status not in FINAL and row.starts_at is not None and row.starts_at > now:
+            new = appointment.confirm(db, row.id, by=WRITER, now=now)
+            queued = self._write_back(db, row, row.starts_at, now)
+        else:
+            new = self._ask(db, row, answer.kind, now)
+        payload = {"appointment": str(row.id), "status": answer.kind}
+        return queued, self._herald.note(db, "reminder.answered", payload, now) if new else ()
+
+    def _look(self, appointment_id: UUID, practice: Practice) -> Seen | None:
+        access = Access(WRITER, "system", "treatment", session=f"appointment-{appointment_id}")
+        return visit.look(self._instance.db, self._instance.opener, access, appointment_id, practice)
+
+    def _drop(self, seen: Seen | None, practice: Practice, now: datetime) -> None:
+        if seen is None:
+            return
+        with self._instance.db.write() as db:
+            prospect = visit.prospect_of(db, seen, practice, self._instance.index, now)
+            if prospect is not None:
+                visit.tidy(db, prospect, now)
+
+    def _record(self, db: Session, seen: Seen, due: StepDue, carrier: str, practice: Practice) -> _Attempt | str:
+        """Look once more, and record the attempt; return an outcome where nothing is to be sent."""
+        now = self._instance.clock()
+        if not visit.unchanged(db, seen):
+            return HELD
+        prospect = visit.prospect_of(db, seen, practice, self._instance.index, now)
+        if prospect is None:
+            return HELD
+        row = prospect.rows.get(due.name)
+        if row is not None and row.state is ReminderState.SENDING:
+            return self._lost(db, seen, row, now)
+        if row is not None and row.state is not ReminderState.PLANNED:
+            return str(row.state)
+        if prospect.step is None or not prospect.due(due.name, now):
+            visit.tidy(db, prospect, now)
+            return HELD
+        row = reminder.plan(db, seen.appointment.id, prospect.starts_at, due.name, prospect.step.due_at)
+        sms = visit.sms_of(prospect, prospect.step, practice)
+        if sms is None:
+            return HELD
+        return self._attempt(db, prospect, row, sms, carrier, now)
+
+    def _attempt(
+        self, db: Session, prospect: Prospect, row: Reminder, sms: Sms, carrier: str, now: datetime
+    ) -> _Attempt:
+        message_id = uuid7()
+        message.attempt(
+            db,
+            message_id,
+            sms,
+            connection=carrier,
+            program=visit.PROGRAM,
+            patient_id=prospect.seen.patient.id,
+            appointment_id=prospect.seen.appointment.id,
+            seal=self._instance.sealer,
+            index=self._instance.index,
+            now=now,
+        )
+        reminder.attempt(db, row.id, message_id, now)
+        return _Attempt(row.id, message_id, sms)
+
+    def _lost(self, db: Session, seen: Seen, row: Reminder, now: datetime) -> str:
+        """An earlier attempt is on record without an end: its process died between."""
+        reminder.unknown(db, row.id, now, "crashed")
+        if row.message_id is not None:
+            message.progress(db, row.message_id, MessageStatus.UNKNOWN, now, code="crashed")
+        self._outcome_task(db, seen.appointment, row.id, "crashed", now)
+        return str(ReminderState.UNKNOWN)
+
+    def _settle(self, db: Session, seen: Seen, attempt: _Attempt, handed: Handed) -> tuple[str, Told]:
+        now = self._instance.clock()
+        told: Told = ()
+        match handed.known:
+            case Known.TAKEN:
+                external_id = handed.external_id
+                message.progress(db, attempt.message_id, MessageStatus.ACCEPTED, now, external_id=external_id)
+                row = reminder.sent(db, attempt.reminder_id, now)
+                ids = {"appointment": str(row.appointment_id), "reminder": row.step, "message": str(attempt.message_id)}
+                told = self._herald.note(db, "reminder.sent", ids, now)
+            case Known.NOT_TAKEN:
+                message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
+                row = reminder.released(db, attempt.reminder_id)
+            case Known.REFUSED:
+                message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
+                row = reminder.failed(db, attempt.reminder_id, now, handed.code)
+                self._outcome_task(db, seen.appointment, row.id, handed.code, now)
+            case Known.UNKNOWN:
+                message.progress(db, attempt.message_id, MessageStatus.UNKNOWN, now, code=handed.code)
+                row = reminder.unknown(db, attempt.reminder_id, now, handed.code)
+                self._outcome_task(db, seen.appointment, row.id, handed.code, now)
+        return str(row.state), told
+
+    def _refused(self, db: Session, seen: Seen, due: StepDue, code: str) -> str:
+        """No agreement lets the text out: the step is given up, and staff are told."""
+        now = self._instance.clock()
+        for row in reminder.of_appointment(db, seen.appointment.id):
+            if row.step == due.name and row.state is ReminderState.PLANNED:
+                reminder.skipped(db, row.id, now, code)
+                self._outcome_task(db, seen.appointment, row.id, code, now)
+        return str(ReminderState.SKIPPED)
+
+    def _outcome_task(self, db: Session, row: Appointment, reminder_id: UUID, reason: str, now: datetime) -> None:
+        task.ask(
+            db,
+            "outcome",
+            key=f"outcome:{reminder_id}",
+            now=now,
+            reason=reason,
+            patient_id=row.patient_id,
+            appointment_id=row.id,
+        )
+
+    def _ask(self, db: Session, row: Appointment, said: str, now: datetime) -> bool:
+        """Let a person see to it: another time is asked for, or a visit is confirmed that is not ahead any more.
+
+        Returns whether that is new.
+        """
+        kind = "reschedule" if said == "reschedule" else "reply"
+        at = row.starts_at.isoformat() if row.starts_at else "none"
+        key = f"{kind}:{row.id}:{at}"
+        asked = task.ask(db, kind, key=key, now=now, reason=said, patient_id=row.patient_id, appointment_id=row.id)
+        return asked.created_at == now
+
+    def _write_back(self, db: Session, row: Appointment, starts_at: datetime, now: datetime) -> str | None:
+        """Enqueue the confirmation for the EHR that told the visit, or else for the first that takes one."""
+        able = self._outside.able(SetsStatus)
+        connection = row.connection if row.connection in able else next(iter(able), None)
+        if connection is None:
+            return None
+        queued = writeback.enqueue(
+            db,
+            "status",
+            key=f"confirmed:{row.id}:{starts_at.isoformat()}",
+            connection=connection,
+            object_id=row.id,
+            to="confirmed",
+            now=now,
+        )
+        return str(queued.id) if queued.state is WritebackState.PENDING else None

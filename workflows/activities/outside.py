@@ -1,0 +1,116 @@
+"""The way from an activity to an outside system: the connector of a connection, behind the egress gate."""
+
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import structlog
+
+from connectors import host
+from connectors.api import AnyConnector, ConnectorError, Context, Sends
+from hub.errors import UnavailableError
+from hub.instance import Instance
+from hub.security.egress import Egress
+from hub.settings import Practice
+
+log = structlog.get_logger()
+
+
+class ConnectionMissingError(UnavailableError):
+    """The policy has no such connection, or its connector cannot be used as it is set."""
+
+    code = "connection-missing"
+    retry = False
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An open line to an outside system, for one exchange."""
+
+    connector: AnyConnector
+    ctx: Context
+
+
+class Outside:
+    """The connections of the policy in force."""
+
+    def __init__(self, instance: Instance, env: Mapping[str, str]) -> None:
+        self._instance = instance
+        self._resolve = host.secrets(instance.paths.root, env)
+        self._lock = threading.Lock()
+        self._version: int | None = None
+        self._connectors: dict[str, AnyConnector] = {}
+        self._egress: Egress | None = None
+
+    def connectors(self) -> Mapping[str, AnyConnector]:
+        """Return the connectors in the order of the policy, by the names of their connections."""
+        return self._current()[0]
+
+    def able(self, capability: type) -> list[str]:
+        """Return the connections whose connector has a capability of `connectors.api`."""
+        return [name for name, connector in self.connectors().items() if isinstance(connector, capability)]
+
+    def carrier(self) -> str | None:
+        """Return the connection that sends texts, or None where there is none."""
+        return next(iter(self.able(Sends)), None)
+
+    @asynccontextmanager
+    async def open(self, connection: str, data_class: str, purpose: str) -> AsyncIterator[Line]:
+        """Yield a line to `connection` over which data of one class may go.
+
+        Raises:
+            EgressDeniedError: no agreement lets it out.
+            ConnectionMissingError: the policy has no such connection, or it cannot be used.
+        """
+        connectors, egress, practice = self._current()
+        connector = connectors.get(connection)
+        if connector is None:
+            raise ConnectionMissingError(f"connection {connection} is not in the policy, or cannot be used")
+        async with await egress.open(connection, data_class, purpose) as http:
+            yield Line(
+                connector,
+                host.context(
+                    connector,
+                    connection,
+                    http=http,
+                    clock=self._instance.clock,
+                    timezone=practice.practice.zone,
+                    region=practice.practice.region,
+                ),
+            )
+
+    async def webhook(self, url: str) -> httpx.AsyncClient:
+        """Return a client for one of the policy's webhooks; the caller closes it.
+
+        Raises:
+            EgressDeniedError, DestinationDeniedError: the policy has no such webhook, or it leads where none may.
+        """
+        return await self._current()[1].webhook(url, "operations")
+
+    def secret(self, reference: str) -> str:
+        """Return the secret that `env:NAME` or `file:PATH` stands for.
+
+        Raises:
+            LookupError, OSError: there is none.
+        """
+        return self._resolve(reference)
+
+    def _current(self) -> tuple[Mapping[str, AnyConnector], Egress, Practice]:
+        version, practice = self._instance.policy()
+        with self._lock:
+            if version != self._version or self._egress is None:
+                self._connectors = self._built(practice)
+                self._egress = Egress(practice, self._instance.db, self._instance.clock, actor="system:workflows")
+                self._version = version
+            return self._connectors, self._egress, practice
+
+    def _built(self, practice: Practice) -> dict[str, AnyConnector]:
+        built = {}
+        for connection in practice.connections:
+            try:
+                built[connection.name] = host.build(connection.connector, connection.settings, self._resolve)
+            except ConnectorError as error:
+                log.error("connection left out", connection=connection.name, code=error.code)
+        return built

@@ -1,0 +1,69 @@
+"""Handing one text to a carrier, and what is known afterwards."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+
+from connectors.api import (
+    AuthExpiredError,
+    ConnectorError,
+    Context,
+    RateLimitedError,
+    Sends,
+    Sms,
+    TransientError,
+    UnknownOutcomeError,
+)
+from hub.errors import ChartlineError
+from workflows.fault import place_of
+
+log = structlog.get_logger()
+
+
+class Known(StrEnum):
+    """What is known of an attempt."""
+
+    TAKEN = "taken"
+    NOT_TAKEN = "not-taken"
+    "Surely not, and it may be tried again."
+
+    REFUSED = "refused"
+    "Surely not, and there is no use in trying again."
+
+    UNKNOWN = "unknown"
+    "It may have gone out."
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What came of one attempt."""
+
+    known: Known
+    external_id: str | None = None
+    "The carrier's id of the text."
+
+    error: ConnectorError | ChartlineError | None = None
+
+    @property
+    def code(self) -> str:
+        """The code of what went wrong; empty where nothing did."""
+        return "" if self.error is None else self.error.code
+
+
+async def hand_over(connector: Sends, ctx: Context, sms: Sms, *, key: str) -> Handed:
+    """Send `sms` once. The attempt must be on record before this is called."""
+    try:
+        receipt = await connector.send(ctx, sms, key=key)
+    except (TransientError, RateLimitedError, AuthExpiredError) as error:
+        return Handed(Known.NOT_TAKEN, error=error)
+    except UnknownOutcomeError as error:
+        return Handed(Known.UNKNOWN, error=error)
+    except ConnectorError as error:
+        return Handed(Known.REFUSED, error=error)
+    except ChartlineError as error:  # our own gate's: nothing went out
+        return Handed(Known.NOT_TAKEN if error.retry else Known.REFUSED, error=error)
+    except Exception as error:  # a connector's defect: whether it was before or after the request, nobody knows
+        log.error("connector failed", connection=ctx.connection, **place_of(error))
+        return Handed(Known.UNKNOWN, error=UnknownOutcomeError("the connector failed"))
+    return Handed(Known.TAKEN, external_id=receipt.external_id)

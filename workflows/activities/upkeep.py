@@ -1,0 +1,170 @@
+"""Finding what a crash left undone, and waking whoever should do it; nothing is done twice by it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session, col, select
+from temporalio import activity
+from temporalio.client import Client
+
+from connectors.api import Logs
+from hub.instance import Instance
+from hub.record import event, message, queue, reminder, task, writeback
+from hub.record.appointment import Appointment
+from hub.record.call import Call, CallState
+from hub.record.event import Delivery, DeliveryState, Event, Lane
+from hub.record.message import MessageStatus
+from hub.record.queue import Offer, OfferState
+from hub.record.writeback import Writeback
+from hub.temporal import (
+    UpkeepStart,
+    appointment_answered,
+    appointment_changed,
+    call_ended,
+    deliver,
+)
+from workflows.activities.outside import Outside
+from workflows.activities.visit import upcoming_ids
+from workflows.activities.writeback import LOG, STATUS
+
+log = structlog.get_logger()
+
+STUCK = timedelta(minutes=3)
+"A text that has been under way so long lost its sender: an attempt is given 90 s."
+
+SLACK = timedelta(minutes=1)
+"What should have been begun is left to its own flow for so long."
+
+LATELY = timedelta(days=1)
+
+AT_ONCE = 100
+"Of each kind in one sweep; what is left is found by the next."
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    calls: list[UUID]
+    visits: list[UUID]
+    deliveries: list[tuple[UUID, UUID]]
+    "Event and delivery."
+
+
+class Upkeep:
+    """The activity of UpkeepFlow."""
+
+    def __init__(self, instance: Instance, outside: Outside, client: Client) -> None:
+        self._instance = instance
+        self._outside = outside
+        self._client = client
+
+    @activity.defn
+    async def sweep(self, before: UpkeepStart) -> UpkeepStart:
+        """Look once over everything that could have been left.
+
+        Raises:
+            TemporalUnavailableError: not all was woken; the sweep is repeated.
+        """
+        version, _ = self._instance.policy()
+        lost = await self._instance.db.run(self._settle, write=True)
+        if lost:
+            log.warning("attempts without an end", texts=lost)
+        left = await self._instance.db.run(self._left)
+        for visit in left.visits:
+            await appointment_answered(self._client, str(visit), "confirm")
+        for call_id in left.calls:
+            await call_ended(self._client, str(call_id))
+        for event_id, delivery_id in left.deliveries:
+            await deliver(self._client, str(event_id), [str(delivery_id)])
+        if before.policy != version:
+            await self._tell_visits()
+        return UpkeepStart(version)
+
+    def _settle(self, db: Session) -> int:
+        """Close what was begun and never ended: nobody knows whether those texts went out, so a person looks."""
+        now = self._instance.clock()
+        stuck = reminder.stuck(db, now - STUCK)
+        for row in stuck:
+            reminder.unknown(db, row.id, now, "crashed")
+            if row.message_id is not None:
+                message.progress(db, row.message_id, MessageStatus.UNKNOWN, now, code="crashed")
+            visit = db.get_one(Appointment, row.appointment_id)
+            task.ask(
+                db,
+                "outcome",
+                key=f"outcome:{row.id}",
+                now=now,
+                reason="crashed",
+                patient_id=visit.patient_id,
+                appointment_id=visit.id,
+            )
+        self._silence(db)
+        self._drop_live(db)
+        return len(stuck)
+
+    def _silence(self, db: Session) -> None:
+        """End offers whose call is over: a media process that died withdrew nothing."""
+        now = self._instance.clock()
+        query = (
+            select(Offer.call_id)
+            .join(Call, col(Call.id) == col(Offer.call_id))
+            .where(Offer.state == OfferState.RINGING, Call.state == CallState.ENDED)
+        )
+        for call_id in set(db.exec(query).all()):
+            queue.leave(db, call_id, "ended", now)
+
+    def _drop_live(self, db: Session) -> None:
+        """Close live tellings of a process that died: their moment is over."""
+        now = self._instance.clock()
+        query = (
+            select(Delivery.id)
+            .join(Event, col(Event.id) == col(Delivery.event_id))
+            .where(Delivery.state == DeliveryState.PENDING, Delivery.lane == Lane.LIVE, col(Event.at) < now - SLACK)
+        )
+        for delivery_id in db.exec(query.limit(AT_ONCE)).all():
+            event.settle(db, delivery_id, DeliveryState.DROPPED, now, code="crashed")
+
+    def _left(self, db: Session) -> _Left:
+        """Return calls, write-backs and events that nobody seems to see to."""
+        old = self._instance.clock() - SLACK
+        pending = [row for row in writeback.pending(db, limit=AT_ONCE) if row.created_at < old and not row.tries]
+        calls = {row.object_id for row in pending if row.kind == LOG} | set(self._unnoted(db, old))
+        query = (
+            select(Delivery)
+            .join(Event, col(Event.id) == col(Delivery.event_id))
+            .where(
+                Delivery.state == DeliveryState.PENDING,
+                Delivery.lane == Lane.RECORD,
+                Delivery.tries == 0,
+                col(Event.at) < old,
+            )
+        )
+        return _Left(
+            calls=sorted(calls),
+            visits=sorted({row.object_id for row in pending if row.kind == STATUS}),
+            deliveries=[(row.event_id, row.id) for row in db.exec(query.limit(AT_ONCE))],
+        )
+
+    def _unnoted(self, db: Session, old: datetime) -> list[UUID]:
+        """Return calls of patients that ended lately and stand in no chart: their flow was never told of the end."""
+        if not self._outside.able(Logs):
+            return []
+        noted = select(Writeback.object_id).where(Writeback.kind == LOG)
+        query = select(Call.id).where(
+            Call.state == CallState.ENDED,
+            col(Call.patient_id).is_not(None),
+            col(Call.ended_at).between(old - LATELY, old),
+            col(Call.id).not_in(noted),
+        )
+        return list(db.exec(query.limit(AT_ONCE)))
+
+    async def _tell_visits(self) -> None:
+        """Let every visit ahead be looked at under the new policy."""
+        after: UUID | None = None
+        now = self._instance.clock()
+        while page := await self._instance.db.run(partial(upcoming_ids, now=now, after=after)):
+            for visit in page:
+                await appointment_changed(self._client, str(visit))
+            after = page[-1]

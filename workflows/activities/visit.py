@@ -1,0 +1,174 @@
+"""What decides about the next text before a visit, read from the rows each time it is asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from connectors.api import FINAL, Sms
+from hub.db import Database
+from hub.record import consent, message, reminder
+from hub.record.appointment import Appointment
+from hub.record.patient import Patient, sealed_of
+from hub.record.reminder import Reminder, ReminderState
+from hub.rules import reminding, text
+from hub.rules.reminding import Step, Visit
+from hub.security.index import BlindIndex
+from hub.security.sealed import Opener
+from hub.settings import Practice
+from hub.vault.client import Access
+from workflows.activities.recipient import Recipient, recipient_of
+
+PROGRAM = "reminder"
+"What texts before a visit are called in consent and caps."
+
+WEEK = timedelta(days=7)
+"As far back as a cap looks."
+
+ALMOST = timedelta(seconds=1)
+"A step so near is due: clocks of two processes differ."
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A visit and its patient, opened."""
+
+    appointment: Appointment
+    patient: Patient
+    recipient: Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """Where the reminders of one visit stand now."""
+
+    seen: Seen
+    starts_at: datetime
+    closed: str | None
+    "A code: why there is none any more; None while there may be some."
+
+    step: Step | None
+    rows: Mapping[str, Reminder]
+    "The reminders of this time of the visit, by step."
+
+    def due(self, name: str, now: datetime) -> bool:
+        """Return whether `name` is the step to take at this moment."""
+        return self.step is not None and self.step.name == name and self.step.at <= now + ALMOST
+
+
+def look(database: Database, opener: Opener, access: Access, appointment_id: UUID, practice: Practice) -> Seen | None:
+    """Return the visit with its patient opened in one audited request; None where there is no such visit.
+
+    Raises:
+        VaultUnavailableError: the vault did not answer.
+    """
+    with database.read() as db:
+        row = db.get(Appointment, appointment_id)
+        if row is None:
+            return None
+        owner = db.get_one(Patient, row.patient_id)
+        (fields,) = opener.open(db, access, [sealed_of(owner)])
+    return Seen(row, owner, recipient_of(fields, practice))
+
+
+def prospect_of(db: Session, seen: Seen, practice: Practice, index: BlindIndex, now: datetime) -> Prospect | None:
+    """Return where the reminders of `seen` stand; None while the visit has no time."""
+    row = seen.appointment
+    if row.starts_at is None:
+        return None
+    rows = {each.step: each for each in reminder.of_appointment(db, row.id) if each.starts_at == row.starts_at}
+    key = None if seen.recipient.phone is None else index.phone(seen.recipient.phone)
+    visit = Visit(
+        starts_at=row.starts_at,
+        status=row.status,
+        known_at=_known_at(row, rows, now),
+        confirmed=row.confirmed_at is not None,
+        opted_out=key is not None and consent.opted_out(db, key, PROGRAM),
+    )
+    taken = [name for name, each in rows.items() if each.state is not ReminderState.PLANNED]
+    sent = [] if key is None else message.sent_since(db, key, now - WEEK)
+    closed = _closed(seen, visit, now)
+    step = None if closed else reminding.next_step(visit, taken, practice, now, seen.recipient.zone, sent)
+    return Prospect(seen, row.starts_at, closed, step, rows)
+
+
+def unchanged(db: Session, seen: Seen) -> bool:
+    """Return whether the rows are still those that were opened."""
+    row = db.get(Appointment, seen.appointment.id)
+    owner = db.get(Patient, seen.patient.id)
+    return (
+        row is not None
+        and owner is not None
+        and (row.changed_at, row.status, row.starts_at) == _state(seen.appointment)
+        and (row.patient_id, owner.sealed, owner.deceased)
+        == (seen.patient.id, seen.patient.sealed, seen.patient.deceased)
+    )
+
+
+def tidy(db: Session, prospect: Prospect, now: datetime) -> None:
+    """Plan the next step, and drop the planned ones that will not be taken, with the reason."""
+    step = prospect.step
+    for each in reminder.of_appointment(db, prospect.seen.appointment.id):
+        if each.state is not ReminderState.PLANNED:
+            continue
+        if each.starts_at != prospect.starts_at:
+            reminder.skipped(db, each.id, now, "moved")
+        elif step is None or each.step != step.name:
+            reminder.skipped(db, each.id, now, prospect.closed or "overtaken")
+    if step is not None:
+        reminder.plan(db, prospect.seen.appointment.id, prospect.starts_at, step.name, step.due_at)
+
+
+def sms_of(prospect: Prospect, step: Step, practice: Practice) -> Sms | None:
+    """Return the text of a step in the patient's language; None where there is no number to send it to.
+
+    Raises:
+        SettingsError: the policy has no text for it.
+    """
+    recipient = prospect.seen.recipient
+    if recipient.phone is None:
+        return None
+    written = next((each.text for each in practice.reminders if each.name == step.reminder), {})
+    language, template = text.in_language(written, recipient.language, practice)
+    fields = text.visit_fields(practice, prospect.starts_at, language)
+    if recipient.given:
+        fields["given"] = recipient.given
+    return Sms(to=recipient.phone, sender=sender_of(practice), body=text.render(template, fields, practice))
+
+
+def sender_of(practice: Practice) -> str:
+    """Return the number that texts come from: the practice's first; the carrier's own where it has none."""
+    return practice.numbers[0].did if practice.numbers else ""
+
+
+def upcoming_ids(db: Session, now: datetime, *, after: UUID | None = None, limit: int = 200) -> list[UUID]:
+    """Return the ids of visits that are ahead and still on, from `after` on."""
+    query = select(Appointment.id).where(col(Appointment.starts_at) > now, col(Appointment.status).not_in(FINAL))
+    if after is not None:
+        query = query.where(col(Appointment.id) > after)
+    return list(db.exec(query.order_by(col(Appointment.id)).limit(limit)))
+
+
+def _closed(seen: Seen, visit: Visit, now: datetime) -> str | None:
+    if seen.patient.deceased:
+        return "deceased"
+    if seen.recipient.phone is None:
+        return "no-number"
+    return reminding.closed(visit, now)
+
+
+def _known_at(row: Appointment, rows: Mapping[str, Reminder], now: datetime) -> datetime:
+    """Return since when this time of the visit is planned with.
+
+    The first step that was ever planned for it says so: what falls due before that was over when we heard of it.
+    """
+    if not rows:
+        return row.changed_at
+    first = min(each.due_at for each in rows.values())
+    return min(first - timedelta(microseconds=1), now)
+
+
+def _state(row: Appointment) -> tuple[datetime, str, datetime | None]:
+    return row.changed_at, row.status, row.starts_at

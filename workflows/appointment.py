@@ -1,0 +1,99 @@
+"""AppointmentFlow: the reminders of one visit, and the patient's answer to them."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from hub.temporal.flow import Flow, Says, carrier_queue
+    from workflows.activities.appointment import Answer, Appointments, Next, StepDue
+    from workflows.patience import ALWAYS, FEW, OUTSIDE, ROW
+
+from workflows.writeback import write_back
+
+SECOND_THOUGHT = timedelta(minutes=2)
+"After a step that was held or that failed, the rows are looked at again no sooner."
+
+WAIT_AT_CARRIER = timedelta(hours=2)
+"A text that waited so long for its turn is thought over again."
+
+
+@workflow.defn(name=Flow.APPOINTMENT)
+class AppointmentFlow:
+    """Runs from booking to the visit; id `appointment-<row id>`. History holds ids, times and codes.
+
+    It decides nothing: the rows and the policy say what is next, and the activity that sends looks at them again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = False
+        self._answers: list[str] = []
+
+    @workflow.signal(name=Says.CHANGED)
+    def changed(self) -> None:
+        """The appointment, the patient's consent or the policy changed."""
+        self._changed = True
+
+    @workflow.signal(name=Says.ANSWERED)
+    def answered(self, kind: str) -> None:
+        """The patient answered: `confirm` or `reschedule`."""
+        if kind not in self._answers:
+            self._answers.append(kind)
+
+    @workflow.run
+    async def run(self, appointment_id: str) -> str:
+        """Return how it ended: `over` (the visit has come), or `gone` (cancelled, or no such row)."""
+        pause = timedelta(0)
+        while True:
+            while self._answers:
+                await self._take_answer(appointment_id, self._answers.pop(0))
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(appointment_id)
+            self._changed = False
+            step = await workflow.execute_activity_method(
+                Appointments.next_step, appointment_id, start_to_close_timeout=ROW, retry_policy=ALWAYS
+            )
+            if step.end is not None:
+                if self._answers or self._changed:
+                    continue
+                return step.end
+            if await self._woken_within(max(timedelta(seconds=step.wait_s), pause)):
+                continue
+            pause = await self._take(appointment_id, step)
+
+    async def _woken_within(self, wait: timedelta) -> bool:
+        """Return whether something was said before the time was up."""
+        try:
+            await workflow.wait_condition(lambda: self._changed or bool(self._answers), timeout=wait)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _take(self, appointment_id: str, step: Next) -> timedelta:
+        """Take a step whose time has come; return how long to leave the rows alone."""
+        if step.name is None or step.carrier is None:
+            return timedelta(0)
+        due = StepDue(appointment_id, step.name)
+        try:
+            outcome = await workflow.execute_activity_method(
+                Appointments.remind,
+                due,
+                task_queue=carrier_queue(step.carrier),
+                start_to_close_timeout=OUTSIDE,
+                schedule_to_start_timeout=WAIT_AT_CARRIER,
+                retry_policy=FEW,
+            )
+        except ActivityError:
+            return SECOND_THOUGHT
+        return SECOND_THOUGHT if outcome == "held" else timedelta(0)
+
+    async def _take_answer(self, appointment_id: str, kind: str) -> None:
+        writeback = await workflow.execute_activity_method(
+            Appointments.take_answer,
+            Answer(appointment_id, kind),
+            start_to_close_timeout=ROW,
+            retry_policy=ALWAYS,
+        )
+        if writeback is not None:
+            await write_back(writeback)

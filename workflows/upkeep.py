@@ -1,0 +1,28 @@
+"""UpkeepFlow: finds what a crash left undone and wakes whoever should do it."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from hub.temporal.flow import Flow, UpkeepStart
+    from workflows.activities.upkeep import Upkeep
+    from workflows.patience import ALWAYS
+
+LOOK = timedelta(seconds=30)
+SWEEP = timedelta(seconds=60)
+
+
+@workflow.defn(name=Flow.UPKEEP)
+class UpkeepFlow:
+    """One for an instance; id `upkeep`."""
+
+    @workflow.run
+    async def run(self, before: UpkeepStart) -> None:
+        """Sweep until the history grows long, then go on in a new one; never ends."""
+        while not workflow.info().is_continue_as_new_suggested():
+            before = await workflow.execute_local_activity_method(
+                Upkeep.sweep, before, start_to_close_timeout=SWEEP, retry_policy=ALWAYS
+            )
+            await workflow.sleep(LOOK)
+        workflow.continue_as_new(before)
