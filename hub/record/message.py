@@ -129,11 +129,16 @@ def progress(
     row = db.get_one(Message, message_id)
     if external_id is not None and row.external_id is None:
         row.external_id = external_id
-    if _ORDER[to] > _ORDER[row.status]:
+    if further(row.status, to) is not row.status:
         row.status, row.status_at, row.code = to, at, code
     db.add(row)
     db.flush()
     return row
+
+
+def further(one: MessageStatus, other: MessageStatus) -> MessageStatus:
+    """Return the one of two statuses that replaces the other, whichever was heard first."""
+    return max(one, other, key=_ORDER.__getitem__)
 
 
 def receipt(db: Session, said: ReceiptFacts, *, connection: str) -> Message:

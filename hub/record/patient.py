@@ -117,7 +117,7 @@ def upsert(
         stored = known.fields(Table.PATIENT, row.id, row.sealed) if effect.merges else {}
         _seal(db, row, statement.merged(stored, effect.won & SEALED), seal=seal, index=index, known=known)
         touch(db, f"connection:{connection}", "write", row.id, Table.PATIENT, row.id)
-    if effect.won or effect.rewrites or created:
+    if effect.won or effect.rewrites or created or said.version.at > row.version_at:
         _tell(db, row, statement, effect, said, index)
         row.updated_at = now
         db.add(row)

@@ -8,6 +8,7 @@ nothing is committed unsaid. What a savepoint took back is not said.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
 from sqlalchemy.orm import SessionTransaction
@@ -54,7 +55,8 @@ def leave_intents(db: Session) -> None:
 def mark(db: Session, transaction: SessionTransaction) -> None:
     """Remember how much had been touched when a savepoint was set."""
     if transaction.nested:
-        db.info.setdefault(_SAVEPOINTS, {})[transaction] = len(db.info.get(_TOUCHED, ()))
+        savepoints = db.info.setdefault(_SAVEPOINTS, WeakKeyDictionary())
+        savepoints[transaction] = len(db.info.get(_TOUCHED, ()))
 
 
 @event.listens_for(Session, "after_soft_rollback")
@@ -62,12 +64,6 @@ def forget(db: Session, previous: SessionTransaction) -> None:
     """Drop what was touched since the savepoint, or altogether."""
     kept = db.info.get(_SAVEPOINTS, {}).get(previous, 0) if previous.nested else 0
     del db.info.setdefault(_TOUCHED, [])[kept:]
-
-
-@event.listens_for(Session, "after_transaction_end")
-def unmark(db: Session, transaction: SessionTransaction) -> None:
-    """Forget a savepoint that is over."""
-    db.info.get(_SAVEPOINTS, {}).pop(transaction, None)
 
 
 def _kids(db: Session, subjects: set[UUID]) -> dict[UUID, bytes]:

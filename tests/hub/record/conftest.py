@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from sqlmodel import Session, col, select
 
@@ -18,9 +19,9 @@ from hub.record import schema
 from hub.security.index import BlindIndex
 from hub.security.intent import Intent
 from hub.security.lane import PoolKey
-from hub.security.sealed import Opener, Sealed, Sealer
+from hub.security.sealed import Opener, Sealed, Sealer, Table
 from hub.settings.paths import Paths
-from hub.vault import keys, server
+from hub.vault import keys, server, wire
 from hub.vault.client import Access, ServiceKeys, Vault
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -66,6 +67,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         ring.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """One audit intent."""
+
+    actor: str
+    act: str
+    objects: dict[UUID, set[tuple[Table, UUID]]]
+    "By subject."
+
+
 class Record:
     """A record with what functions need, and shortcuts to read what is sealed in it."""
 
@@ -77,6 +88,7 @@ class Record:
         self.opener = Opener(house.vault, house.keys)
         self.index = BlindIndex(house.keys.index)
         self.pop_key = house.keys.pop
+        self.audited = AUDITED
 
     def later(self, **by: float) -> datetime:
         """Let time pass."""
@@ -87,9 +99,23 @@ class Record:
         """Return the fields of one row, by way of the vault."""
         return self.opener.open(db, AUDITED, [row])[0]
 
-    def intents(self, db: Session) -> list[Intent]:
-        """Return the audit intents that are committed."""
-        return list(db.exec(select(Intent).order_by(col(Intent.id))))
+    def noted(self, db: Session) -> list[Noted]:
+        """Return the audit intents that are committed, oldest first."""
+        bodies = [
+            msgspec.msgpack.decode(row.body, type=wire.Intent)
+            for row in db.exec(select(Intent).order_by(col(Intent.id)))
+        ]
+        return [
+            Noted(
+                body.actor,
+                body.act,
+                {
+                    UUID(bytes=subject): {(Table(int.from_bytes(item[:2])), UUID(bytes=item[2:])) for item in items}
+                    for _, subject, items in body.subjects
+                },
+            )
+            for body in bodies
+        ]
 
 
 @pytest.fixture
@@ -104,7 +130,3 @@ def db(record: Record) -> Iterator[Session]:
     """A write transaction."""
     with record.database.write() as session:
         yield session
-
-
-def ids(*numbers: int) -> list[UUID]:
-    return [UUID(int=number) for number in numbers]

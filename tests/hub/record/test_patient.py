@@ -1,58 +1,247 @@
 """Patients: one row a person, whatever the order of the statements; nothing readable in the file."""
 
-from datetime import date, datetime, timedelta
+from datetime import date
 from typing import Any
 
-from sqlmodel import Session
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlmodel import Session, func, select
 
-from connectors.api import Identifier, PatientFacts, Phone, Version
+from connectors.api import Identifier, PatientFacts, Phone
 from hub.record import patient
+from hub.record.error import IdentityConflictError, IncompleteError, StaleError
 from hub.record.known import Known
-from hub.record.patient import Patient
-from tests.hub.record.conftest import NOW, Record
-
-PHONE = "+12125550142"
-
-
-def facts(at: datetime = NOW, tag: str = "1", mrn: str = "4711", **said: Any) -> PatientFacts:
-    return PatientFacts(
-        ids=(Identifier(system="HARBOR", type="MR", value=mrn),), version=Version(at=at, tag=tag), **said
-    )
+from hub.record.patient import Patient, PatientPhone
+from hub.record.statement import identifiers_of
+from tests.hub.record.conftest import Record
+from tests.hub.record.say import ANA, HOME, MOBILE, mrn, opened, person, tell_patient
 
 
-def tell(db: Session, record: Record, said: PatientFacts, connection: str = "adt") -> Patient:
-    """Store one statement as the drain does: open what it touches, then write."""
-    rows = patient.affected(db, [said], connection=connection, index=record.index)
-    known = Known((row, record.open(db, row)) for row in rows)
-    return patient.upsert(
-        db, said, connection=connection, seal=record.seal, index=record.index, now=record.now, known=known
-    )
+def fields_of(db: Session, record: Record, row: Patient) -> dict[str, Any]:
+    return record.open(db, patient.sealed_of(row))
 
 
-WHOLE: dict[str, Any] = {
-    "family": "Rivera",
-    "given": "Ana",
-    "birth_date": date(1980, 2, 3),
-    "phones": (Phone(e164=PHONE, use="mobile"),),
-    "language": "es",
-    "state": "NY",
-    "postal_code": "10001",
-}
+def count(db: Session) -> int:
+    return db.exec(select(func.count()).select_from(Patient)).one()
 
 
 def test_a_new_patient_is_sealed_and_found_by_phone(record: Record, db: Session) -> None:
-    row = tell(db, record, facts(**WHOLE))
-    fields = record.open(db, patient.sealed_of(row))
+    row = tell_patient(db, record, person(**ANA))
+    fields = fields_of(db, record, row)
     assert (fields["family"], fields["birth_date"], fields["zone"]) == ("Rivera", "1980-02-03", "America/New_York")
-    found = patient.match_phone(db, record.index.phone(PHONE))
-    assert (found.kind, found.patients) == ("one", (row.id,))
+    assert [phone["e164"] for phone in fields["phones"]] == [MOBILE, HOME]
+    for number in (MOBILE, HOME):
+        found = patient.match_phone(db, record.index.phone(number))
+        assert (found.kind, found.patients) == ("one", (row.id,))
+    assert patient.match_phone(db, record.index.phone("+12125550199")).kind == "none"
+
+
+def test_an_equal_statement_changes_nothing_and_needs_no_key(record: Record, db: Session) -> None:
+    before = tell_patient(db, record, person(**ANA)).sealed
+    record.later(hours=1)
+    assert patient.affected(db, [person(**ANA)], connection="adt", index=record.index) == []
+    row = tell_patient(db, record, person(**ANA))
+    assert row.sealed == before
+    assert row.updated_at < record.now
+    assert count(db) == 1
+
+
+def test_a_whole_newer_statement_replaces_the_blob_without_opening_it(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(**ANA))
+    newer = person(60, "2", **{**ANA, "family": "Rivera-Cruz"})
+    assert patient.affected(db, [newer], connection="adt", index=record.index) == []
+    row = patient.upsert(db, newer, connection="adt", seal=record.seal, index=record.index, now=record.now)
+    assert fields_of(db, record, row)["family"] == "Rivera-Cruz"
+    assert [found.id for found in patient.search(db, name=record.index.name("Rivera-Cruz", "Ana"))] == [row.id]
+    assert patient.search(db, name=record.index.name("Rivera", "Ana")) == []
 
 
 def test_a_partial_statement_changes_only_what_it_mentions(record: Record, db: Session) -> None:
-    tell(db, record, facts(**WHOLE))
-    row = tell(db, record, facts(NOW + timedelta(hours=1), language="en", cleared=frozenset({"state"})))
-    fields = record.open(db, patient.sealed_of(row))
-    assert fields["family"] == "Rivera"
-    assert fields["language"] == "en"
+    tell_patient(db, record, person(**ANA))
+    row = tell_patient(db, record, person(60, language="en", cleared=frozenset({"state"})))
+    fields = fields_of(db, record, row)
+    assert (fields["family"], fields["language"]) == ("Rivera", "en")
     assert "state" not in fields
     assert "zone" not in fields
+
+
+def test_an_older_statement_fills_only_what_nobody_newer_mentioned(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(60, language="en", family="Cruz", given="Ana"))
+    row = tell_patient(db, record, person(0, **ANA))
+    fields = fields_of(db, record, row)
+    assert (fields["family"], fields["language"], fields["birth_date"]) == ("Cruz", "en", "1980-02-03")
+    assert patient.match_phone(db, record.index.phone(MOBILE)).kind == "one"
+
+
+def test_a_row_that_must_be_merged_but_was_not_opened_is_refused(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(**ANA))
+    partial = person(60, language="en")
+    assert len(patient.affected(db, [partial], connection="adt", index=record.index)) == 1
+    with pytest.raises(StaleError) as caught:
+        patient.upsert(db, partial, connection="adt", seal=record.seal, index=record.index, now=record.now)
+    assert caught.value.retry
+    assert "Rivera" not in str(caught.value)
+
+
+def test_a_row_that_was_written_after_it_was_opened_is_refused(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(**ANA))
+    early = opened(db, record, person(60, language="en"))
+    tell_patient(db, record, person(70, language="fr"))
+    with pytest.raises(StaleError):
+        patient.upsert(
+            db,
+            person(80, sex="other"),
+            connection="adt",
+            seal=record.seal,
+            index=record.index,
+            now=record.now,
+            known=early,
+        )
+
+
+def test_a_batch_opens_each_row_once_and_builds_on_what_it_wrote(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(**ANA))
+    batch = [person(60, language="en"), person(70, sex="other"), person(80, given="Anna")]
+    batch += [person(5, number="new", family="Nakamura", given="Kei"), person(6, number="new", sex="male")]
+    rows = patient.affected(db, batch, connection="adt", index=record.index)
+    assert len(rows) == 1
+    known = Known(zip(rows, record.opener.open(db, record.audited, rows), strict=True))
+    for said in batch:
+        row = patient.upsert(
+            db, said, connection="adt", seal=record.seal, index=record.index, now=record.now, known=known
+        )
+    assert fields_of(db, record, row)["sex"] == "male"
+    found = patient.find(db, {("adt", record.index.identifier("HARBOR", "MR", "4711"))})
+    assert found is not None
+    fields = fields_of(db, record, found)
+    assert (fields["language"], fields["sex"], fields["given"]) == ("en", "other", "Anna")
+
+
+def test_numbers_are_replaced_by_a_newer_list_and_kept_by_silence(record: Record, db: Session) -> None:
+    row = tell_patient(db, record, person(**ANA))
+    tell_patient(db, record, person(60, language="en"))
+    assert patient.match_phone(db, record.index.phone(HOME)).kind == "one"
+    tell_patient(db, record, person(70, phones=(Phone(e164="+12125550150", use="home"),)))
+    assert patient.match_phone(db, record.index.phone(HOME)).kind == "none"
+    assert patient.match_phone(db, record.index.phone("+12125550150")).patients == (row.id,)
+    tell_patient(db, record, person(80, cleared=frozenset({"phones"})))
+    assert db.exec(select(PatientPhone)).all() == []
+
+
+def test_a_shared_number_is_never_a_guess(record: Record, db: Session) -> None:
+    ana = tell_patient(db, record, person(**ANA))
+    son = tell_patient(db, record, person(number="4712", given="Leo", family="Rivera", phones=ANA["phones"]))
+    found = patient.match_phone(db, record.index.phone(MOBILE))
+    assert (found.kind, set(found.patients)) == ("many", {ana.id, son.id})
+    patient.restrict(db, son.id, True, by="staff", now=record.now)
+    assert patient.match_phone(db, record.index.phone(MOBILE)).kind == "restricted"
+
+
+def test_who_left_died_or_changed_numbers_is_not_matched(record: Record, db: Session) -> None:
+    row = tell_patient(db, record, person(phones=(Phone(e164=MOBILE), Phone(e164=HOME, use="old"))))
+    assert patient.match_phone(db, record.index.phone(HOME)).kind == "none"
+    tell_patient(db, record, person(60, deceased=True))
+    assert patient.match_phone(db, record.index.phone(MOBILE)).kind == "none"
+    tell_patient(db, record, person(70, deceased=False, active=False))
+    assert (row.deceased, row.active) == (False, False)
+    assert patient.match_phone(db, record.index.phone(MOBILE)).kind == "none"
+
+
+def test_identifiers_count_within_their_connection_unless_they_are_uris(record: Record, db: Session) -> None:
+    here = tell_patient(db, record, person(family="Rivera", given="Ana"))
+    assert tell_patient(db, record, person(family="Rivera", given="Ana"), "ehr").id != here.id
+    world = Identifier(system="urn:oid:2.16.840.1.113883.19.5", value="77", type="MR")
+    one = tell_patient(db, record, person(ids=(mrn("x"), world), family="Okafor", given="Ife"))
+    two = tell_patient(db, record, person(30, ids=(Identifier(system="", value="fhir-9"), world), language="en"), "ehr")
+    assert one.id == two.id
+    fields = fields_of(db, record, two)
+    assert identifiers_of(fields, "adt") == (world, mrn("x"))
+    assert identifiers_of(fields, "ehr") == (world, Identifier(system="", value="fhir-9"))
+
+
+def test_identifiers_of_two_patients_are_a_conflict(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(number="1", family="Rivera", given="Ana"))
+    tell_patient(db, record, person(number="2", family="Okafor", given="Ife"))
+    with pytest.raises(IdentityConflictError) as caught:
+        tell_patient(db, record, person(60, ids=(mrn("1"), mrn("2")), language="en"))
+    assert (caught.value.code, caught.value.retry) == ("identity-conflict", False)
+
+
+def test_nobody_is_made_without_an_identifier(record: Record, db: Session) -> None:
+    with pytest.raises(IncompleteError):
+        tell_patient(db, record, person(ids=(), family="Rivera", given="Ana"))
+    assert count(db) == 0
+
+
+def test_search_combines_what_is_given_and_pages(record: Record, db: Session) -> None:
+    rows = [tell_patient(db, record, person(number=str(n), **ANA)) for n in range(3)]
+    tell_patient(db, record, person(number="9", family="Okafor", given="Ife", birth_date=date(1980, 2, 3)))
+    born, name = record.index.birth(date(1980, 2, 3)), record.index.name("RIVERA", "ana")
+    assert len(patient.search(db, birth=born)) == 4
+    assert [row.id for row in patient.search(db, birth=born, name=name)] == [row.id for row in rows]
+    page = patient.search(db, name=name, limit=2)
+    assert [row.id for row in patient.search(db, name=name, after=page[-1].id)] == [rows[2].id]
+    assert [row.id for row in patient.search(db, phone=record.index.phone(HOME))] == [row.id for row in rows]
+    key = record.index.identifier("HARBOR", "MR", "1")
+    assert [row.id for row in patient.search(db, identifier=key)] == [rows[1].id]
+
+
+def test_the_phone_look_up_goes_by_index(db: Session) -> None:
+    plan = db.connection().exec_driver_sql(
+        "EXPLAIN QUERY PLAN SELECT * FROM patient_phone JOIN patient ON patient.id = patient_phone.patient_id"
+        " WHERE patient_phone.key = x'00'"
+    )
+    steps = [row[-1] for row in plan]
+    assert all(step.startswith("SEARCH") for step in steps), steps
+
+
+STATEMENTS = st.builds(
+    lambda seconds, tag, said, cleared: person(
+        seconds, tag, **{k: v for k, v in said.items() if k not in cleared}, cleared=frozenset(cleared)
+    ),
+    st.integers(0, 2),
+    st.sampled_from(["1", "2", "10"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "family": st.sampled_from(["Rivera", "Cruz"]),
+            "given": st.sampled_from(["Ana", "Anna"]),
+            "language": st.sampled_from(["en", "es"]),
+            "state": st.sampled_from(["NY", "CA", "TX"]),
+            "birth_date": st.sampled_from([date(1980, 2, 3), date(1981, 2, 3)]),
+            "phones": st.sampled_from([(Phone(e164=MOBILE),), (Phone(e164=HOME), Phone(e164=MOBILE, rank=2))]),
+            "deceased": st.booleans(),
+            "active": st.booleans(),
+        },
+    ),
+    st.sets(st.sampled_from(["family", "language", "state", "phones", "deceased"]), max_size=1),
+)
+
+
+def outcome(db: Session, record: Record, said: list[PatientFacts]) -> dict[str, Any]:
+    """Store statements in a savepoint, and return everything that can be seen of the one row."""
+    savepoint = db.begin_nested()
+    for each in said:
+        row = tell_patient(db, record, each)
+    numbers = db.exec(select(PatientPhone.key, PatientPhone.use, PatientPhone.rank)).all()
+    seen = row.model_dump(exclude={"id", "created_at", "updated_at", "sealed"})
+    seen |= {"opened": fields_of(db, record, row), "numbers": sorted(numbers), "rows": count(db)}
+    savepoint.rollback()
+    db.expunge_all()
+    return seen
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(said=st.lists(STATEMENTS, min_size=2, max_size=5), data=st.data())
+def test_any_order_and_repetition_gives_the_same_patient(
+    record: Record, db: Session, said: list[PatientFacts], data: st.DataObject
+) -> None:
+    once = outcome(db, record, said)
+    again = data.draw(st.permutations(said + data.draw(st.lists(st.sampled_from(said), max_size=3))))
+    assert outcome(db, record, again) == once
+    assert once["rows"] == 1
