@@ -60,13 +60,13 @@ def transliterate(body: str) -> str:
     """
     body = unicodedata.normalize("NFC", body)
     plain = "".join(_letter(char) for char in body.translate(_TYPOGRAPHY))
-    return plain if smsutil.is_valid_gsm(plain) else body
+    return plain if not plain or smsutil.is_valid_gsm(plain) else body
 
 
 def segments(body: str) -> Segments:
     """Return into how many segments `body` is cut."""
     result = smsutil.split(body)
-    gsm = result.encoding == "gsm0338"
+    gsm = not body or result.encoding == "gsm0338"
     return Segments(
         count=len(result.parts),
         septets=result.total_bytes if gsm else result.total_bytes // 2,
