@@ -39,7 +39,7 @@ class Paced(Protocol):
     """What is asked for its next 20 ms."""
 
     def send_frame(self, now: float) -> None:
-        """Send it."""
+        """Send what belongs to the instant `now`, which may be a little past: timestamps follow it, not the delay."""
         ...
 
 
@@ -96,11 +96,11 @@ class Pacer:
         self._pending = None
         try:
             # A timer may call a moment early; that moment counts as due.
-            while self._due() <= now + _STEP / 2:
+            while (due := self._due()) <= now + _STEP / 2:
                 legs = list(self._slots[self._step % SLOTS])
                 self._step += 1
                 for leg in legs:
-                    leg.send_frame(now)
+                    leg.send_frame(due)
         finally:
             # Also after a fault in one leg: the others are still to be heard.
             self._running = any(self._slots)

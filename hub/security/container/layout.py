@@ -67,6 +67,10 @@ class Header:
     prefix: bytes
     "7 random bytes that each nonce begins with."
 
+    def __post_init__(self) -> None:
+        if (len(self.lane_id), len(self.salt), len(self.prefix)) != (16, 32, 7):
+            raise ValueError("a lane id has 16 bytes, a salt 32, a prefix 7")
+
     @classmethod
     def parse(cls, data: bytes) -> "Header":
         """Parse the fields; the tag behind them is the cipher's to check.
