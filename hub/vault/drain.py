@@ -6,12 +6,8 @@ deleted only after its record is durable; a crash between the two writes the rec
 """
 
 import argparse
-import contextlib
-import ctypes
-import fcntl
 import os
 import select
-import signal
 import socket
 import sys
 import time
@@ -23,41 +19,39 @@ import msgspec
 import structlog
 
 from hub import logs
-from hub.settings.paths import Paths
-from hub.vault import file, wire
+from hub.vault import file, guard, wire
 from hub.vault.client import ServiceKeys
-from hub.vault.keys import DRAIN, Root
-from hub.vault.ring import Ring
-from hub.vault.server import MINT
+from hub.vault.home import Home
+from hub.vault.keys import DRAIN
+from hub.vault.store import Store
 from hub.vault.wire import Op, Reply, Status
 
 log = structlog.get_logger()
 
 POLL_S = 0.1
-BATCH = 200
-"Intents of one append, under the server's cap of requests for one insert."
+BATCHES = 20
+"Of intents from one database before the other one is looked at."
 
-POOL = {"db": 10_000, "inbox": 256}
+POOL, INBOX_POOL = 10_000, 256
 "Keys kept ready: one a new patient in chartline.db, one a line and day in inbox.db."
+
+READY = 256
+"Keys that a pool has, at the least, once the vault says that it is settled."
 
 TOP_UP_S = 0.02
 "Between two mintings, so that start-up's many leave the vault to its callers."
 
-COUNT_S = 1.0
-"Between two looks at how many keys are left."
-
 ANSWER_S = 10.0
 
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-"prctl(2)."
+WHO = ("system:drain", "system", "operations", "", None)
+"Actor, role, purpose, session, reason of its own requests."
 
 
 class GoneError(Exception):
-    """The vault closed the connection: this process has nothing left to do."""
+    """The vault closed the connection, or does not answer: this process has nothing left to do."""
 
 
-class Line:
+class Desk:
     """The privileged connection to the vault."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -66,34 +60,32 @@ class Line:
         self._buffer = bytearray()
         self._number = 0
         self.wish = 0
-        "Up to which wish somebody waits for the intents to be in the log."
+        "The last wish to have the intents in the log at once that the vault passed on."
 
-    def request(self, op: Op, who: Sequence[Any], groups: Sequence[Any] = (), rest: Sequence[Any] = ()) -> bytes:
-        """Return the next request as it goes over the socket; `who` is actor, role, purpose, session, reason."""
+    def request(self, op: Op, who: Sequence[Any] = WHO, groups: Sequence[Any] = (), rest: Sequence[Any] = ()) -> bytes:
+        """Return the next request as it goes over the socket; `rest` is act, detail, intent, time."""
         self._number += 1
         deadline = int((time.monotonic() + ANSWER_S) * 1e6)
         return wire.frame((wire.VERSION, self._number, op, deadline, *who, groups, *rest))
 
     def ask(self, requests: Sequence[bytes]) -> list[Reply]:
-        """Send `requests` together and return their replies, in order.
+        """Send the requests made last, together, and return their replies in order.
 
         Raises:
-            GoneError: the vault closed the connection, or does not answer.
+            GoneError: no answer.
         """
         last = self._number
-        numbers = range(last - len(requests) + 1, last + 1)
         self.send(b"".join(requests))
         replies: dict[int, Reply] = {}
         while len(replies) < len(requests):
-            for reply in self._read():
-                replies[reply.id] = reply
-        return [replies[number] for number in numbers]
+            replies |= {reply.id: reply for reply in self._read()}
+        return [replies[number] for number in range(last - len(requests) + 1, last + 1)]
 
     def send(self, message: bytes) -> None:
         """Send what gets no reply.
 
         Raises:
-            GoneError: the vault closed the connection.
+            GoneError: nobody is there.
         """
         try:
             self._socket.sendall(message)
@@ -101,10 +93,14 @@ class Line:
             raise GoneError from None
 
     def rest(self, seconds: float) -> None:
-        """Wait, at most so long, for the vault to say that somebody wants the intents now."""
-        if not self.wish and select.select([self._socket], [], [], seconds)[0]:
+        """Wait so long, or until the vault says something: only that somebody wants the intents now.
+
+        Raises:
+            GoneError: nobody is there.
+        """
+        if select.select([self._socket], [], [], seconds)[0]:
             for reply in self._read():
-                log.warning("answer to nothing", id=reply.id)
+                log.warning("an answer to nothing", id=reply.id)
 
     def _read(self) -> Iterator[Reply]:
         try:
@@ -117,105 +113,19 @@ class Line:
         for body in wire.frames(self._buffer):
             reply = wire.reply_of(body)
             if reply.id == wire.NUDGE:
-                self.wish = max(self.wish, reply.seq)
+                self.wish = reply.seq
             else:
                 yield reply
 
 
-class Store:
-    """One database as the courier sees it: its intents and its pool; the rest is not its business."""
-
-    def __init__(self, path: Path, key: bytes, want: int) -> None:
-        self._path = path
-        self._key = key
-        self._want = want
-        self._db: Any = None
-        self._seen: int | None = None
-        self._stepped_over: set[str] = set()
-        self._count_at = 0.0
-        self._missing = 0
-
-    def changed(self) -> bool:
-        """Whether another connection committed since the last look; False while there is no such database yet."""
-        if self._db is None and not self._open():
-            return False
-        seen = int(self._db.execute("PRAGMA data_version").fetchone()[0])
-        changed, self._seen = seen != self._seen, seen
-        return changed
-
-    def _open(self) -> bool:
-        if not self._path.exists():
-            return False
-        db = file.connect(self._path, self._key, wait_s=ANSWER_S)
-        names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"intent", "keypool"} <= names:
-            db.close()
-            return False
-        self._db = db
-        return True
-
-    def intents(self) -> list[tuple[str, bytes]]:
-        """Return the next intents, the oldest first: id in hexadecimal, body."""
-        if self._db is None:
-            return []
-        rows = self._db.execute("SELECT id, body FROM intent ORDER BY id LIMIT ?", (BATCH + len(self._stepped_over),))
-        return [(row, bytes(body)) for row, body in rows.fetchall() if row not in self._stepped_over]
-
-    def step_over(self, row: str) -> None:
-        """Leave an intent that the vault refuses where it is, and go on with the next."""
-        self._stepped_over.add(row)
-
-    def forget(self, rows: Sequence[str]) -> None:
-        """Delete intents whose records are durable."""
-        with self._turn():
-            self._db.executemany("DELETE FROM intent WHERE id = ?", [(row,) for row in rows])
-
-    def missing(self) -> int:
-        """Return how many keys the pool lacks; counts once in `COUNT_S`."""
-        now = time.monotonic()
-        if self._db is not None and now >= self._count_at and self._missing <= 0:
-            self._count_at = now + COUNT_S
-            self._missing = self._want - int(self._db.execute("SELECT count(*) FROM keypool").fetchone()[0])
-        return self._missing
-
-    def stock(self, made: Sequence[Sequence[bytes]]) -> None:
-        """Add key id, public key and signature of each key to the pool."""
-        with self._turn():
-            self._db.executemany("INSERT OR IGNORE INTO keypool (kid, public, signature) VALUES (?, ?, ?)", made)
-        self._missing -= len(made)
-
-    @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the file's write turn, as `hub.db.Database.write` does, for one transaction."""
-        ticket = os.open(
-            self._path.with_name(self._path.name + ".ticket"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            fcntl.flock(ticket, fcntl.LOCK_EX)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-        finally:
-            os.close(ticket)
-
-    def close(self) -> None:
-        """Close the file; the next look opens it again."""
-        if self._db is not None:
-            self._db.close()
-        self._db = self._seen = None
-
-
 class Courier:
-    """Does the rounds."""
+    """Does the rounds of the databases."""
 
-    def __init__(self, line: Line, stores: Sequence[Store]) -> None:
-        self._line = line
+    def __init__(self, desk: Desk, stores: Sequence[Store]) -> None:
+        self._desk = desk
         self._stores = stores
+        self._left: set[Store] = set()
+        self._settled = 0
 
     def run(self) -> None:
         """Go round until the vault is gone.
@@ -224,75 +134,84 @@ class Courier:
             GoneError: always, in the end.
         """
         while True:
-            wish = self._line.wish
-            visited = [self._visit(store) for store in self._stores]
-            well = all(visited)
-            if wish and well:
-                self._line.wish = self._line.wish if self._line.wish > wish else 0
-                self._line.send(self._line.request(Op.SETTLE, ("", "", "", "", None), (), ("", {}, b"", wish)))
-            short = [store for store in self._stores if well and store.missing() > 0]
-            for store in short:
-                self._top_up(store)
-            self._line.rest(TOP_UP_S if short else POLL_S)
+            self._desk.rest(self.round())
 
-    def _visit(self, store: Store) -> bool:
-        try:
-            while store.changed() or self._line.wish or store.intents():
-                rows = store.intents()
-                if not rows:
-                    break
-                if not self._carry(store, rows):
-                    return False
-        except file.Error as error:
-            log.warning("database not read", code=getattr(error, "sqlite_errorname", "unknown"))
-            store.close()
-            return False
+    def round(self) -> float:
+        """Look at every database once; return how long to rest after that, in seconds.
+
+        Raises:
+            GoneError: the vault is gone.
+        """
+        wish = self._desk.wish
+        wished = wish > self._settled
+        well, short = True, False
+        for store in self._stores:
+            try:
+                well &= self._carried(store, look=wished)
+                while wished and store.lacks(READY):
+                    well &= self._topped_up(store)
+                    if not well:
+                        break
+                short |= well and store.lacks() and self._topped_up(store)
+            except file.Error as error:
+                log.warning("a database cannot be used", code=getattr(error, "sqlite_errorname", "unknown"))
+                store.close()
+                well = False
+        if wished and well and not self._left:
+            self._settled = wish
+            self._desk.send(self._desk.request(Op.SETTLE, rest=("", {}, b"", wish)))
+        if well and (self._left or self._desk.wish > wish):
+            return 0.0
+        return TOP_UP_S if short else POLL_S
+
+    def _carried(self, store: Store, *, look: bool) -> bool:
+        """Carry what there is, up to a limit; return False when the log takes nothing at present."""
+        if not (store.changed() or look or store in self._left):
+            return True
+        self._left.add(store)
+        for _ in range(BATCHES):
+            rows = store.intents()
+            if not rows:
+                self._left.discard(store)
+                return True
+            if not self._carry(store, rows):
+                return False
         return True
 
     def _carry(self, store: Store, rows: Sequence[tuple[str, bytes]]) -> bool:
-        """Write one batch of intents to the log, then delete them; return False when the log took none."""
+        """Write one batch of intents to the log, then delete them; return whether it is worth going on."""
         requests, asked = [], []
         for row, body in rows:
             try:
                 said = msgspec.msgpack.decode(body, type=wire.Intent)
             except msgspec.DecodeError:
                 store.step_over(row)
-                log.error("intent cannot be read", intent=row)
+                log.error("an intent cannot be read", intent=row)
                 continue
             who = (said.actor, said.role, said.purpose, said.session, said.reason)
             groups = [(kid, subject, b"", objects) for kid, subject, objects in said.subjects]
             rest = (said.act, said.detail, bytes.fromhex(row), said.at)
-            requests.append(self._line.request(Op.APPEND, who, groups, rest))
+            requests.append(self._desk.request(Op.APPEND, who, groups, rest))
             asked.append(row)
-        done = []
-        for row, reply in zip(asked, self._line.ask(requests), strict=True):
+        done, down = [], False
+        for row, reply in zip(asked, self._desk.ask(requests), strict=True):
             if reply.status is Status.OK:
                 done.append(row)
             elif reply.status in (Status.DENIED, Status.MALFORMED):
                 store.step_over(row)
-                log.error("intent refused", intent=row)
-        store.forget(done)
-        return bool(done)
+                log.error("an intent is refused", intent=row)
+            else:
+                down = True
+        if done:
+            store.forget(done)
+        return not down
 
-    def _top_up(self, store: Store) -> None:
-        who = ("system:drain", "system", "operations", "", None)
-        (reply,) = self._line.ask([self._line.request(Op.POOL, who)])
+    def _topped_up(self, store: Store) -> bool:
+        """Have some keys made and put them into the pool; return False when the vault can make none at present."""
+        (reply,) = self._desk.ask([self._desk.request(Op.POOL)])
         if reply.status is Status.OK:
-            with contextlib.suppress(file.Error):
-                store.stock(reply.keys)
-
-
-def stock(paths: Paths, root: Root, ring: Ring, *, count: int = 5 * MINT) -> None:
-    """Put `count` keys into the pool of chartline.db, and fewer into that of inbox.db, while no vault runs.
-
-    `chartline init` calls it once both databases have their tables, so that the first patients need not wait.
-    """
-    granted = root.service_keys(DRAIN)
-    for path, key, want in ((paths.db, granted.database, count), (paths.inbox, granted.inbox, MINT)):
-        store = Store(path, key, want)
-        if store.changed() and store.missing() > 0:
-            store.stock(ring.mint(store.missing()))
-        store.close()
+            store.stock(reply.keys)
+        return reply.status is Status.OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -300,24 +219,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hub.vault.drain")
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--fd", type=int, required=True, help="the connection that the vault made for it")
+    parser.add_argument("--vault", type=int, required=True, help="its process id")
     given = parser.parse_args(argv)
+    guard.harden()
+    guard.end_with(given.vault)
     logs.configure("vault-drain")
-    prctl = ctypes.CDLL(None).prctl
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    paths = Paths(given.dir)
-    line = Line(socket.socket(fileno=given.fd))
+    home = Home(given.dir)
+    desk = Desk(socket.socket(fileno=given.fd))
     try:
-        who = ("system:drain", "system", "operations", "", None)
-        (reply,) = line.ask([line.request(Op.BOOT, who, (), ("", {"service": DRAIN}))])
+        (reply,) = desk.ask([desk.request(Op.BOOT, rest=("", {"service": DRAIN}))])
         if reply.status is not Status.OK:
             return 1
         granted = msgspec.convert(reply.detail, ServiceKeys)
-        stores = (
-            Store(paths.db, granted.database, POOL["db"]),
-            Store(paths.inbox, granted.inbox, POOL["inbox"]),
-        )
-        Courier(line, stores).run()
+        os.nice(5)
+        record = Store(home.db, granted.database, pool=POOL)
+        inbox = Store(home.inbox, granted.inbox, pool=INBOX_POOL)
+        Courier(desk, (record, inbox)).run()
     except GoneError:
         return 0
     return 1

@@ -7,7 +7,12 @@ import sqlcipher3.dbapi2 as sqlcipher
 
 Error = sqlcipher.Error
 FULL = 13
-"SQLITE_FULL: no space left; the only failure after which the same file can be trusted again."
+"SQLITE_FULL"
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there was no space left: the only failure of a write after which the same file can be trusted again."""
+    return getattr(error, "sqlite_errorcode", None) == FULL
 
 
 def connect(path: Path, key: bytes, *, wait_s: float = 5.0) -> Any:

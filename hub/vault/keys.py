@@ -27,8 +27,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hub.errors import ConflictError, UnavailableError
-from hub.settings.paths import Paths
 from hub.vault.client import ServiceKeys
+from hub.vault.home import Places
 from hub.vault.log import Log
 from hub.vault.ring import Ring
 
@@ -95,17 +95,17 @@ class Root:
         public = self.signer("pool").public_key().public_bytes_raw()
         return ServiceKeys(tenant=self.tenant.bytes, pool_public=public, **keys)
 
-    def log(self, paths: Paths) -> Log:
+    def log(self, paths: Places) -> Log:
         """Open the audit log."""
         return Log(paths.audit / "audit.db", self.derive("audit"), self.signer("audit"))
 
-    def ring(self, paths: Paths) -> Ring:
+    def ring(self, paths: Places) -> Ring:
         """Open the subjects' keys."""
         path = paths.keys / "keys.db"
         return Ring(path, self.derive("keys"), wrap=self.derive("wrap"), signer=self.signer("pool"), tenant=self.tenant)
 
 
-def init(paths: Paths, tenant: UUID, *, passphrase: str | None = None) -> None:
+def init(paths: Places, tenant: UUID, *, passphrase: str | None = None) -> None:
     """Make the keys of a new instance, and the first record of its audit log.
 
     With `passphrase` (or CHARTLINE_PASSPHRASE in the environment) the root key is sealed under it, and the vault
@@ -128,7 +128,7 @@ def init(paths: Paths, tenant: UUID, *, passphrase: str | None = None) -> None:
     log.close()
 
 
-def load(paths: Paths, *, passphrase: str | None = None) -> Root:
+def load(paths: Places, *, passphrase: str | None = None) -> Root:
     """Read the root key; the passphrase comes from CHARTLINE_PASSPHRASE when it is not given.
 
     Raises:

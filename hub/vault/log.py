@@ -6,7 +6,7 @@ audit/audit.db: b(seq of the batch's last record, body, cp, sig, frontier); docs
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -71,7 +71,10 @@ class Log:
             LogFailedError: any other failure; the log must be opened anew, by a new process.
         """
         if self._db is None:
-            self._reopen()
+            try:
+                self._open()
+            except file.Error as error:
+                self._give_up(error)
         now = self._clock()
         frontier, seq, head = self._frontier.copy(), self._seq, self._head
         body = bytearray()
@@ -93,17 +96,11 @@ class Log:
         self._frontier, self._seq, self._head, self._last = frontier, seq, head, sha256(text + signature)
         return first
 
-    def _give_up(self, error: Exception) -> None:
-        self.close()
-        if getattr(error, "sqlite_errorcode", None) == file.FULL:
+    def _give_up(self, error: Exception) -> NoReturn:
+        if file.is_full(error):
+            self.close()
             raise LogFullError("no room in the audit log") from None
         raise LogFailedError(f"audit log: {getattr(error, 'sqlite_errorname', 'unknown')}") from None
-
-    def _reopen(self) -> None:
-        try:
-            self._open()
-        except file.Error as error:
-            self._give_up(error)
 
     def _open(self) -> None:
         """Open the file and take up where its last batch ended; read that one row only.

@@ -17,22 +17,16 @@ from typing import Any
 import msgspec
 import structlog
 
-from hub.vault import keys, wire
+from hub.vault import file, keys, wire
+from hub.vault.line import Connection, Line, Waiting
 from hub.vault.log import Log, LogFullError
 from hub.vault.ring import Ring
 from hub.vault.wire import Op, Request, Status
 
 log = structlog.get_logger()
 
-BATCH_REQUESTS = 256
-BATCH_OBJECTS = 2000
-"Of one insert: what comes after waits for the next, so that a bulk read delays nobody for long."
-
 WAITING = 4096
 "Requests in line before new ones are told to come later."
-
-PATIENCE = 50
-"Objects by which a request counts as smaller for each batch it was passed over in."
 
 UNSENT = 4 << 20
 "Bytes a peer may leave unread before its connection is closed."
@@ -40,43 +34,25 @@ UNSENT = 4 << 20
 IDLE_S = 0.25
 "Between looks at whether to stop, or to start a courier, when nobody asks for anything."
 
+HIRE_S = 1.0
+"Between two starts of a courier."
+
 MINT = 64
-"Keys made for one request: 64 take about 3 ms, during which nobody else is served."
+"Keys made for one request: 64 take about 5 ms, during which nobody else is served."
 
-SHUT = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
+_SHUT = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
+_READ = select.EPOLLIN | select.EPOLLRDHUP
 _RECEIVE = 1 << 18
-_PRIVILEGED = frozenset({"unwrap", "boot", "shred", "mint", "denied", "init", "start"})
-
-
-class Connection:
-    """One peer."""
-
-    __slots__ = ("courier", "inbound", "open", "outbound", "pid", "socket", "uid")
-
-    def __init__(self, peer: socket.socket, *, courier: bool = False) -> None:
-        peer.setblocking(False)
-        self.socket = peer
-        self.pid, self.uid = wire.peer(peer)
-        self.courier = courier
-        self.inbound = bytearray()
-        self.outbound = bytearray()
-        self.open = True
-
-
-class Waiting:
-    """A request in line."""
-
-    __slots__ = ("peer", "request", "turn", "weight")
-
-    def __init__(self, peer: Connection, request: Request, turn: int) -> None:
-        self.peer = peer
-        self.request = request
-        self.weight = request.weight
-        self.turn = turn
+_RESERVED = frozenset({"unwrap", "boot", "shred", "mint", "denied", "init", "start"})
+"Acts that only the vault itself may put on record."
 
 
 class Server:
-    """Serves one instance until `stop` is called."""
+    """Serves one instance until `stop` is called.
+
+    `allowed` has the services each user may boot; who is not in it may not connect. `hire` starts a courier
+    (hub.vault.drain) and returns the vault's end of its connection.
+    """
 
     def __init__(
         self,
@@ -100,8 +76,7 @@ class Server:
         self._wishes = 0
         self._epoll = select.epoll()
         self._peers: dict[int, Connection] = {}
-        self._line: list[Waiting] = []
-        self._turn = 0
+        self._line = Line()
         self._full = False
         self._running = True
         self._began = time.monotonic()
@@ -118,27 +93,27 @@ class Server:
         Raises:
             LogFailedError: the log cannot be written and this process must not go on; those who wait were refused.
         """
+        door = self._listener.fileno()
         while self._running:
             self._keep_courier()
-            for number, happened in self._epoll.poll(0 if self._line else IDLE_S):
-                if number == self._listener.fileno():
+            for number, happened in self._epoll.poll(0 if len(self._line) else IDLE_S):
+                if number == door:
                     self._accept()
                 elif (peer := self._peers.get(number)) is not None:
                     self._happened(peer, happened)
-            if self._line:
-                self._serve(self._batch())
+            if len(self._line):
+                self._serve()
         for peer in list(self._peers.values()):
             self._close(peer)
         self._epoll.close()
 
     def _keep_courier(self) -> None:
         now = time.monotonic()
-        if self._courier is not None or now < self._hire_at:
-            return
-        self._hire_at = now + 1.0
-        end = self._hire()
-        if end is not None:
-            self._courier = self._admit(end, courier=True)
+        if self._courier is None and now >= self._hire_at:
+            self._hire_at = now + HIRE_S
+            end = self._hire()
+            if end is not None:
+                self._courier = self._admit(end, courier=True)
 
     def _accept(self) -> None:
         while True:
@@ -158,7 +133,7 @@ class Server:
             end.close()
             return None
         self._peers[end.fileno()] = peer
-        self._epoll.register(end.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
+        self._epoll.register(end.fileno(), _READ)
         return peer
 
     def _close(self, peer: Connection) -> None:
@@ -171,11 +146,11 @@ class Server:
         if peer is self._courier:
             self._courier = None
             for _, waiting, number in self._settling:
-                self._send(waiting, wire.frame((number, Status.AUDIT_DOWN, 0, ())))
+                self._answer(waiting, number, Status.AUDIT_DOWN)
             self._settling.clear()
 
     def _happened(self, peer: Connection, happened: int) -> None:
-        if happened & SHUT:
+        if happened & _SHUT:  # what it asked before, nobody reads the answer of
             self._close(peer)
             return
         if happened & select.EPOLLOUT:
@@ -204,16 +179,16 @@ class Server:
         try:
             request = wire.request_of(body)
         except msgspec.ValidationError:
-            self._send(peer, wire.frame((wire.number_of(body), Status.MALFORMED, 0, ())))
+            self._answer(peer, wire.number_of(body), Status.MALFORMED)
             return
         if request.op is Op.HEALTH:
             self._send(peer, wire.frame((request.id, Status.OK, 0, (), self._health())))
         elif request.op is Op.SETTLE:
             self._settle(peer, request)
         elif len(self._line) >= WAITING:
-            self._send(peer, wire.frame((request.id, Status.BUSY, 0, ())))
+            self._answer(peer, request.id, Status.BUSY)
         else:
-            self._line.append(Waiting(peer, request, self._turn))
+            self._line.join(peer, request)
 
     def _health(self) -> dict[str, str | int]:
         return {
@@ -229,72 +204,57 @@ class Server:
         if peer.courier:
             for wish, waiting, number in self._settling:
                 if wish <= request.at:
-                    self._send(waiting, wire.frame((number, Status.OK, 0, ())))
+                    self._answer(waiting, number, Status.OK)
             self._settling = [entry for entry in self._settling if entry[0] > request.at]
         elif self._courier is None:
-            self._send(peer, wire.frame((request.id, Status.AUDIT_DOWN, 0, ())))
+            self._answer(peer, request.id, Status.AUDIT_DOWN)
         else:
             self._wishes += 1
             self._settling.append((self._wishes, peer, request.id))
-            self._send(self._courier, wire.frame((wire.NUDGE, Status.OK, self._wishes, ())))
+            self._answer(self._courier, wire.NUDGE, Status.OK, self._wishes)
 
-    def _batch(self) -> list[Waiting]:
-        """Take the next batch out of the line: small requests first, nothing that nobody waits for any more."""
-        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        line = []
-        for waiting in self._line:
-            if not waiting.peer.open:
-                continue
-            if waiting.request.deadline < now:
-                self._send(waiting.peer, wire.frame((waiting.request.id, Status.EXPIRED, 0, ())))
-            else:
-                line.append(waiting)
-        turn = self._turn
-        line.sort(key=lambda waiting: waiting.weight - PATIENCE * (turn - waiting.turn))
-        objects = count = 0
-        for waiting in line[:BATCH_REQUESTS]:
-            if count and objects + waiting.weight > BATCH_OBJECTS:
-                break
-            objects += waiting.weight
-            count += 1
-        self._line = line[count:]
-        self._turn += 1
-        return line[:count]
-
-    def _serve(self, batch: list[Waiting]) -> None:
+    def _serve(self) -> None:
+        batch, expired = self._line.next(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+        for waiting in expired:
+            self._answer(waiting.peer, waiting.request.id, Status.EXPIRED)
         if not batch:
             return
         permitted = [self._permits(waiting) for waiting in batch]
-        records = [record_of(waiting, yes) for waiting, yes in zip(batch, permitted, strict=True)]
+        records = [waiting.record(yes) for waiting, yes in zip(batch, permitted, strict=True)]
         try:
-            seq = self._log.append(records)
+            first = self._log.append(records)
         except BaseException as error:
-            for waiting in batch:
-                self._send(waiting.peer, wire.frame((waiting.request.id, Status.AUDIT_DOWN, 0, ())))
-            if not isinstance(error, LogFullError):
-                raise
-            if not self._full:
-                log.error("the audit log is full: nothing is served until there is room")
-            self._full = True
+            self._refuse(batch, error)
             return
         self._full = False
-        for number, (waiting, yes) in enumerate(zip(batch, permitted, strict=True), seq):
-            answer = self._do(waiting.request) if yes else ((), {})
-            status = Status.OK if yes else Status.DENIED
-            self._send(waiting.peer, wire.frame((waiting.request.id, status, number, *answer)))
+        for seq, (waiting, yes) in enumerate(zip(batch, permitted, strict=True), first):
+            if not yes:
+                self._answer(waiting.peer, waiting.request.id, Status.DENIED, seq)
+                continue
+            try:
+                given, detail = self._do(waiting.request)
+            except file.Error as error:
+                if not file.is_full(error):
+                    raise
+                self._answer(waiting.peer, waiting.request.id, Status.AUDIT_DOWN, seq)
+                continue
+            self._send(waiting.peer, wire.frame((waiting.request.id, Status.OK, seq, given, detail)))
+
+    def _refuse(self, batch: list[Waiting], error: BaseException) -> None:
+        for waiting in batch:
+            self._answer(waiting.peer, waiting.request.id, Status.AUDIT_DOWN)
+        if not isinstance(error, LogFullError):
+            raise error
+        if not self._full:
+            log.error("the audit log is full: nothing is served until there is room")
+        self._full = True
 
     def _permits(self, waiting: Waiting) -> bool:
         request, peer = waiting.request, waiting.peer
         if request.op is Op.UNWRAP:
             return True
         if request.op is Op.APPEND:
-            if request.act in _PRIVILEGED or (request.intent and not peer.courier):
-                return False
-            try:
-                wire.check_note(request.act, request.detail)
-            except ValueError:
-                return False
-            return True
+            return (peer.courier or not request.intent) and request.act not in _RESERVED and _is_note(request)
         if request.op is Op.BOOT:
             service = request.detail.get("service")
             if service == keys.DRAIN:
@@ -316,6 +276,9 @@ class Server:
             return self._ring.mint(MINT), {}
         return (), {}
 
+    def _answer(self, peer: Connection, number: int, status: Status, seq: int = 0) -> None:
+        self._send(peer, wire.frame((number, status, seq, ())))
+
     def _send(self, peer: Connection, message: bytes) -> None:
         if not peer.open:
             return
@@ -333,7 +296,7 @@ class Server:
             return
         if sent < len(message):
             peer.outbound += message[sent:]
-            self._epoll.modify(peer.socket.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP)
+            self._epoll.modify(peer.socket.fileno(), _READ | select.EPOLLOUT)
 
     def _flush(self, peer: Connection) -> None:
         try:
@@ -344,36 +307,15 @@ class Server:
             self._close(peer)
             return
         if not peer.outbound:
-            self._epoll.modify(peer.socket.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
+            self._epoll.modify(peer.socket.fileno(), _READ)
 
 
-def record_of(waiting: Waiting, permitted: bool) -> dict[str, object]:
-    """Return what the audit log says of a request, but for its number, link and time."""
-    request, peer = waiting.request, waiting.peer
-    detail: dict[str, str | int] = dict(request.detail)
-    act = request.act if request.op is Op.APPEND else _ACTS[request.op]
-    if not permitted:
-        act, detail = "denied", {"op": request.op.name.lower()}
-    record: dict[str, object] = {
-        "act": act,
-        "actor": request.actor,
-        "role": request.role,
-        "purpose": request.purpose,
-        "session": request.session,
-        "uid": peer.uid,
-        "pid": peer.pid,
-        "obj": [[group.kid.hex(), group.subject.hex(), b"".join(group.objects).hex()] for group in request.groups],
-    }
-    if request.reason is not None:
-        record["reason"] = request.reason
-    if request.intent:
-        record |= {"intent": request.intent.hex(), "at": request.at}
-    if detail:
-        record["detail"] = detail
-    return record
-
-
-_ACTS = {Op.UNWRAP: "unwrap", Op.BOOT: "boot", Op.SHRED: "shred", Op.POOL: "mint"}
+def _is_note(request: Request) -> bool:
+    try:
+        wire.check_note(request.act, request.detail)
+    except ValueError:
+        return False
+    return True
 
 
 def listen(path: Path) -> socket.socket:

@@ -286,12 +286,12 @@ def instance(directory: Path) -> tuple[Path, bytes, bytes]:
     Raises:
         RootKeyError: the root key cannot be read.
     """
-    from hub.settings.paths import Paths
     from hub.vault import keys
+    from hub.vault.home import Home
 
-    paths = Paths(directory)
-    root = keys.load(paths)
-    return paths.audit / "audit.db", root.derive("audit"), root.signer("audit").public_key().public_bytes_raw()
+    home = Home(directory)
+    root = keys.load(home)
+    return home.audit / "audit.db", root.derive("audit"), root.signer("audit").public_key().public_bytes_raw()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
