@@ -116,12 +116,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Yield a session on one snapshot of the file; what it changes is dropped."""
+        """Yield a session on one snapshot of the file; what it changes is dropped, the rows it read can be kept."""
         with Session(self.engine, expire_on_commit=False) as session:
             session.connection().exec_driver_sql("BEGIN")
             try:
                 yield session
             finally:
+                session.expunge_all()  # a rollback would empty the rows that the caller goes on with
                 session.rollback()
 
     @contextmanager
