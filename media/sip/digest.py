@@ -163,11 +163,13 @@ class Authority:
     def judge(self, request: Request) -> Verdict:
         """Judge the Authorization of a request."""
         for value in request.headers.get("Authorization", ()):
+            if value[:7].lower() != "digest ":
+                continue
             try:
-                scheme, params = parse_auth(value)
+                params = parse_auth(value)[1]
             except ProtocolError:
                 return Verdict(Outcome.REFUSED)
-            if scheme == "digest" and params.get("realm") == self.realm:
+            if params.get("realm") == self.realm:
                 return self._judge(request, params)
         return Verdict(Outcome.ABSENT)
 
@@ -260,8 +262,3 @@ def _answer(
         params["opaque"] = asked["opaque"]
     bare = {"qop", "nc", "algorithm"}  # RFC 7616 section 3.4: these stand without quotes
     return "Digest " + ", ".join(f"{name}={text if name in bare else quote(text)}" for name, text in params.items())
-
-
-def is_stale(challenges: Sequence[str]) -> bool:
-    """Tell whether a challenge says that only the nonce was wrong (RFC 7616 section 3.3)."""
-    return any(parse_auth(value)[1].get("stale", "").lower() == "true" for value in challenges)

@@ -137,10 +137,7 @@ def tag_of(value: str) -> str:
         return ""
     # Without brackets a parameter belongs to the header, not to the URI (RFC 3261 section 20.10).
     rest = value[value.rfind(">") + 1 :] if "<" in value else value
-    place = rest.lower().find(";tag")
-    if place < 0:
-        return ""
-    return parse_params(rest[place:]).get("tag") or ""
+    return parse_params(rest.partition(";")[2]).get("tag") or ""
 
 
 def parse_sequence(value: str) -> tuple[int, str]:
@@ -231,8 +228,9 @@ class Via:
         host, port = source[0], source[1]
         if "rport" in self.params:
             return Via(self.transport, self.host, self.port, {**self.params, "rport": str(port), "received": host})
-        if self.host.strip("[]") == host:
+        if self.host.strip("[]") == host and "received" not in self.params:
             return self
+        # A sender that fills in `received` itself must not steer our answers to a third party.
         return Via(self.transport, self.host, self.port, {**self.params, "received": host})
 
     def destination(self) -> tuple[str, int]:

@@ -202,7 +202,7 @@ class Request(Message):
         value = self.get("Max-Forwards")
         if value is None:
             return MAX_FORWARDS
-        if not (value.isascii() and value.isdigit() and len(value) <= 3) or int(value) > 255:
+        if not (value.isascii() and value.isdigit() and len(value) <= 9) or int(value) > 255:
             raise ProtocolError("Max-Forwards is not 0 to 255")
         return int(value)
 
