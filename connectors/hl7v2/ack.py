@@ -9,8 +9,7 @@ import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-
-_PLAIN = [b"MSH", b"^~\\&"]
+from typing import NamedTuple
 
 
 class Code(StrEnum):
@@ -26,19 +25,28 @@ class Code(StrEnum):
     "Never to be stored as it is."
 
 
-def header_of(frame: bytes) -> list[bytes]:
-    """Return the fields of the first MSH segment, counted from MSH-1 at 0; standard delimiters if there is none."""
+class Header(NamedTuple):
+    """The first MSH segment of a frame."""
+
+    separator: bytes
+    fields: list[bytes]
+    "MSH itself at 0, MSH-2 at 1: a field stands at one less than its number. Long enough for MSH-12."
+
+
+def header_of(frame: bytes) -> Header:
+    """Return the header; standard delimiters and nothing else where there is none."""
     start = 0 if frame.startswith(b"MSH") else frame.find(b"MSH")
-    if start < 0 or len(frame) < start + 4 or not 0x20 < frame[start + 3] < 0x7F:
-        return _PLAIN
+    separator = frame[start + 3 : start + 4] if start >= 0 else b""
+    if not separator or not 0x20 < separator[0] < 0x7F or separator.isalnum():
+        return Header(b"|", [b"MSH", b"^~\\&", *[b""] * 10])
     ends = [end for end in (frame.find(b"\r", start), frame.find(b"\n", start)) if end >= 0]
-    return frame[start : min(ends, default=len(frame))].split(frame[start + 3 : start + 4], 18)
+    fields = frame[start : min(ends, default=len(frame))].split(separator, 12)
+    return Header(separator, fields + [b""] * (12 - len(fields)))
 
 
 def control_id_of(frame: bytes) -> str:
     """Return MSH-10, or an empty string."""
-    header = header_of(frame)
-    return header[9].decode("latin-1").strip() if len(header) > 9 else ""
+    return header_of(frame).fields[9].decode("latin-1").strip()
 
 
 class Answers:
@@ -50,9 +58,7 @@ class Answers:
 
     def to(self, frame: bytes, code: Code, at: datetime, reason: str = "") -> bytes:
         """Return the acknowledgment of `frame`, unframed; `reason` is a code, never anything from the message."""
-        header = header_of(frame)
-        separator = frame[frame.find(b"MSH") + 3 :][:1] if header is not _PLAIN else b"|"
-        field = [*header, *[b""] * 12][:12]
+        separator, field = header_of(frame)
         component = field[1][:1]
         event = field[8].split(component)[1:2] if component else []
         kind = component.join([b"ACK", *event, b"ACK"]) if event and event[0] else b"ACK"

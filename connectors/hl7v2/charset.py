@@ -28,6 +28,9 @@ CODECS = {
 "HL7 table 0211 to Python codecs; empty: the name says little, the bytes say more."
 
 
+_WESTERN = frozenset({"", "iso8859-1", "iso8859-15"})
+
+
 @lru_cache(maxsize=64)
 def codec_of(name: str) -> str:
     """Return the codec of an MSH-18 value, or an empty string where it does not help."""
@@ -37,7 +40,9 @@ def codec_of(name: str) -> str:
 def decode(body: bytes, charset: str = "") -> str:
     """Return the text of a message that begins with MSH; every byte sequence has one.
 
-    Senders that name ASCII, or nothing, send UTF-8 or Windows-1252; UTF-8 proves itself, so it is tried first.
+    Senders that name ASCII, or nothing, send UTF-8 or Windows-1252; some name Latin-1 and send UTF-8. What is UTF-8
+    by chance makes no sense in a Western character set, so it is tried first there.
+
     Bytes are decoded before they are split, because in Shift JIS, Big5 and GB 18030 the second byte of a character
     may look like a delimiter.
     """
@@ -46,10 +51,10 @@ def decode(body: bytes, charset: str = "") -> str:
     header = body[: _line_end(body)].split(body[3:4] or b"|")
     # The first repetition: further ones are reached by escape sequences inside the text (section 2.15.9.18).
     named = header[17].split(header[1][1:2] or b"~")[0].decode("latin-1") if len(header) > 17 else ""
-    for codec in (codec_of(named or charset), "utf-8", "cp1252"):
+    codec = codec_of(named or charset)
+    for candidate in ("utf-8", codec or "cp1252", "cp1252") if codec in _WESTERN else (codec, "utf-8", "cp1252"):
         try:
-            if codec:
-                return body.decode(codec)
+            return body.decode(candidate)
         except UnicodeDecodeError:
             continue
     return body.decode("latin-1")

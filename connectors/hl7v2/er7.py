@@ -51,7 +51,7 @@ def delimiters_of(head: str) -> Delimiters:
         RejectedError: they cannot be told apart.
     """
     field, encoding = head[:1], head[1:] or STANDARD
-    if not field.isascii() or not field.isprintable() or field.isalnum() or field == "":
+    if not (field.isascii() and field.isprintable()) or field.isalnum() or field.strip() == "":
         raise RejectedError("field-separator-invalid", field="MSH-1")
     if len(encoding) > 5 or not encoding.isascii() or not encoding.isprintable():
         raise RejectedError("encoding-characters-invalid", field="MSH-2")

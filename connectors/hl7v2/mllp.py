@@ -6,6 +6,7 @@ is no message and is dropped. A frame over the limit is refused and the connecti
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -263,12 +264,17 @@ class Listener:
 
 
 def _tls(settings: Hl7v2Settings) -> ssl.SSLContext | None:
-    if settings.certificate is None:
+    if settings.certificate is None or settings.key is None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.certificate, settings.key)
+    pem = f"{settings.certificate.get_secret_value()}\n{settings.key.get_secret_value()}\n"
+    # OpenSSL reads a private key from a file only; this one is in memory, and gone with its descriptor.
+    with os.fdopen(os.memfd_create("certificate"), "wb") as file:
+        file.write(pem.encode())
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
     if settings.client_ca is not None:
-        context.load_verify_locations(settings.client_ca)
+        context.load_verify_locations(cadata=settings.client_ca.get_secret_value())
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -1,11 +1,10 @@
 """What an operator sets for one HL7 v2 source."""
 
 import ipaddress
-from pathlib import Path
 from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from connectors.api import AppointmentStatus, Settings
 from connectors.hl7v2.charset import codec_of
@@ -48,14 +47,14 @@ class Hl7v2Settings(Settings):
     charset: Annotated[str, AfterValidator(_charset)] | None = None
     "HL7 table 0211, for messages with an empty MSH-18; otherwise UTF-8, and Windows-1252 where it is not that."
 
-    certificate: Path | None = None
-    "PEM file with the server's certificate chain; switches TLS on."
+    certificate: SecretStr | None = None
+    "The server's certificate chain, PEM, as file:PATH; switches TLS on."
 
-    key: Path | None = None
-    "PEM file with its private key, where the certificate's file does not hold it."
+    key: SecretStr | None = None
+    "Its private key, PEM, as file:PATH."
 
-    client_ca: Path | None = None
-    "PEM file with the authorities whose certificates senders must show."
+    client_ca: SecretStr | None = None
+    "The authorities, PEM, as file:PATH, whose certificates senders must show."
 
     plaintext: bool = False
     "Listen beyond this machine without TLS, on a network that is protected by other means."
@@ -67,7 +66,12 @@ class Hl7v2Settings(Settings):
     'What this source means by a trigger event where it departs from the standard: { S15 = "S16" }.'
 
     statuses: dict[str, AppointmentStatus] = {}
-    'What this source means by its own codes in SCH-25: { CONF = "booked" }.'
+    'What this source means by its own codes in SCH-25, in any letter case: { CONF = "booked" }.'
+
+    @field_validator("statuses")
+    @classmethod
+    def _any_case(cls, statuses: dict[str, AppointmentStatus]) -> dict[str, AppointmentStatus]:
+        return {code.strip().lower(): status for code, status in statuses.items()}
 
     @property
     def host(self) -> str:
@@ -86,8 +90,8 @@ class Hl7v2Settings(Settings):
 
     @model_validator(mode="after")
     def _protected(self) -> Self:
-        if self.certificate is None and (self.key or self.client_ca):
-            raise ValueError("key and client_ca need a certificate")
+        if (self.certificate is None) != (self.key is None) or (self.client_ca and not self.certificate):
+            raise ValueError("TLS needs certificate and key; client_ca goes with them")
         if self.certificate is None and not self.plaintext and not _loopback(self.host):
             raise ValueError("listens beyond this machine without TLS; give certificate and key, or plaintext = true")
         return self

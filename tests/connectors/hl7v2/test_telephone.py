@@ -1,0 +1,108 @@
+"""Telephone numbers as senders write them."""
+
+from datetime import date
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.hl7v2.er7 import Composite, Message
+from connectors.hl7v2.telephone import e164_of, number_of, phones_of
+from tests.connectors.hl7v2.sample import siu
+
+MESSAGE = Message.parse(siu())
+DAY = date(2026, 3, 2)
+
+PLANS = ["US", "CA", "PR", "JM", "GB", "FR", "DE", "IE", "AU", "BR", "MX", "IT", "IL", "TW", "UY", "ZA", "PH", "IN"]
+
+
+def xtn(text: str) -> Composite:
+    return Composite(text, MESSAGE)
+
+
+def by_the_library(text: str, region: str) -> str | None:
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(207)555-0142^PRN^PH", "+12075550142"),
+        ("207-555-0142", "+12075550142"),
+        ("2075550142", "+12075550142"),
+        ("1-207-555-0142", "+12075550142"),
+        ("+1 207 555 0142", "+12075550142"),
+        ("(207)555-0142X123", "+12075550142"),
+        ("^PRN^PH^^1^207^5550142", "+12075550142"),
+        ("^PRN^PH^^^207^5550142^77", "+12075550142"),
+        ("^PRN^PH^^+1^207^555-0142", "+12075550142"),
+        ("^^PH^^44^20^79460000", "+442079460000"),
+        ("(207)555-0199^PRN^PH^^1^207^5550142^^^^^(207)555-0142", "+12075550142"),
+        ("(207)555-0142^PRN^PH^^^^^^^^^x", "+12075550142"),
+        ("555-0142", None),
+        ("^NET^Internet^ana@example.org", None),
+        ("(207)555-0142^WPN^FX", None),
+        ("(207)555-0142^BPN^BP", None),
+        ("DeIdentified", None),
+        ("", None),
+    ],
+)
+def test_numbers(text: str, expected: str | None) -> None:
+    assert number_of(xtn(text), "US") == expected
+
+
+@given(
+    st.sampled_from(PLANS),
+    st.text("0123456789", min_size=3, max_size=14),
+    st.sampled_from(["", "0", "00", "1", "011", "+", "+1", "+44"]),
+)
+def test_the_short_cut_says_what_the_library_says(region: str, digits: str, prefix: str) -> None:
+    text = prefix + digits
+    assert e164_of.__wrapped__(text, region) == by_the_library(text, region)
+
+
+@given(st.sampled_from(PLANS), st.text("0123456789()-. +xX#abcé", max_size=20))
+def test_any_text_is_a_number_or_none(region: str, text: str) -> None:
+    assert e164_of.__wrapped__(text, region) == by_the_library(text, region)
+
+
+def phones(*texts: str, use: str = "home") -> list[tuple[str, str, int]]:
+    found = phones_of([(xtn(text), use) for text in texts], "US", DAY)
+    return [(phone.e164, phone.use, phone.rank) for phone in found]
+
+
+def test_uses_and_ranks() -> None:
+    assert phones("207-555-0142^PRN^PH", "207-555-0143^^CP", "207-555-0144^WPN", "207-555-0145") == [
+        ("+12075550142", "home", 1),
+        ("+12075550143", "mobile", 2),
+        ("+12075550144", "work", 3),
+        ("+12075550145", "home", 4),
+    ]
+
+
+def test_the_sender_s_order_counts_where_it_gives_one() -> None:
+    ordered = "207-555-0142" + "^" * 17
+    assert phones(f"{ordered}2", f"{ordered.replace('0142', '0143')}1", f"{ordered.replace('0142', '0144')}x") == [
+        ("+12075550142", "home", 2),
+        ("+12075550143", "home", 1),
+        ("+12075550144", "home", 3),
+    ]
+
+
+def test_a_number_that_ended_is_old() -> None:
+    ended = "207-555-0142" + "^" * 13
+    assert phones(f"{ended}20250101", f"{ended.replace('0142', '0143')}20270101") == [
+        ("+12075550142", "old", 1),
+        ("+12075550143", "home", 2),
+    ]
+
+
+def test_a_number_that_is_said_twice_counts_once() -> None:
+    assert phones("207-555-0142^^CP", "(207) 555 0142^WPN") == [("+12075550142", "mobile", 1)]
