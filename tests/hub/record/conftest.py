@@ -25,7 +25,7 @@ from hub.vault import keys, server, wire
 from hub.vault.client import Access, ServiceKeys, Vault
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-POOL = 400
+POOL = 1500
 AUDITED = Access("system:test", "system", "operations")
 
 
