@@ -70,16 +70,21 @@ class Expression:
         """Whether it makes no sense for a caller whom nobody knows."""
         return bool(self.reads)
 
-    def holds(self, known: Mapping[str, Any]) -> bool | None:
-        """Return whether it is true of what is `known`; None where that cannot be told.
+    def holds(self, known: cel.Context) -> bool | None:
+        """Return whether it is true of what is `known` (see `context_of`); None where that cannot be told.
 
         What the library raises is dropped: its text can quote the chart.
         """
         try:
-            answer = self.program.execute(dict(known))
+            answer = self.program.execute(known)
         except Exception:
             return None
         return answer if isinstance(answer, bool) else None
+
+
+def context_of(known: Mapping[str, Any]) -> cel.Context:
+    """Return what is known of a caller, converted once for all conditions; it has every name of `VOCABULARY`."""
+    return cel.Context(dict(known))
 
 
 @lru_cache(maxsize=1024)

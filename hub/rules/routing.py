@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from hub.rules.expression import Expression, compile_expression
+from hub.rules.expression import Expression, compile_expression, context_of
 from hub.settings.practice import Number, Practice, Then
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -142,7 +142,7 @@ class Router:
         more is not asked, one that reads the chart is not asked about a caller whom nobody knows, and one that fails
         is passed over and named in `Plan.faults`.
         """
-        known = _known(call, patient, self.practice)
+        known = context_of(_known(call, patient, self.practice))
         decided: dict[str, Route] = {}
         reads: dict[str, None] = {}
         faults: list[str] = []

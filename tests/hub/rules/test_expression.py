@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import cel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.errors import SettingsError
-from hub.rules.expression import FUNCTIONS, compile_expression
+from hub.rules.expression import FUNCTIONS, compile_expression, context_of
 
 READS = [
     ("true", ()),
@@ -115,11 +116,12 @@ def test_a_condition_that_fails_for_one_caller_is_neither_true_nor_false(source:
     assert compile_expression(source).holds(known()) is None
 
 
-def known(**patient: Any) -> dict[str, Any]:
-    return {
+def known(**patient: Any) -> cel.Context:
+    values = {
         "patient": {"language": "", "appointments": [], "requests": [], **patient},
         "call": {"did": "+12125550100", "match": "one", "weekday": "monday", "hour": 9.0},
     }
+    return context_of(values)
 
 
 def test_a_condition_is_compiled_once() -> None:
