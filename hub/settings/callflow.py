@@ -67,12 +67,11 @@ def places(draft: Draft) -> Faults:
 def menus(draft: Draft) -> Faults:
     """Yield a fault for each menu from which no key leads to a queue or a voicemail."""
     known = {menu.name: menu for _, menu in draft.each("menu", Menu)}
-    broken = draft.names("menu") - known.keys()
     for at, menu in draft.each("menu", Menu):
-        reached = _reached(menu, known)
+        # A menu that is missing or cannot be read has a fault of its own, and may well lead somewhere.
         ends = any(
-            target.queue or target.voicemail or target.menu in broken or (target.menu not in known and target.menu)
-            for name in reached
+            target.queue or target.voicemail or target.menu not in known
+            for name in _reached(menu, known)
             for target in known[name].choices.values()
         )
         if not ends:

@@ -471,6 +471,25 @@ def test_a_fault_in_one_table_does_not_hide_or_invent_faults_of_others() -> None
     assert "target_seconds" in problem
 
 
+def test_a_table_with_an_unknown_key_is_still_checked_against_the_others() -> None:
+    text = edited('urgent = "0"', 'urgnt = "0"').replace('queue = "appointments" }, 2', 'queue = "apptments" }, 2', 1)
+    assert [problem.partition(": ")[2] for problem in problems(text)] == [
+        'unknown key "urgnt" in [[menu]]; did you mean "urgent"?',
+        'no [[queue]] is named "apptments"; did you mean "appointments"?',
+    ]
+
+
+def test_a_menu_that_leads_to_a_broken_one_only_is_not_said_to_lead_nowhere() -> None:
+    main = EXAMPLE[EXAMPLE.index("choices = { 1") :].split("\n")[0]
+    text = (
+        edited(main, 'choices = { 2 = { menu = "refills" } }')
+        .replace("For a refill press 1", "")
+        .replace('choices = { 1 = { queue = "appointments" }, 2', 'choices = { 11 = { queue = "appointments" }, 2', 1)
+    )
+    (problem,) = problems(text)
+    assert "choices.11" in problem
+
+
 def test_the_file_is_called_as_the_caller_calls_it() -> None:
     assert problems("x = 1", file="new.toml")[0].startswith("new.toml:1: ")
 
