@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.errors import ChartlineError, UnavailableError
 from hub.vault import file
-from hub.vault.verify import HASH_BYTES, Checkpoint, Frontier, leaf_of, records_of, sha256
+from hub.vault.verify import HASH_BYTES, SELECT, Checkpoint, Frontier, leaf_of, records_of, sha256
 
 Microseconds = Callable[[], int]
 
@@ -118,7 +118,7 @@ class Log:
                 f"CREATE TRIGGER IF NOT EXISTS no_{verb.lower()} BEFORE {verb} ON b"
                 " BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
             )
-        row = self._db.execute("SELECT seq, body, cp, sig, frontier FROM b ORDER BY seq DESC LIMIT 1").fetchone()
+        row = self._db.execute(f"{SELECT} ORDER BY seq DESC LIMIT 1").fetchone()
         if row is None:
             return
         seq, body, text, signature, kept = row

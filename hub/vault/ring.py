@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
+from hub.errors import ChartlineError
 from hub.vault import file
 from hub.vault.layout import SUITE, X25519, derive, lane_info, pool_message
 from hub.vault.wire import Asked
@@ -22,8 +23,18 @@ LANES = 8192
 "Opened lanes kept in memory, the least recently asked dropped first; opening one costs about 80 us."
 
 
+class KeysBrokenError(ChartlineError):
+    """keys.db is another instance's, or damaged: restore the newest copy."""
+
+    code = "keys-broken"
+
+
 class Ring:
-    """keys.db, and the opened lanes."""
+    """keys.db, and the opened lanes.
+
+    Raises:
+        KeysBrokenError: the key-encryption keys do not open under `wrap`.
+    """
 
     def __init__(
         self, path: Path, key: bytes, *, wrap: bytes, signer: Ed25519PrivateKey, tenant: UUID, lanes: int = LANES
@@ -47,7 +58,10 @@ class Ring:
             nonce = os.urandom(12)
             rows = [(1, nonce + wrap.encrypt(nonce, secrets.token_bytes(32), b"kek1"))]
             self._db.execute("INSERT INTO kek VALUES (?, ?)", rows[0])
-        return {epoch: AESGCM(wrap.decrypt(kept[:12], kept[12:], b"kek%d" % epoch)) for epoch, kept in rows}
+        try:
+            return {epoch: AESGCM(wrap.decrypt(kept[:12], kept[12:], b"kek%d" % epoch)) for epoch, kept in rows}
+        except InvalidTag:
+            raise KeysBrokenError("keys.db is not wrapped under this root key, or damaged") from None
 
     def mint(self, count: int) -> list[tuple[bytes, bytes, bytes]]:
         """Make `count` key pairs; return key id, public key and signature of each, once the private halves are durable.

@@ -25,6 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 ORIGIN = "hub/audit/v1"
 HASH_BYTES = 32
 
+SELECT = "SELECT seq, CAST(body AS BLOB), CAST(cp AS BLOB), CAST(sig AS BLOB), CAST(frontier AS BLOB) FROM b"
+"As bytes whatever somebody made of them, so that a change of type is a bad record and not a failed query."
+
 Row = tuple[int, bytes, bytes, bytes, bytes]
 "One batch: number of its last record, records, checkpoint, signature, frontier."
 
@@ -263,7 +266,7 @@ def read(database: Path, key: bytes) -> Iterable[Row]:
     try:
         connection.execute("PRAGMA cipher_log_level=NONE")
         connection.execute(f"PRAGMA key=\"x'{key.hex()}'\"")
-        yield from connection.execute("SELECT seq, body, cp, sig, frontier FROM b ORDER BY seq")
+        yield from connection.execute(f"{SELECT} ORDER BY seq")
     finally:
         connection.close()
 
