@@ -84,7 +84,10 @@ class Offer(SQLModel, table=True):
 def enter(
     db: Session, call_id: UUID, queue: str, priority: int, now: datetime, host: str, *, language: str = ""
 ) -> Entry:
-    """Let a caller wait. A repeat changes nothing; another queue keeps the time that was waited already."""
+    """Let a caller wait. A repeat changes nothing, also once they left: whoever left does not come back by a late word.
+
+    Another queue keeps the time that was waited already.
+    """
     row = db.get(Entry, call_id)
     if row is None:
         row = Entry(
@@ -96,10 +99,9 @@ def enter(
             state=EntryState.WAITING,
             host=host,
         )
-    elif row.queue != queue and row.state is not EntryState.CONNECTED:
+    elif row.queue != queue and row.state in (EntryState.WAITING, EntryState.OFFERED):
         _withdraw(db, call_id, now)
-        row.queue, row.priority, row.language = queue, priority, language
-        row.state, row.left_at, row.why = EntryState.WAITING, None, ""
+        row.queue, row.priority, row.language, row.state = queue, priority, language, EntryState.WAITING
     return _kept(db, row)
 
 
