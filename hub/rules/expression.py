@@ -45,7 +45,8 @@ _SAMPLE: Final[Mapping[str, Any]] = {
 
 _TOKEN = re.compile(
     r"""(?P<skip>\s+|//[^\n]*)
-      | (?P<text>[rRbB]{0,2}(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+      | (?P<raw>[bB]?[rR](?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*'))
+      | (?P<text>[bB]?(?:\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
       | (?P<number>0x[0-9a-fA-F]+u?|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?u?)
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
       | (?P<mark>&&|\|\||[<>=!]=|.)""",
@@ -103,6 +104,8 @@ def compile_expression(source: str) -> Expression:
     reading = _Reading(source)
     if reading.problems:
         raise SettingsError(reading.problems)
+    if reading.names != set(program.variables()):
+        raise SettingsError(["is written so that nobody can say for sure what it reads; write it more simply"])
     problem = _tried(program)
     if problem:
         raise SettingsError([problem])
@@ -134,6 +137,8 @@ class _Reading:
 
     def __init__(self, source: str) -> None:
         self.problems: list[str] = []
+        self.names: set[str] = set()
+        "Every name that stands for a value; the compiler's own list has to be the same."
         self._fields: set[tuple[str, ...]] = set()
         self._bound: list[tuple[str, _Place | None]] = []
         self._tokens = [
@@ -192,6 +197,7 @@ class _Reading:
                 return place
 
     def _root(self, word: str) -> _Place | None:
+        self.names.add(word)
         for name, place in reversed(self._bound):
             if name == word:
                 return place

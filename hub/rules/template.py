@@ -30,6 +30,8 @@ def _words(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
 
+SPECIALTY: Final = "names a specialty"
+
 TELLING: Final[Mapping[str, frozenset[str]]] = {
     "says why the patient comes": _words(
         """diagnosis diagnosed condition disease symptom symptoms treatment procedure surgery surgical
@@ -46,7 +48,7 @@ TELLING: Final[Mapping[str, frozenset[str]]] = {
         """medication medications medicine prescription prescriptions refill refills dose insulin pill pills drug drugs
         medicamento medicamentos medicina receta recetas dosis insulina pastilla pastillas"""
     ),
-    "names a specialty": _words(
+    SPECIALTY: _words(
         """oncology oncologist cancer psychiatry psychiatric psychiatrist psychology psychologist therapy therapist
         counseling behavioral mental addiction rehab detox methadone suboxone cardiology cardiologist neurology
         urology urologist gynecology gynecologist obgyn obstetrics fertility ivf pregnancy pregnant abortion
@@ -89,11 +91,11 @@ def lint(template: str, *, practice: str, language: str = "en") -> list[str]:
     return problems
 
 
-def telling(text: str) -> Iterator[str]:
-    """Yield what `text` gives away, with the word that does."""
+def telling(text: str, *kinds: str) -> Iterator[str]:
+    """Yield what `text` gives away, with the word that does; of these kinds, or of every kind of `TELLING`."""
     words = set(_WORD.findall(_folded(text)))
-    for what, listed in TELLING.items():
-        for word in sorted(words & listed):
+    for what in kinds or TELLING:
+        for word in sorted(words & TELLING[what]):
             yield f'{what} ("{word}")'
 
 

@@ -1,7 +1,4 @@
-"""The settings of an instance: where its files lie, and the practice's policy as frozen values.
-
-practice = load(paths.practice_toml.read_text())
-"""
+"""The settings of an instance: where its files lie (`Paths`), and the practice's policy as frozen values (`load`)."""
 
 import re
 import tomllib

@@ -1,6 +1,5 @@
 """Whether the tables of a call hold together: numbers, menus, voicemails, queues, staff and routes."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from hub.errors import SettingsError
@@ -80,15 +79,11 @@ def menus(draft: Draft) -> Faults:
 
 def queues(draft: Draft) -> Faults:
     """Yield a fault for each queue that no one serves."""
-    staffed = Counter(
-        name
-        for person in draft.document.get("staff", [])
-        if isinstance(person, dict) and isinstance(person.get("queues"), list)
-        for name in person["queues"]
-        if isinstance(name, str)
-    )
+    staff = draft.document.get("staff")
+    people = [person for person in staff if isinstance(person, dict)] if isinstance(staff, list) else []
+    served = [name for person in people if isinstance(person.get("queues"), list) for name in person["queues"]]
     for at, queue in draft.each("queue", Queue):
-        if not staffed[queue.name]:
+        if queue.name not in served:
             yield ("queue", at, "name"), f'nobody serves [[queue]] "{queue.name}"; name it in the queues of a [[staff]]'
 
 

@@ -16,10 +16,18 @@ from hub.settings.value import near
 
 T = TypeVar("T", bound=Table)
 
-_TABLES: dict[str, tuple[type[Table], bool]] = {}
-for _name, _field in Practice.model_fields.items():
-    _elements = get_args(_field.annotation)
-    _TABLES[_field.alias or _name] = (_elements[0], True) if _elements else (_field.annotation, False)  # type: ignore[assignment]
+
+def _tables() -> dict[str, tuple[type[Table], bool]]:
+    found: dict[str, tuple[type[Table], bool]] = {}
+    for name, field in Practice.model_fields.items():
+        elements = get_args(field.annotation)
+        model: Any = elements[0] if elements else field.annotation
+        found[field.alias or name] = (model, bool(elements))
+    return found
+
+
+TABLES = _tables()
+"Each table's model, and whether it may stand many times."
 
 
 class Draft:
@@ -68,10 +76,10 @@ class Draft:
         return {name for name in found if isinstance(name, str)}
 
     def _table(self, name: str, value: Any) -> None:
-        if name not in _TABLES:
-            self.fault((name,), f'unknown table "{name}"{near(name, _TABLES)}')
+        if name not in TABLES:
+            self.fault((name,), f'unknown table "{name}"{near(name, TABLES)}')
             return
-        model, repeated = _TABLES[name]
+        model, repeated = TABLES[name]
         if repeated != isinstance(value, list) or not (repeated or isinstance(value, dict)):
             self.fault((name,), f"write {_label(name)}")
             return
@@ -97,7 +105,7 @@ class Draft:
 
 
 def _label(name: str) -> str:
-    return f"[[{name}]]" if _TABLES[name][1] else f"[{name}]"
+    return f"[[{name}]]" if TABLES[name][1] else f"[{name}]"
 
 
 def _sentence(model: type[BaseModel], path: Path, where: Path, kind: str, message: str) -> str:

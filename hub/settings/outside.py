@@ -3,12 +3,13 @@
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import time
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path as File
 from typing import Any
 from urllib.parse import urlsplit
 
 from hub.rules.offset import Offset
-from hub.rules.template import lint, telling
+from hub.rules.template import SPECIALTY, lint, telling
 from hub.settings.draft import Draft
 from hub.settings.position import Path
 from hub.settings.practice import EVENTS, Agreement, Connection, Http, PracticeInfo, Reminder, Sip, Trunk, Webhook
@@ -16,7 +17,7 @@ from hub.settings.value import Address, near
 
 Faults = Iterator[tuple[Path, str]]
 
-SECRET_KEYS = ("secret", "password", "private_key", "api_key", "token", "passphrase", "auth_token")
+SECRET_KEYS = ("secret", "password", "private_key", "api_key", "token", "passphrase")
 "A setting of a connection whose name ends so holds a secret."
 
 _ALL = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, never bound
@@ -40,15 +41,13 @@ def listeners(draft: Draft) -> Faults:
 
 
 def trunks(draft: Draft) -> Faults:
-    """Yield a fault for each source address that two trunks claim."""
-    owners: dict[str, str] = {}
+    """Yield a fault for each source that two trunks claim; an address inside another's network is its own trunk."""
+    owners: dict[IPv4Network | IPv6Network, str] = {}
     for at, trunk in draft.each("trunk", Trunk):
         for position, host in enumerate(trunk.hosts):
-            if owners.setdefault(host, trunk.name) != trunk.name:
-                yield (
-                    ("trunk", at, "hosts", position),
-                    f'calls from {host} belong to [[trunk]] "{owners[host]}" already',
-                )
+            owner = owners.setdefault(ipaddress.ip_network(host), trunk.name)
+            if owner != trunk.name:
+                yield ("trunk", at, "hosts", position), f'calls from {host} belong to [[trunk]] "{owner}" already'
 
 
 def connections(draft: Draft, installed: Collection[str] | None) -> Faults:
@@ -127,9 +126,9 @@ def reminders(draft: Draft) -> Faults:
         if practice is not None:
             yield from _texts(reminder, path, practice)
     if practice is not None and "reminder" in draft.document:
-        specialties = [what for what in telling(practice.named_in_texts) if what.startswith("names a specialty")]
-        for what in specialties:
-            yield ("practice", "name"), f"the practice's name {what}, and texts carry it; set text_name"
+        key = "text_name" if practice.text_name else "name"
+        for what in telling(practice.named_in_texts, SPECIALTY):
+            yield ("practice", key), f'"{key}" in [practice] {what}, and texts carry it; set another text_name'
 
 
 def agreements(draft: Draft) -> Faults:

@@ -1,7 +1,7 @@
 """The practice's policy as values: the frozen tree that practice.toml is read into.
 
 Each model is one table of practice.toml; docs/reference/practice-toml.md describes every key. What one table alone
-can say about itself is checked here; what needs two tables stands in `hub.settings.check`.
+can say about itself is checked here; what needs two tables stands in `callflow` and `outside`.
 """
 
 from datetime import date
@@ -17,6 +17,7 @@ from hub.settings.value import (
     Digit,
     Email,
     Extension,
+    Host,
     Hours,
     Language,
     Name,
@@ -122,7 +123,8 @@ class Trunk(Table):
     """A carrier's line; its calls are known by their source address."""
 
     name: Name
-    hosts: Annotated[tuple[str, ...], Field(min_length=1)]
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
+    "Addresses and networks."
     protection: Literal["any", "sdes", "dtls"] = "any"
 
 

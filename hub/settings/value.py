@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Collection
 from datetime import time
 from difflib import get_close_matches
+from functools import cache
+from ipaddress import ip_network
 from typing import Annotated, Any, ClassVar, Self
 from zoneinfo import available_timezones
 
@@ -16,7 +18,7 @@ MAX_PORT = 65_535
 
 def near(word: str, known: Collection[str]) -> str:
     """Return a hint at the known word that `word` was probably meant to be, or nothing."""
-    close = [name for name in known if name.startswith(word)] or get_close_matches(word, list(known), n=1)
+    close = [name for name in known if word and name.startswith(word)] or get_close_matches(word, list(known), n=1)
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
@@ -137,9 +139,22 @@ def _did(text: str) -> str:
     return text
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # walks the file system
+
+
 def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError(f"no such time zone in the IANA list{near(text, available_timezones())}")
+    if text not in _zones():
+        raise ValueError(f"no such time zone in the IANA list{near(text, _zones())}")
+    return text
+
+
+def _host(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError('write an IP address or a network, as in "192.0.2.7" or "192.0.2.0/28"') from None
     return text
 
 
@@ -162,6 +177,7 @@ def _shaped(shape: str, wanted: str) -> Callable[[str], str]:
 
 
 Did = Annotated[str, AfterValidator(_did)]
+Host = Annotated[str, AfterValidator(_host)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 SecretRef = Annotated[str, AfterValidator(_secret)]
 Name = Annotated[

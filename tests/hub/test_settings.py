@@ -5,11 +5,13 @@ from datetime import date, time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hub.errors import SettingsError
 from hub.settings import EVENTS, Paths, Practice, load, secret
-from hub.settings.draft import _TABLES
+from hub.settings.draft import TABLES
 from tests.hub.example import ENVIRONMENT, EXAMPLE, FILES, INSTALLED, PAGE, completed, practice
 
 INTERFACE = Path(__file__).resolve().parents[3] / "shared" / "INTERFACE.md"
@@ -19,6 +21,15 @@ def problems(text: str, **given: object) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         load(text, **given)  # type: ignore[arg-type]
     return caught.value.problems
+
+
+def problems_or_none(text: str) -> list[str]:
+    """Return the problems of a text that may have none."""
+    try:
+        load(text, connectors=INSTALLED)
+    except SettingsError as error:
+        return error.problems
+    return []
 
 
 def edited(old: str, new: str) -> str:
@@ -401,8 +412,26 @@ FAULTS = [
     (
         'text_name = "Harbor Family"',
         'text_name = "Harbor Oncology"',
-        'the practice\'s name names a specialty ("oncology"), and texts carry it; set text_name',
-        "name = ",
+        '"text_name" in [practice] names a specialty ("oncology"), and texts carry it; set another text_name',
+        "text_name = ",
+    ),
+    (
+        'name = "Harbor Family Medicine"\ntext_name = "Harbor Family"',
+        'name = "Harbor Oncology"',
+        '"name" in [practice] names a specialty ("oncology"), and texts carry it; set another text_name',
+        "Harbor Oncology",
+    ),
+    (
+        'hosts = ["127.0.0.1"]',
+        'hosts = ["carrier.example.org"]',
+        '"hosts" in [[trunk]]: write an IP address or a network, as in "192.0.2.7" or "192.0.2.0/28"',
+        "carrier.example.org",
+    ),
+    (
+        "[[number]]\n",
+        '[[trunk]]\nname = "second"\nhosts = ["127.0.0.0/8", "127.0.0.1/32"]\n\n[[number]]\n',
+        'calls from 127.0.0.1/32 belong to [[trunk]] "carrier" already',
+        "127.0.0.1/32",
     ),
     (
         'counterparty = "ehr"',
@@ -494,6 +523,31 @@ def test_the_file_is_called_as_the_caller_calls_it() -> None:
     assert problems("x = 1", file="new.toml")[0].startswith("new.toml:1: ")
 
 
+VALUES = st.sampled_from(
+    ["5", "true", '"x"', "[]", "{}", "[1]", "{ a = 1 }", "[[]]", "[{}]", "2027-12-31", "1.5", '""']
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, EXAMPLE.count("\n")), st.one_of(st.none(), VALUES)), min_size=1, max_size=4))
+def test_any_text_is_read_or_refused_with_lines(changes: list[tuple[int, str | None]]) -> None:
+    lines = EXAMPLE.splitlines()
+    for at, value in changes:
+        key, equals, _ = lines[at % len(lines)].partition(" = ")
+        lines[at % len(lines)] = f"{key} = {value}" if equals and value else ""
+    for problem in problems_or_none("\n".join(lines)):
+        assert re.match(r"practice\.toml:[1-9][0-9]*: \S", problem), problem
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+@pytest.mark.parametrize("value", ["5", '"x"', "[]", "[5]", "{}", "[{}]"])
+def test_a_table_of_another_kind_is_refused_or_read(table: str, value: str) -> None:
+    text = f'{table} = {value}\n[practice]\nname = "Harbor"\ntimezone = "America/New_York"\n'
+    if table == "practice":
+        text = f"{table} = {value}\n"
+    assert all(problem.startswith("practice.toml:1: ") for problem in problems_or_none(text))
+
+
 def test_secrets_that_are_not_there_are_told_only_where_the_caller_asks(tmp_path: Path) -> None:
     root = completed(tmp_path)
     assert load(EXAMPLE)
@@ -529,7 +583,7 @@ def test_secrets_that_are_not_there_are_refused_without_their_value(tmp_path: Pa
 
 def test_every_key_is_documented_under_its_table() -> None:
     sections = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
-    for table, (model, repeated) in _TABLES.items():
+    for table, (model, repeated) in TABLES.items():
         heading = f"[[{table}]]" if repeated else f"[{table}]"
         (section,) = [text for text in sections if text.startswith(f"{heading}\n")]
         for name, field in model.model_fields.items():

@@ -45,6 +45,10 @@ READS = [
         "patient.appointments.exists(a, patient.requests.exists(r, r.status == a.status))",
         ("patient.appointments.status", "patient.requests.status"),
     ),
+    (r"r'\' == '' || patient.language == 'x'", ("patient.language",)),
+    (r"'\'' == '' || patient.language == '\\'", ("patient.language",)),
+    (r'''"""a\"""" == r"\" || patient.language == "x"''', ("patient.language",)),
+    (r"'''a\'''' == r'''\''' || patient.language == 'x'", ("patient.language",)),
     ("-call.hour < 0 && 0x1F == 31 && 1e3 > .5 && 2u > 1u", ()),
 ]
 
@@ -79,6 +83,8 @@ def test_the_fields_that_a_condition_reads_are_known(source: str, reads: tuple[s
         ("now() > 1", 'unknown function "now"'),
         ("patient.language.startWith('e')", 'unknown function "startWith"; did you mean "startsWith"?'),
         ("true || nofunc(1)", 'unknown function "nofunc"'),
+        (".patient.language == 'x'", "is written so that nobody can say for sure what it reads"),
+        ("(.patient.language == 'x')", "is written so that nobody can say for sure what it reads"),
         ("1 + 1", "gives neither true nor false"),
         ("patient.language", "gives neither true nor false"),
         ("patient.language < 3", "compares values of different kinds"),
