@@ -1,6 +1,7 @@
 """The sealed container: what is written is read, and whatever is changed, missing or added is found."""
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -374,3 +378,47 @@ def test_a_full_disk_ends_the_container_for_good_and_keeps_what_was_flushed(tmp_
     assert path.stat().st_size == 2000
     assert recover(path, KEY, AAD).size == 1000
     assert whole(path) == b"a" * 1000
+
+
+VECTOR = bytes.fromhex(
+    "434c4d43010100006c616e652d69642d6f662d31362d62796465666768696a6b6c6d6e6f707172737475767778797a7b"
+    "7c7d7e7f80818283c8c9cacbcccdce00543f420911900130998eebee28502df60000000ca7524adb9e6c3a112fb06983"
+    "6f8bed310b0f75adc4dd39b032753cd70000000c98d5cb6c17796ead151dc187677c14867b5aa149235195fadcb7c5f2"
+    "010000001546c446c67d7393289b5763f096f1d0"
+)
+"Two segments and the end, made after docs/reference/container.md without this project's code."
+
+
+def read_by_the_page(data: bytes) -> list[bytes]:
+    """Read a container as docs/reference/container.md says, and nothing else."""
+    fields, salt, prefix = data[:64], data[24:56], data[56:63]
+    info = b"chartline/container/v1\0" + fields + AAD
+    gcm = AESGCM(HKDF(SHA256(), 32, salt, info).derive(KEY))
+    assert gcm.decrypt(prefix + b"\xff" * 5, data[64:80], fields) == b""
+    plain: list[bytes] = []
+    heads, at, index = b"", 80, 0
+    while data[at] == 0:
+        head, behind = data[at : at + 4], at + 4 + int.from_bytes(data[at + 1 : at + 4]) + 16
+        plain.append(gcm.decrypt(prefix + index.to_bytes(4) + b"\0", data[at + 4 : behind], head))
+        heads, at, index = heads + head, behind, index + 1
+    end = data[at : at + 4]
+    assert end in (b"\1\0\0\0", b"\2\0\0\0")
+    bound = end + hashlib.sha256(heads).digest()
+    assert gcm.decrypt(prefix + index.to_bytes(4) + end[:1], data[at + 4 :], bound) == b""
+    return plain
+
+
+def test_a_file_made_elsewhere_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "vector.clm"
+    path.write_bytes(VECTOR)
+    assert whole(path) == b"first secondand the next"
+    assert read_by_the_page(VECTOR) == [b"first second", b"and the next"]
+
+
+def test_our_files_are_read_by_who_only_knows_the_page(tmp_path: Path) -> None:
+    sealed = make(tmp_path / "one.clm")
+    assert [len(piece) for piece in read_by_the_page(sealed)] == SEGMENTS
+    assert b"".join(read_by_the_page(sealed)) == PLAIN
+    make(tmp_path / "live.clm", seal=False)
+    recover(tmp_path / "live.clm", KEY, AAD)
+    assert b"".join(read_by_the_page((tmp_path / "live.clm").read_bytes())) == PLAIN
