@@ -1,13 +1,21 @@
 """Log lines: one JSON object each, on standard error; ids and codes only."""
 
+import asyncio
 import logging
 import sys
+import traceback
+from typing import Any
 
 import structlog
 
+log = structlog.get_logger()
+
 
 def configure(program: str) -> None:
-    """Make every log line of this process a JSON object that names `program`; libraries speak from warnings on."""
+    """Make every log line of this process a JSON object that names `program`; libraries speak from warnings on.
+
+    Of what libraries say only who says it is kept: their texts may repeat what a record says.
+    """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s", force=True)
     structlog.configure(
         processors=[
@@ -20,3 +28,15 @@ def configure(program: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(program=program)
+
+
+def follow(loop: asyncio.AbstractEventLoop) -> None:
+    """Log what nobody caught on `loop`: kind and place of the error, never its text."""
+
+    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+        at = f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
+        log.error("not caught", kind=type(error).__name__, at=at)
+
+    loop.set_exception_handler(note)

@@ -7,10 +7,11 @@ from sqlmodel import Session
 
 from hub import tape
 from hub.errors import NotFoundError
+from hub.g711 import Pcm
 from hub.instance import Instance
 from hub.record import recording
 from hub.record.recording import RecordingState
-from hub.security.container import binding_of, read
+from hub.security.container import Reader, binding_of, read
 from hub.security.sealed import Table
 from hub.vault.client import Access
 
@@ -23,6 +24,17 @@ def listen(db: Session, instance: Instance, call_id: UUID, access: Access) -> by
         VaultUnavailableError: the read cannot be audited, so there is none.
         ContainerError: the file is not what was written.
     """
+    with _opened(db, instance, call_id, access) as source:
+        return tape.stereo_wav(source)
+
+
+def hear(db: Session, instance: Instance, call_id: UUID, access: Access) -> tuple[Pcm, Pcm]:
+    """Return what the caller and what the agent said, as samples; raises as `listen`."""
+    with _opened(db, instance, call_id, access) as source:
+        return tape.channels(tape.frames(source))
+
+
+def _opened(db: Session, instance: Instance, call_id: UUID, access: Access) -> Reader:
     kept = [row for row in recording.of_call(db, call_id) if row.state is not RecordingState.LOST]
     if not kept:
         raise NotFoundError("the call has no recording")
@@ -30,5 +42,4 @@ def listen(db: Session, instance: Instance, call_id: UUID, access: Access) -> by
     key = instance.opener.media_key(db, access, row.subject, Table.RECORDING, row.id, row.lane_id)
     path: Path = instance.paths.media / row.name
     binding = binding_of(instance.keys.tenant, Table.RECORDING, row.id)
-    with read(path, key, binding, unsealed=row.state is RecordingState.RUNNING) as source:
-        return tape.stereo_wav(source)
+    return read(path, key, binding, unsealed=row.state is RecordingState.RUNNING)

@@ -11,7 +11,7 @@ import structlog
 import uvloop
 
 from hub.instance import Instance
-from hub.logs import configure
+from hub.logs import configure, follow
 from hub.settings import Paths
 from hub.supervisor import say_ready
 from media.gateway import Gateway
@@ -31,6 +31,7 @@ def main() -> None:
 async def _serve(paths: Paths) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    follow(loop)
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
     instance = await Instance.open_when_possible(paths, "media", stop)

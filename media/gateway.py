@@ -81,7 +81,8 @@ class Gateway:
         self.endpoint.on_invite = self._take
         self.endpoint.on_registered = self._floor.registered
         await self.endpoint.start()
-        self._tasks = [asyncio.create_task(self.line.watch()), asyncio.create_task(self._floor.run())]
+        work = (self.line.watch(), self._floor.run(), self._house.planner.warm())
+        self._tasks = [asyncio.create_task(each) for each in work]
 
     async def close(self) -> None:
         """Hang up, write everything that is left, and stop."""
@@ -91,6 +92,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._notices.close(), 2)
+        await self._house.taping.close()
         await asyncio.to_thread(self._ledger.close)
         self._relay.close()
         await self._http.aclose()

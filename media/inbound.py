@@ -85,8 +85,9 @@ class InboundCall:
             return
         try:
             story = asyncio.create_task(self._story(did))
-            ended = asyncio.ensure_future(asyncio.shield(self.sip.ended))
-            await asyncio.wait({story, ended}, return_when=asyncio.FIRST_COMPLETED)
+            ended: asyncio.Future[Any] = asyncio.ensure_future(asyncio.shield(self.sip.ended))
+            racing: set[asyncio.Future[Any]] = {story, ended}
+            await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
             if not story.done():
                 story.cancel()

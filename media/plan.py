@@ -1,9 +1,11 @@
 """The plan of a call: asked of the workflow with a deadline, otherwise the published one that media holds itself."""
 
+import contextlib
 from uuid import UUID
 
 import structlog
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from hub.rules import routing
 from hub.rules.matching import Match
@@ -29,6 +31,11 @@ class Planner:
         except PlanUnavailableError:
             log.warning("published plan used", call=str(call_id))
             return routing.last_good(self._line.practice, self._line.version, did)
+
+    async def warm(self) -> None:
+        """Connect before the first call needs it; a server that is down is found by that call's deadline."""
+        with contextlib.suppress(RPCError, RuntimeError):
+            await self._client.service_client.check_health()
 
     async def ended(self, call_id: UUID) -> None:
         """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""

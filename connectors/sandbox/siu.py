@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from connectors.sandbox.people import ASSIGNER, FILLER, PLACER
+from connectors.sandbox.people import ASSIGNER, FILLER, FILLER_SYSTEM, MRN_SYSTEM, PLACER, PLACER_SYSTEM
 from connectors.sandbox.resource import Resource
 from connectors.sandbox.search import listed
 
@@ -92,8 +92,8 @@ class Writer:
         own = {str(one["system"]).rpartition(":")[2]: str(one["value"]) for one in listed(now.get("identifier"))}
         starts_at, ends_at = self._time(_instant(now["start"])), self._time(_instant(now["end"]))
         fields = {
-            1: f"{own.get('placer', '')}^{PLACER}",
-            2: f"{own.get('filler', '')}^{FILLER}",
+            1: f"{own.get('placer', '')}^{PLACER}^{PLACER_SYSTEM}^URI",
+            2: f"{own.get('filler', '')}^{FILLER}^{FILLER_SYSTEM}^URI",
             6: trigger,
             7: _text(_words(now.get("reasonCode"))),
             8: _text(_words(now.get("appointmentType"))),
@@ -109,7 +109,9 @@ class Writer:
         phone = next((one["value"] for one in listed(patient.get("telecom"))), "")
         fields = {
             1: "1",
-            3: "~".join(f"{one['value']}^^^{ASSIGNER}^MR" for one in listed(patient.get("identifier"))),
+            3: "~".join(
+                f"{one['value']}^^^{ASSIGNER}&{MRN_SYSTEM}&URI^MR" for one in listed(patient.get("identifier"))
+            ),
             5: f"{_name(patient)}^^^^^L",
             7: str(patient.get("birthDate", "")).replace("-", ""),
             8: {"female": "F", "male": "M"}.get(str(patient.get("gender")), "U"),

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from hub.cli.instance import DirOption, JsonOption, opened, operator, show
 from hub.db import now
-from hub.errors import NotFoundError
+from hub.errors import NotFoundError, UsageError
 from hub.record import staff, token
 from hub.record.staff import Staff
 from hub.security import access
@@ -51,7 +51,7 @@ def add(
     """Make an account; prints a password that is good for one login."""
     with opened(directory) as instance, instance.db.write() as db:
         password = secrets.token_urlsafe(12)
-        row = staff.add(db, email=email, roles=access.known_roles(role), now=now(), password=password)
+        row = staff.add(db, email=email, roles=_roles(role), now=now(), password=password)
     show({"email": row.email, "password": password}, as_json=as_json, text=f"{row.email} {password}")
 
 
@@ -104,6 +104,13 @@ def create(
         row, secret = token.create(db, scopes=wanted, now=now(), lifetime=timedelta(days=days), staff_id=owner)
     value = {"id": str(row.id), "token": secret, "expires_at": row.expires_at.isoformat()}
     show(value, as_json=as_json, text=secret)
+
+
+def _roles(names: list[str]) -> list[str]:
+    unknown = sorted(set(names) - set(access.ROLES))
+    if unknown:
+        raise UsageError(f"no such role: {', '.join(unknown)}; there are {', '.join(access.ROLES)}")
+    return names
 
 
 def _one_time(db: Session, staff_id: UUID) -> str:

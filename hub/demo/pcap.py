@@ -24,7 +24,7 @@ def tone(frequency: float, seconds: float, level: float = 0.3) -> bytes:
     """Return a sine as mu-law, 8 kHz."""
     at = np.arange(int(seconds * RATE)) / RATE
     pcm = (np.sin(2 * np.pi * frequency * at) * level * 32767).astype(np.int16)
-    return encode(pcm, Codec.PCMU)
+    return encode(Codec.PCMU, pcm)
 
 
 def write(path: Path, *, frequency: float, seconds: float, digits: Mapping[float, str] | None = None) -> None:

@@ -81,18 +81,24 @@ class Phones:
         scenario = self._scenario("caller", {**words, "ending": Template(ending).substitute(words)})
         return await self._run(scenario, "-s", caller.did, self._target, "-m", "1", "-p", str(free_port()))
 
-    async def register(self, extension: str, secret: str, port: int) -> Ended:
-        """Sign an agent's phone in; calls then come to `port`."""
-        scenario = self._scenario("agent-registers", {"extension": extension, "secret": secret})
+    async def register(self, extension: str, secret: str, port: int, *, seconds: int = 3600) -> Ended:
+        """Sign an agent's phone in, calls then come to `port`; or off, with 0 seconds."""
+        words = {"extension": extension, "secret": secret, "seconds": seconds}
+        scenario = self._scenario("agent-registers", words)
         return await self._run(scenario, self._target, "-m", "1", "-p", str(port))
 
     async def agent(
-        self, kind: str, extension: str, port: int, *, calls: int, ring_s: float = 0.3, talk_s: float = 60
+        self, kind: str, extension: str, port: int, *, calls: int, ring_s: float = 0.3, talk_s: float = 3.0
     ) -> Ended:
         """Be an agent's phone for a number of calls; `kind` is answers, refuses or lets-it-ring."""
         voice = self._work / f"agent-{extension}.pcap"
-        pcap.write(voice, frequency=AGENT_HZ, seconds=talk_s)
-        words = {"extension": extension, "voice": voice, "ring_ms": round(ring_s * 1000)}
+        pcap.write(voice, frequency=AGENT_HZ, seconds=talk_s + 1)
+        words = {
+            "extension": extension,
+            "voice": voice,
+            "ring_ms": round(ring_s * 1000),
+            "talk_ms": round(talk_s * 1000),
+        }
         scenario = self._scenario(f"agent-{kind}", words)
         return await self._run(scenario, self._target, "-m", str(calls), "-p", str(port))
 

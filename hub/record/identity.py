@@ -21,8 +21,9 @@ Key = tuple[str, bytes]
 
 def key_of(identifier: Identifier, connection: str, index: BlindIndex) -> Key:
     """Return what stands for `identifier` in the record."""
-    scope = ANYWHERE if ":" in identifier.system else connection
-    return scope, index.identifier(identifier.system, identifier.type, identifier.value)
+    if ":" in identifier.system:  # the namespace says all: FHIR and HL7 v2 name an id's type in different words
+        return ANYWHERE, index.identifier(identifier.system, "", identifier.value)
+    return connection, index.identifier(identifier.system, identifier.type, identifier.value)
 
 
 def keys_of(ids: Iterable[Identifier], connection: str, index: BlindIndex) -> list[Key]:
