@@ -7,6 +7,7 @@ Connection and direction lines of the session level are moved into each media se
 import secrets
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from media.errors import ProtocolError
 
@@ -167,8 +168,7 @@ class Session:
         head = _Section(lines[1 : starts[0] if starts else None])
         if head.origin is None:
             raise ProtocolError("no o=", spec="RFC 8866 section 5.2")
-        ends = [*starts[1:], len(lines)]
-        media = tuple(_media_of(lines[start:end], head) for start, end in zip(starts, ends, strict=True))
+        media = tuple(_media_of(lines[start:end], head) for start, end in pairwise([*starts, len(lines)]))
         return cls(head.origin, media, head.name, tuple(head.attributes))
 
     def __bytes__(self) -> bytes:

@@ -235,9 +235,12 @@ def _same_host(one: str, other: str) -> bool:
 
 
 def authorize(challenges: Sequence[str], method: str, uri: str, login: Login, *, cnonce: str = "") -> str | None:
-    """Return the Authorization value that answers the first challenge we can, or None (RFC 8760 section 2.4)."""
+    """Return the Authorization value for the first challenge that we can read and answer (RFC 8760 section 2.4)."""
     for value in challenges:
-        scheme, asked = parse_auth(value)
+        try:
+            scheme, asked = parse_auth(value)
+        except ProtocolError:
+            continue
         algorithm = asked.get("algorithm", "MD5").upper()
         offered = [word.strip().lower() for word in asked.get("qop", "").split(",") if word.strip()]
         known = algorithm in list(Algorithm) and (not offered or "auth" in offered)

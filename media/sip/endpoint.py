@@ -126,7 +126,7 @@ class Endpoint:
     @property
     def calls(self) -> int:
         """How many legs are not gone."""
-        return len({*self._stack.legs.values(), *self._outgoing})
+        return sum(not leg.gone.done() for leg in {*self._stack.legs.values(), *self._outgoing})
 
     # Out
 

@@ -175,7 +175,14 @@ class Incoming(Leg):
         elif self.offer is None:
             self._read_answer(ack)
 
+    def _lost(self) -> None:
+        self._unconfirmed()
+        super()._lost()
+
     def _leave(self) -> None:
+        self._unconfirmed()
+        super()._leave()
+
+    def _unconfirmed(self) -> None:
         if not self.acked.done():
             self.acked.set_result(False)
-        super()._leave()

@@ -243,11 +243,7 @@ class Leg(ABC):
     # Challenges (RFC 3261 section 22.2)
 
     def _authorized(self, request: Request, refusal: Response) -> Request | None:
-        """Return `request` anew with the answer to a challenge, or None where we have none.
-
-        Raises:
-            ProtocolError: a challenge that cannot be read.
-        """
+        """Return `request` anew with the answer to a challenge, or None where we have none."""
         if self._login is None or refusal.status not in (401, 407):
             return None
         asking, answering = ("WWW-Authenticate", "Authorization")

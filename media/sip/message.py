@@ -296,8 +296,10 @@ def parse(data: bytes) -> Request | Response:
         raise MalformedError("too many header fields")
     if "\r\n " in text or "\r\n\t" in text:
         lines = _unfold(lines)
-    message = _start(lines[0])
+    message, version = _start(lines[0])
     _fields(message, lines[1:])
+    if version != "SIP/2.0":
+        raise MalformedError("another version of SIP", message=message, reply=505)
     _body(message, body)
     return message
 
@@ -313,17 +315,16 @@ def _unfold(lines: list[str]) -> list[str]:
     return joined
 
 
-def _start(line: str) -> Request | Response:
+def _start(line: str) -> tuple[Request | Response, str]:
+    """Return the message that a start line begins, and its version."""
     first, _, rest = line.partition(" ")
     second, _, third = rest.partition(" ")
     if first == "SIP/2.0":
         if not (len(second) == 3 and second.isascii() and second.isdigit() and "100" <= second < "700"):
             raise MalformedError("not a status line")
-        return Response(int(second), third, {})
-    if third == "SIP/2.0" and second and is_token(first):
-        return Request(first, second, {})
-    if third[:4].upper() == "SIP/" and " " not in third and is_token(first):
-        raise MalformedError("another version of SIP", message=Request(first, second, {}), reply=505)
+        return Response(int(second), third, {}), first
+    if third.startswith("SIP/") and " " not in third and second and is_token(first):
+        return Request(first, second, {}), third
     raise MalformedError("not a start line")
 
 

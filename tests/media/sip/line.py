@@ -1,10 +1,11 @@
 """A SIP endpoint on a wire that only remembers, with a clock that is turned by hand."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from media.offer import answer_audio, offer_audio
-from media.sdp import Session
+from media.sdp import Origin, Session
 from media.sip.digest import Credentials, Login, authorize
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
@@ -54,14 +55,9 @@ class Line:
         self.wire = Wire()
         self.calls: list[Incoming] = []
         self.registered: list[tuple[str, int]] = []
-        self.endpoint = Endpoint(
-            HERE,
-            credentials=SECRETS.get,
-            trunks=lambda address: "carrier" if address == TRUNK[0] else None,
-            clock=self.clock,
-            transport=self.wire,
-            **options,
-        )
+        usual: dict[str, Any] = {"credentials": SECRETS.get, "clock": self.clock, "transport": self.wire}
+        usual["trunks"] = lambda address: "carrier" if address == TRUNK[0] else None
+        self.endpoint = Endpoint(HERE, **(usual | options))
         self.endpoint.on_registered = lambda extension, seconds: self.registered.append((extension, seconds))
 
         async def take(call: Incoming) -> None:
@@ -78,6 +74,11 @@ class Line:
         """Return the messages sent since the last look."""
         sent, self.wire.sent = self.wire.sent, []
         return [parse(data) for data, _ in sent]
+
+    async def settle(self) -> None:
+        """Let the tasks that calls started run to their end."""
+        while self.endpoint._tasks:
+            await asyncio.gather(*self.endpoint._tasks)
 
     def passes(self, seconds: float) -> list[Any]:
         """Let time pass, timer by timer; return what is sent meanwhile."""
@@ -124,12 +125,12 @@ def invite(**changes: Any) -> Request:
 
 def offer() -> Session:
     """Return what a peer offers."""
-    return offer_audio(("198.51.100.7", 30000))
+    return offer_audio(("198.51.100.7", 30000), origin=Origin("7", "1", "198.51.100.7"))
 
 
 def answer(to: Session | None = None) -> Session:
     """Return how this side answers."""
-    return answer_audio(to or offer(), ("192.0.2.1", 20000))[0]
+    return answer_audio(to or offer(), ("192.0.2.1", 20000), origin=Origin("1", "1", "192.0.2.1"))[0]
 
 
 def follow(first: Request, response: Response, method: str, *, sequence: int = 1, branch: str = "") -> Request:

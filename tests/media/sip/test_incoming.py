@@ -1,0 +1,470 @@
+"""Calls that come in: ringing, answering, every way they end, and what crosses on the wire."""
+
+import asyncio
+
+import pytest
+
+from media.errors import UnacceptableError
+from media.offer import offer_audio
+from media.sdp import Origin, Session
+from media.sip.incoming import Incoming
+from media.sip.message import Request, Response
+from media.sip.status import Cause
+from tests.media.sip.line import TRUNK, Line, answer, follow, invite, offer, request, statuses
+
+
+async def ringing(line: Line, message: Request | None = None) -> Incoming:
+    """Have an INVITE come in and ring."""
+    line.put(message or invite())
+    await line.settle()
+    call = line.calls[-1]
+    call.ring()
+    return call
+
+
+async def talking(line: Line) -> tuple[Incoming, Response]:
+    """Have a call answered and acknowledged."""
+    call = await ringing(line)
+    assert call.answer(answer())
+    ok = line.take()[-1]
+    line.put(follow(invite(), ok, "ACK"))
+    assert call.acked.result()
+    return call, ok
+
+
+def moved() -> Session:
+    """Return the caller's next offer, from another port."""
+    return offer_audio(("198.51.100.7", 31000), origin=Origin("7", "2", "198.51.100.7"))
+
+
+def reinvite(ok: Response, *, sequence: int = 2, body: bytes = b"", kind: str = "application/sdp") -> Request:
+    again = follow(invite(), ok, "INVITE", sequence=sequence)
+    again.body = body
+    if body:
+        again.headers["Content-Type"] = [kind]
+    return again
+
+
+# Set-up
+
+
+async def test_a_call_rings_is_answered_and_hung_up_by_the_caller() -> None:
+    line = Line()
+    assert statuses(line.put(invite())) == [100]
+    await line.settle()
+    (call,) = line.calls
+    assert (call.trunk, call.to_number, call.display_name) == ("carrier", "+12125550100", "Ada")
+    assert call.offer == offer()
+    call.ring()
+    (progress,) = line.take()
+    assert (progress.status, progress.contacts[0].uri.host) == (180, "192.0.2.1")
+    assert call.answer(answer())
+    (ok,) = line.take()
+    assert ok.status == 200
+    assert ok.to_tag == progress.to_tag
+    assert Session.parse(ok.body) == answer()
+    assert line.put(follow(invite(), ok, "ACK")) == []
+    assert call.acked.result() is True
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=2))) == [200]
+    assert call.ended.result() is Cause.HANGUP
+    assert call.gone.done()
+    assert line.endpoint.calls == 0
+
+
+async def test_three_copies_of_an_invite_are_one_call() -> None:
+    line = Line()
+    assert statuses(line.put(invite())) == [100]
+    assert statuses(line.put(invite())) == [100]
+    await line.settle()
+    line.calls[0].ring()
+    line.take()
+    assert statuses(line.put(invite())) == [180]
+    line.calls[0].answer(answer())
+    line.take()
+    assert line.put(invite()) == []
+    await line.settle()
+    assert len(line.calls) == 1
+    assert line.endpoint.calls == 1
+
+
+async def test_early_audio_goes_out_with_progress() -> None:
+    line = Line()
+    call = await ringing(line)
+    call.ring(answer())
+    assert statuses(line.take()) == [180, 183]
+    call.answer(answer())
+    call.ring()
+    assert statuses(line.take()) == [200]
+
+
+async def test_a_long_ringing_is_repeated_every_minute_so_that_no_proxy_gives_up() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    assert statuses(line.passes(121)) == [180, 180]
+    call.answer(answer())
+    line.take()
+    line.put(follow(invite(), call.request.respond(200, to_tag=call._server.tag), "ACK"))
+    assert line.passes(600) == []
+
+
+async def test_the_answer_is_repeated_until_its_ack_comes() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    call.answer(answer())
+    (ok,) = line.take()
+    assert line.passes(0.4) == []
+    assert line.passes(0.2) == [ok]
+    assert line.passes(1.0) == [ok]
+    line.put(follow(invite(), ok, "ACK", sequence=7))
+    assert not call.acked.done()
+    line.put(follow(invite(), ok, "ACK"))
+    line.put(follow(invite(), ok, "ACK"))
+    assert call.acked.result() is True
+    assert line.passes(60) == []
+
+
+async def test_an_answer_that_is_never_acknowledged_ends_the_call_with_bye() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    call.answer(answer())
+    (ok,) = line.take()
+    sent = line.passes(33)
+    assert sent[:-2] == [ok] * 10
+    assert statuses(sent[-2:]) == ["BYE", "BYE"]
+    assert call.ended.result() is Cause.LOST
+    assert call.acked.result() is False
+    line.put(sent[-1].respond(481))
+    assert call.gone.done()
+    assert line.endpoint.calls == 0
+
+
+async def test_an_invite_without_an_offer_gets_ours_and_its_ack_carries_the_answer() -> None:
+    line = Line()
+    call = await ringing(line, invite(body=b""))
+    line.take()
+    assert call.offer is None
+    call.answer(offer_audio(("192.0.2.1", 20000)))
+    (ok,) = line.take()
+    ack = follow(invite(), ok, "ACK")
+    ack.body, ack.headers["Content-Type"] = bytes(answer()), ["application/sdp"]
+    line.put(ack)
+    assert call.remote == Session.parse(ack.body)
+
+
+async def test_an_ack_that_should_carry_an_answer_and_has_none_ends_the_call() -> None:
+    line = Line()
+    call = await ringing(line, invite(body=b""))
+    call.answer(offer_audio(("192.0.2.1", 20000)))
+    ok = line.take()[-1]
+    assert statuses(line.put(follow(invite(), ok, "ACK"))) == ["BYE"]
+    assert call.ended.result() is Cause.UNACCEPTABLE
+
+
+# Refusing and giving up
+
+
+async def test_a_refusal_is_repeated_until_its_ack() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    call.reject(486)
+    (busy,) = line.take()
+    assert (busy.status, busy.reason) == (486, "Busy Here")
+    assert line.passes(0.5) == [busy]
+    ack = follow(invite(), busy, "ACK", branch="one")
+    assert line.put(ack) == []
+    assert line.passes(40) == []
+    assert call.ended.result() is Cause.CLOSED
+    assert call.acked.result() is False
+    call.reject(603)
+    call.ring()
+    assert call.answer(answer()) is False
+    assert line.take() == []
+
+
+async def test_a_caller_who_hangs_up_early_ends_the_call_at_once() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    sent = line.put(request("CANCEL"))
+    assert statuses(sent) == [200, 487]
+    assert sent[0].to_tag == sent[1].to_tag
+    assert call.ended.result() is Cause.CANCELLED
+    assert call.answer(answer()) is False
+    assert line.take() == []
+    assert statuses(line.put(request("CANCEL"))) == [200]
+    assert line.endpoint.calls == 0
+
+
+async def test_a_cancel_that_comes_after_the_answer_changes_nothing() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    call.answer(answer())
+    (ok,) = line.take()
+    assert statuses(line.put(request("CANCEL"))) == [200]
+    assert not call.ended.done()
+    line.put(follow(invite(), ok, "ACK"))
+    assert call.acked.result() is True
+
+
+async def test_a_cancel_before_anyone_rang_ends_the_call() -> None:
+    line = Line()
+    line.put(invite())
+    assert statuses(line.put(request("CANCEL"))) == [200, 487]
+    await line.settle()
+    assert line.calls[0].ended.result() is Cause.CANCELLED
+
+
+async def test_a_cancel_for_nothing_is_told_so() -> None:
+    assert statuses(Line().put(request("CANCEL"))) == [481]
+
+
+async def test_a_bye_before_the_answer_ends_the_call_like_cancel() -> None:
+    line = Line()
+    call = await ringing(line)
+    progress = line.take()[-1]
+    assert statuses(line.put(follow(invite(), progress, "BYE", sequence=2))) == [200, 487]
+    assert call.ended.result() is Cause.CANCELLED
+    assert line.endpoint.calls == 0
+
+
+async def test_a_fault_of_ours_refuses_the_call_and_keeps_the_line() -> None:
+    line = Line()
+
+    async def fails(_call: Incoming) -> None:
+        raise ZeroDivisionError
+
+    line.endpoint.on_invite = fails
+    line.put(invite())
+    await line.settle()
+    assert statuses(line.take()) == [500]
+    assert line.endpoint.calls == 0
+
+
+# Hanging up
+
+
+async def test_this_side_hangs_up() -> None:
+    line = Line()
+    call, _ = await talking(line)
+    call.bye()
+    (bye,) = line.take()
+    assert (bye.method, bye.uri, bye.sequence, bye.to_tag) == ("BYE", "sip:ada@198.51.100.7:5060", 1, "far")
+    assert call.ended.result() is Cause.CLOSED
+    assert not call.gone.done()
+    line.put(bye.respond(200))
+    assert call.gone.done()
+    call.bye()
+    assert line.take() == []
+
+
+async def test_a_bye_waits_for_the_ack_of_the_answer() -> None:
+    line = Line()
+    call = await ringing(line)
+    call.answer(answer())
+    ok = line.take()[-1]
+    call.bye()
+    assert call.ended.result() is Cause.CLOSED
+    assert line.take() == []
+    assert line.passes(0.5) == [ok]
+    assert statuses(line.put(follow(invite(), ok, "ACK"))) == ["BYE"]
+
+
+async def test_hanging_up_what_still_rings_refuses_it() -> None:
+    line = Line()
+    call = await ringing(line)
+    line.take()
+    call.bye()
+    assert statuses(line.take()) == [480]
+    assert call.ended.result() is Cause.CLOSED
+
+
+async def test_a_repeated_bye_gets_the_same_answer_though_the_call_is_gone() -> None:
+    line = Line()
+    _, ok = await talking(line)
+    bye = follow(invite(), ok, "BYE", sequence=2)
+    first = line.put(bye)
+    assert statuses(first) == [200]
+    assert line.put(bye) == first
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=3))) == [481]
+
+
+async def test_two_byes_that_cross_are_both_answered() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    call.bye()
+    (ours,) = line.take()
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=2))) == [200]
+    line.put(ours.respond(481))
+    assert call.ended.result() is Cause.CLOSED
+    assert call.gone.done()
+
+
+async def test_a_bye_that_nobody_answers_is_given_up() -> None:
+    line = Line()
+    call, _ = await talking(line)
+    call.bye()
+    assert statuses(line.passes(40)) == ["BYE"] * 11
+    assert call.gone.done()
+    assert line.endpoint.calls == 0
+
+
+async def test_a_lost_ack_is_made_up_for_by_a_bye() -> None:
+    line = Line()
+    call = await ringing(line)
+    call.answer(answer())
+    ok = line.take()[-1]
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=2))) == [200]
+    assert call.ended.result() is Cause.HANGUP
+    assert call.acked.result() is False
+    assert line.passes(40) == []
+
+
+async def test_requests_out_of_order_are_refused() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=1))) == [500]
+    assert not call.ended.done()
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=9))) == [200]
+
+
+# Inside the call
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("INFO", 405), ("UPDATE", 405), ("REGISTER", 405)])
+async def test_other_requests_inside_the_call(method: str, status: int) -> None:
+    line = Line()
+    _, ok = await talking(line)
+    (response,) = line.put(follow(invite(), ok, method, sequence=2))
+    assert response.status == status
+    assert "BYE" in response.get("Allow")
+
+
+async def test_a_reinvite_that_changes_nothing_gets_the_same_session() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    (again,) = line.put(reinvite(ok, body=bytes(call.remote or b"")))
+    assert again.status == 200
+    assert again.body == ok.body
+    assert line.put(follow(invite(), ok, "ACK", sequence=2)) == []
+    assert line.passes(40) == []
+
+
+async def test_a_reinvite_that_moves_the_caller_asks_for_an_answer() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    asked: list[Session] = []
+
+    def on_offer(session: Session) -> Session:
+        asked.append(session)
+        return answer(session)
+
+    call.on_offer = on_offer
+    (again,) = line.put(reinvite(ok, body=bytes(moved())))
+    assert again.status == 200
+    assert asked == [moved()]
+    assert call.remote == asked[0]
+    assert call.local == Session.parse(again.body)
+    line.put(follow(invite(), ok, "ACK", sequence=2))
+    assert not call.ended.done()
+
+
+async def test_a_reinvite_s_answer_is_repeated_until_its_ack_and_its_loss_ends_the_call() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    (again,) = line.put(reinvite(ok, body=bytes(call.remote or b"")))
+    assert line.passes(0.5) == [again]
+    line.passes(32)
+    assert call.ended.result() is Cause.LOST
+
+
+async def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    before = call.remote, call.local
+    assert statuses(line.put(reinvite(ok, body=bytes(moved())))) == [488]
+
+    def refuses(_offer: Session) -> Session:
+        raise UnacceptableError("nothing in common")
+
+    call.on_offer = refuses
+    assert statuses(line.put(reinvite(ok, sequence=3, body=bytes(moved())))) == [488]
+    assert statuses(line.put(reinvite(ok, sequence=4, body=b"v=1\r\n"))) == [488]
+    assert statuses(line.put(reinvite(ok, sequence=5, body=b"{}", kind="application/json"))) == [415]
+    assert (call.remote, call.local) == before
+    assert not call.ended.done()
+
+
+async def test_a_reinvite_without_an_offer_gets_ours_and_takes_the_answer() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    asked: list[Session] = []
+    call.on_offer = asked.append
+    (again,) = line.put(reinvite(ok))
+    assert again.body == ok.body
+    ack = follow(invite(), ok, "ACK", sequence=2)
+    ack.body, ack.headers["Content-Type"] = bytes(moved()), ["application/sdp"]
+    line.put(ack)
+    assert asked == [moved()]
+    assert call.remote == moved()
+
+
+async def test_a_reinvite_before_the_last_one_is_settled_waits() -> None:
+    line = Line()
+    call = await ringing(line)
+    progress = line.take()[-1]
+    (early,) = line.put(reinvite(progress, body=bytes(moved())))
+    assert early.status == 500
+    assert 0 <= int(early.get("Retry-After")) <= 10
+    call.answer(answer())
+    ok = line.take()[-1]
+    assert statuses(line.put(reinvite(ok, sequence=3, body=bytes(moved())))) == [491]
+    call.bye()
+    assert statuses(line.put(reinvite(ok, sequence=4, body=bytes(moved())))) == [481]
+
+
+async def test_a_reinvite_may_move_the_signalling_too() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    again = reinvite(ok, body=bytes(call.remote or b""))
+    again.headers["Contact"] = ["<sip:ada@198.51.100.99:5070>"]
+    line.put(again)
+    line.put(follow(invite(), ok, "ACK", sequence=2))
+    call.bye()
+    assert line.wire.sent[-1][1] == ("198.51.100.99", 5070)
+
+
+async def test_the_gateway_waits_on_futures_only() -> None:
+    line = Line()
+    told: list[Cause] = []
+
+    async def take(call: Incoming) -> None:
+        call.ring()
+        call.answer(answer())
+        assert await call.acked
+        told.append(await call.ended)
+
+    line.endpoint.on_invite = take
+    line.put(invite())
+    await asyncio.sleep(0)
+    ok = line.take()[-1]
+    line.put(follow(invite(), ok, "ACK"))
+    line.put(follow(invite(), ok, "BYE", sequence=2))
+    await line.settle()
+    assert told == [Cause.HANGUP]
+
+
+async def test_the_trunk_hears_where_to_send_when_it_is_routed_through_proxies() -> None:
+    line = Line()
+    call = await ringing(line, invite(headers={"Record-Route": "<sip:198.51.100.8;lr>"}))
+    line.take()
+    call.answer(answer())
+    (ok,) = line.take()
+    assert ok.get("Record-Route") == "<sip:198.51.100.8;lr>"
+    line.put(follow(invite(), ok, "ACK"), TRUNK)
+    call.bye()
+    assert line.wire.sent[-1][1] == ("198.51.100.8", 5060)
