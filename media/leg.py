@@ -24,6 +24,9 @@ from media.sound import SILENCE, Sound
 COMFORT_NOISE = 13
 "Payload type (RFC 3551 section 6); heard as silence, not passed on."
 
+FLOOD = 400
+"Packets a second that one leg takes; 20 ms each are 50. It ends a loop of legs that echo, and a flood."
+
 DIGITS = 64
 "Keys that wait to be read; of more, the oldest are forgotten."
 
@@ -57,7 +60,7 @@ class LegStats:
     unsent: int
     "That the system did not take."
     refused: int
-    "From somebody else (`Latch`)."
+    "From somebody else (`Latch`), or beyond `FLOOD`."
     strange: int
     "No RTP, or of a payload type that was not agreed on."
     protection: str
@@ -94,7 +97,8 @@ class AudioLeg:
         self._peer: AudioLeg | None = None
         self._table: bytes | None = None
         self._tap: Tap | None = None
-        self._strange = self._unsent = 0
+        self._strange = self._unsent = self._flood = 0
+        self._second_began = self._in_second = 0
         self._loop.add_reader(self._socket.fileno(), self._read)
 
     # What the signalling says
@@ -246,7 +250,7 @@ class AudioLeg:
         if size > LONGEST or not (sound or event or payload_type == COMFORT_NOISE):
             self._strange += 1
             return
-        if not self._latch.admits(source[:2], ssrc, sequence, now):
+        if not self._latch.admits(source[:2], ssrc, sequence, now) or self._floods(int(now)):
             return
         if ssrc != self._reception.ssrc:
             self._keypad = Keypad()
@@ -262,6 +266,15 @@ class AudioLeg:
             self._key(heard, timestamp)
         elif sound and self._tap is not None:
             self._tap.heard(self._codec, ssrc, timestamp, heard, now)
+
+    def _floods(self, second: int) -> bool:
+        if second != self._second_began:
+            self._second_began, self._in_second = second, 0
+        self._in_second += 1
+        if self._in_second <= FLOOD:
+            return False
+        self._flood += 1
+        return True
 
     def _key(self, payload: bytes, timestamp: int) -> None:
         try:
@@ -329,7 +342,7 @@ class AudioLeg:
             jitter_ms=heard.jitter_ms,
             sent=self._outbound.packets - self._unsent,
             unsent=self._unsent,
-            refused=self._latch.refused,
+            refused=self._latch.refused + self._flood,
             strange=self._strange,
             protection=self.protection,
         )

@@ -8,7 +8,7 @@ import pytest
 from hub.audio import tone
 from hub.g711 import Codec
 from media.errors import ProtocolError
-from media.leg import DIGITS, AudioLeg, LegClosedError
+from media.leg import DIGITS, FLOOD, AudioLeg, LegClosedError
 from media.relay import BuiltinRelay
 from media.rtp import FRAME, Packet, ahead
 from media.sound import SILENCE, Sound, pause
@@ -230,6 +230,36 @@ async def test_a_stranger_is_neither_heard_nor_answered() -> None:
         assert leg.digits.empty()
         assert leg.remote == phone.address
         assert stranger.heard == []
+
+
+async def test_a_flood_of_one_leg_is_cut_off_and_a_stranger_cannot_use_up_its_share() -> None:
+    async with relay() as engine, far_end() as phone, far_end(ssrc=0x666, host="127.0.0.2") as stranger:
+        leg = await leg_to(engine, phone)
+        phone.send(leg.local, b"\xff" * FRAME)
+        for _ in range(100):
+            stranger.send(leg.local, b"\x00" * FRAME)
+        await settled(leg, phone)
+        assert (leg.stats.packets, leg.stats.refused) == (2, 100)
+        sent = 2
+        while leg.stats.refused == 100:
+            assert sent < 4 * FLOOD
+            for _ in range(50):
+                phone.send(leg.local, b"\xff" * FRAME)
+            sent += 50
+            await phone.hear(len(phone.heard) + 1)
+        assert leg.stats.packets >= FLOOD
+
+
+async def test_two_ends_that_echo_do_not_spin_for_ever() -> None:
+    async with relay() as engine:
+        legs = await engine.allocate(), await engine.allocate()
+        for leg, other in (legs, legs[::-1]):
+            leg.connect(other.local, Codec.PCMU, None)
+        engine.bridge(*legs)
+        async with far_end() as spark:
+            spark.send(legs[0].local, b"\x11" * FRAME)
+        await legs[0].play(pause(0.3))
+        assert max(leg.stats.packets for leg in legs) <= 2 * FLOOD
 
 
 async def test_what_is_not_rtp_or_not_agreed_on_is_counted_and_dropped() -> None:
