@@ -20,7 +20,7 @@ from hub.record.identity import Key, key_of, only
 from hub.record.known import Known
 from hub.record.statement import Statement
 from hub.record.trail import touch
-from hub.record.version import Told
+from hub.record.version import Told, tag_of
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer, Table
 
@@ -232,7 +232,7 @@ def _new(said: AppointmentFacts, connection: str, patient_id: UUID, now: datetim
         patient_id=patient_id,
         status=said.status,
         version_at=said.version.at,
-        version_tag=said.version.tag,
+        version_tag=tag_of(said.version),
         version_connection=connection,
         created_at=now,
         changed_at=now,
@@ -265,7 +265,7 @@ def _store(
         known.sealed(Table.APPOINTMENT, row.id, row.sealed, fields)
     if "status" in effect.won:
         row.status = said.status
-        row.version_at, row.version_tag, row.version_connection = said.version.at, said.version.tag, connection
+        row.version_at, row.version_tag, row.version_connection = said.version.at, tag_of(said.version), connection
     if "starts_at" in effect.won:
         row.confirmed_at = row.confirmed_at if row.starts_at == said.starts_at else None
         row.starts_at = said.starts_at

@@ -20,8 +20,8 @@ import orjson
 from connectors.api import Fact, Version
 from hub.security.index import BlindIndex
 
-TAG_DIGITS = 40
-"Longest number that is compared as one."
+TAG_LETTERS = 80
+"Longest tag that is kept and compared; a longer one is no version, and could be anything."
 
 
 def fingerprint_of(said: Fact, index: BlindIndex) -> bytes:
@@ -29,9 +29,15 @@ def fingerprint_of(said: Fact, index: BlindIndex) -> bytes:
     return index.digest(orjson.dumps(said.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS))
 
 
+def tag_of(version: Version) -> str:
+    """Return the tag as it may be kept in the clear; empty where it is too long for one."""
+    return version.tag if len(version.tag) <= TAG_LETTERS else ""
+
+
 def rank_of(version: Version, fingerprint: bytes, *, final: bool = False) -> str:
     """Return the statement's rank: compare as text; equal only for the same statement."""
-    tag = version.tag.zfill(TAG_DIGITS) if version.tag.isdigit() else version.tag
+    kept = tag_of(version)
+    tag = kept.zfill(TAG_LETTERS) if kept.isdigit() else kept
     at = version.at.astimezone(UTC).isoformat(timespec="microseconds")
     return f"{at}|{int(final)}|{tag}|{fingerprint.hex()}"
 
