@@ -32,6 +32,11 @@ class Header(NamedTuple):
     fields: list[bytes]
     "MSH itself at 0, MSH-2 at 1: a field stands at one less than its number. Long enough for MSH-12."
 
+    @property
+    def control_id(self) -> str:
+        """MSH-10, or an empty string."""
+        return self.fields[9].decode("latin-1").strip()
+
 
 def header_of(frame: bytes) -> Header:
     """Return the header; standard delimiters and nothing else where there is none."""
@@ -46,7 +51,7 @@ def header_of(frame: bytes) -> Header:
 
 def control_id_of(frame: bytes) -> str:
     """Return MSH-10, or an empty string."""
-    return header_of(frame).fields[9].decode("latin-1").strip()
+    return header_of(frame).control_id
 
 
 class Answers:
@@ -56,9 +61,9 @@ class Answers:
         prefix = secrets.token_hex(4)
         self._ids: Iterator[str] = (f"{prefix}{number:08X}" for number in itertools.count(1))
 
-    def to(self, frame: bytes, code: Code, at: datetime, reason: str = "") -> bytes:
-        """Return the acknowledgment of `frame`, unframed; `reason` is a code, never anything from the message."""
-        separator, field = header_of(frame)
+    def to(self, header: Header, code: Code, at: datetime, reason: str = "") -> bytes:
+        """Return the acknowledgment of a message, unframed; `reason` is a code, never anything from the message."""
+        separator, field = header
         component = field[1][:1]
         event = field[8].split(component)[1:2] if component else []
         kind = component.join([b"ACK", *event, b"ACK"]) if event and event[0] else b"ACK"

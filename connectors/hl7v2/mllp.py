@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import structlog
 
 from connectors.api import ConnectorError, Deliver
-from connectors.hl7v2.ack import Answers, Code, control_id_of
+from connectors.hl7v2.ack import Answers, Code, Header, header_of
 from connectors.hl7v2.settings import MAX_FRAME, Hl7v2Settings
 
 log = structlog.get_logger()
@@ -100,6 +101,7 @@ def _resumed(body: bytes) -> bytes:
 class _Slot:
     """The place of one answer in its order."""
 
+    header: Header
     answer: bytes = b""
 
 
@@ -118,8 +120,7 @@ class _Connection(asyncio.Protocol):
         "Nothing more is read for now."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server gives
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._listener.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -128,12 +129,12 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._framer.feed(data):
-            slot = _Slot()
+            slot = _Slot(header_of(frame.body))
             self._slots.append(slot)
             if frame.oversize:
-                self._settle(slot, frame.body, Code.REJECT, "frame-over-limit")
+                self._settle(slot, Code.REJECT, "frame-over-limit")
             elif not looks_like_hl7(frame.body):
-                self._settle(slot, frame.body, Code.REJECT, "not-hl7")
+                self._settle(slot, Code.REJECT, "not-hl7")
             else:
                 self._listener.start(self._take(slot, frame.body))
         self._regulate()
@@ -160,16 +161,16 @@ class _Connection(asyncio.Protocol):
     async def _take(self, slot: _Slot, body: bytes) -> None:
         code, reason = Code.ACCEPT, ""
         try:
-            await self._listener.deliver(body, key=control_id_of(body))
+            await self._listener.deliver(body, key=slot.header.control_id)
         except ConnectorError as error:
             code, reason = Code.ERROR if error.retry else Code.REJECT, error.code
         except Exception as error:  # whatever it was: the sender has the message, and must keep it
             log.error("message not stored", connection=self._listener.name, error=type(error).__name__)
             code, reason = Code.ERROR, "failed"
-        self._settle(slot, body, code, reason)
+        self._settle(slot, code, reason)
 
-    def _settle(self, slot: _Slot, body: bytes, code: Code, reason: str) -> None:
-        slot.answer = self._listener.answer(body, code, reason)
+    def _settle(self, slot: _Slot, code: Code, reason: str) -> None:
+        slot.answer = self._listener.answer(slot.header, code, reason)
         ready = []
         while self._slots and self._slots[0].answer:
             ready.append(self._slots.popleft().answer)
@@ -258,9 +259,9 @@ class Listener:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    def answer(self, body: bytes, code: Code, reason: str) -> bytes:
+    def answer(self, header: Header, code: Code, reason: str) -> bytes:
         """Return the framed acknowledgment of a message."""
-        return b"\x0b" + self._answers.to(body, code, self._clock(), reason) + TAIL
+        return b"\x0b" + self._answers.to(header, code, self._clock(), reason) + TAIL
 
 
 def _tls(settings: Hl7v2Settings) -> ssl.SSLContext | None:

@@ -6,14 +6,16 @@ that reuses another's id (97 in the public data) still gets its own. The rows ar
 may fail.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, LargeBinary, MetaData, func, insert, text, tuple_, update
+from sqlalchemy import Index, LargeBinary, MetaData, func, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
@@ -141,34 +143,22 @@ def store(
     Raises:
         PoolEmptyError: no key is ready for the first message of a day; nothing was stored.
     """
-    keys = [(one.connection, _plain(one.control_id, index), index.digest(one.raw)) for one in arrivals]
-    known = _known(db, keys)
     rows: list[dict[str, Any]] = []
-    sealed_for: dict[UUID, list[tuple[Table, UUID]]] = {}
-    fresh = []
-    for key, arrival in zip(keys, arrivals, strict=True):
-        fresh.append(key not in known)
-        if key in known:
-            continue
-        known.add(key)
-        row_id, subject = uuid7(), line_subject(arrival.connection, now.date())
-        rows.append(
-            {
-                "id": row_id,
-                "connection": key[0],
-                "control_id": key[1],
-                "digest": key[2],
-                "form": arrival.form,
-                "received_at": now,
-                "state": State.STORED,
-                "sealed": _sealed(db, seal, subject, row_id, arrival.raw),
-            }
-        )
-        sealed_for.setdefault(subject, []).append((Table.INBOX, row_id))
-    if rows:
-        db.execute(insert(InboxMessage), rows)
-        _note(db, sealed_for, by, now)
-    return fresh
+    seen: set[tuple[str, str, bytes]] = set()
+    for one in arrivals:
+        key = (one.connection, _plain(one.control_id, index), index.digest(one.raw))
+        row_id = None if key in seen else uuid7()
+        seen.add(key)
+        rows.append(dict(zip(("connection", "control_id", "digest"), key, strict=True), id=row_id, form=one.form))
+    subjects = {name: line_subject(name, now.date()) for name in {one.connection for one in arrivals}}
+    for row, one in zip(rows, arrivals, strict=True):
+        if row["id"] is not None:
+            row |= {"received_at": now, "state": State.STORED}
+            row["sealed"] = _sealed(db, seal, subjects[one.connection], row["id"], one.raw)
+    insert = _insert(db.get_bind().dialect.name)
+    stored = set(db.connection().execute(insert, [row for row in rows if row["id"] is not None]).scalars())
+    _note(db, [row for row in rows if row["id"] in stored], subjects, by, now)
+    return [row["id"] in stored for row in rows]
 
 
 def _plain(control_id: str, index: BlindIndex) -> str:
@@ -178,10 +168,13 @@ def _plain(control_id: str, index: BlindIndex) -> str:
     return "#" + index.digest(control_id.encode(errors="surrogatepass")).hex()
 
 
-def _known(db: Session, keys: Sequence[tuple[str, str, bytes]]) -> set[tuple[str, str, bytes]]:
-    columns = (InboxMessage.connection, InboxMessage.control_id, InboxMessage.digest)
-    found = db.exec(select(*columns).where(tuple_(*map(col, columns)).in_(keys)))
-    return {(connection, control_id, bytes(digest)) for connection, control_id, digest in found}
+@cache
+def _insert(dialect: str) -> Any:
+    """Return the statement that stores what is new and returns its ids; what is there already is passed over."""
+    make: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
+    table = InboxBase.metadata.tables["inbox_message"]
+    unique = ["connection", "control_id", "digest"]
+    return make(table).on_conflict_do_nothing(index_elements=unique).returning(table.c.id)
 
 
 def _sealed(db: Session, seal: Sealer, subject: UUID, row_id: UUID, raw: bytes) -> bytes:
@@ -193,11 +186,14 @@ def _sealed(db: Session, seal: Sealer, subject: UUID, row_id: UUID, raw: bytes) 
         return seal.seal(db, subject, Table.INBOX, row_id, fields)
 
 
-def _note(db: Session, sealed_for: dict[UUID, list[tuple[Table, UUID]]], by: str, now: datetime) -> None:
-    for subject, objects in sealed_for.items():
-        for start in range(0, len(objects), MAX_OBJECTS):
-            part = objects[start : start + MAX_OBJECTS]
-            intent.note(db, by, "inbox.store", [(b"", subject, part)], at=now)
+def _note(db: Session, rows: Sequence[Mapping[str, Any]], subjects: Mapping[str, UUID], by: str, now: datetime) -> None:
+    objects: dict[str, list[tuple[Table, UUID]]] = {}
+    for row in rows:
+        objects.setdefault(row["connection"], []).append((Table.INBOX, row["id"]))
+    for connection, stored in objects.items():
+        for start in range(0, len(stored), MAX_OBJECTS):
+            part = stored[start : start + MAX_OBJECTS]
+            intent.note(db, by, "inbox.store", [(b"", subjects[connection], part)], at=now)
 
 
 def pending(db: Session, connection: str, limit: int = 100) -> list[InboxMessage]:

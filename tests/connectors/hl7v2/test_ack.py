@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.hl7v2.ack import Answers, Code, control_id_of
+from connectors.hl7v2.ack import Answers, Code, control_id_of, header_of
 from connectors.hl7v2.er7 import Message
 from tests.connectors.hl7v2.sample import siu
 
@@ -14,7 +14,7 @@ AT = datetime(2026, 3, 2, 14, 0, 5, tzinfo=UTC)
 
 
 def answer(raw: bytes, code: Code = Code.ACCEPT, reason: str = "") -> Message:
-    return Message.parse(Answers().to(raw, code, AT, reason))
+    return Message.parse(Answers().to(header_of(raw), code, AT, reason))
 
 
 def test_an_acknowledgment_goes_back_the_way_the_message_came() -> None:
@@ -36,14 +36,14 @@ def test_a_refusal_says_why() -> None:
 
 def test_each_acknowledgment_has_a_control_id_of_its_own() -> None:
     answers = Answers()
-    ids = {Message.parse(answers.to(siu(), Code.ACCEPT, AT)).control_id for _ in range(1000)}
+    ids = {Message.parse(answers.to(header_of(siu()), Code.ACCEPT, AT)).control_id for _ in range(1000)}
     assert len(ids) == 1000
     assert all(0 < len(control_id) <= 20 for control_id in ids)
 
 
 def test_the_sender_s_own_delimiters_and_bytes_come_back() -> None:
     raw = "MSH$%*?@$Größe$Ä$B$C$20260302090000$$ADT%A08$?F?7$D$2.3\rPID$1\r".encode("iso8859-1")
-    said = Answers().to(raw, Code.ACCEPT, AT)
+    said = Answers().to(header_of(raw), Code.ACCEPT, AT)
     head, msa, _ = said.split(b"\r")
     assert head.startswith("MSH$%*?@$B$C$Größe$Ä$20260302140005+0000$$ACK%A08%ACK$".encode("iso8859-1"))
     assert head.endswith(b"$D$2.3")
@@ -82,7 +82,7 @@ def test_control_ids(raw: bytes, control_id: str) -> None:
 @given(st.binary(max_size=100))
 def test_anything_can_be_answered(junk: bytes) -> None:
     for raw in (junk, b"MSH" + junk, siu()[: len(junk)] + junk):
-        said = Answers().to(raw, Code.REJECT, AT, "not-hl7")
+        said = Answers().to(header_of(raw), Code.REJECT, AT, "not-hl7")
         assert b"\x1c" not in raw or said
         assert said.startswith(b"MSH")
         assert said.endswith(b"\r")

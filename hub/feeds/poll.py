@@ -1,0 +1,99 @@
+"""Ask one connection for what changed, again and again; facts and cursor are committed in one transaction."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+from sqlmodel import Session
+
+from connectors.api import AnyConnector, Checkpoint, Context, Feeds, ResetError
+from hub.db import Clock, Database
+from hub.feeds.fact import arrival_of
+from hub.record import inbox
+from hub.record.inbox import Arrival
+from hub.security.index import BlindIndex
+from hub.security.sealed import Sealer
+
+log = structlog.get_logger()
+
+EVERY_S = 15.0
+"Between the end of one round and the next."
+
+HELD = 500
+"Facts that are held until a checkpoint; more are committed before it, and told again if the round breaks off."
+
+
+class Poller:
+    """Asks one connection."""
+
+    def __init__(
+        self,
+        connection: str,
+        connector: AnyConnector,
+        database: Database,
+        *,
+        seal: Sealer,
+        index: BlindIndex,
+        clock: Clock,
+        stored: Callable[[set[str]], None],
+        every_s: float = EVERY_S,
+    ) -> None:
+        if not isinstance(connector, Feeds):
+            raise TypeError(f"{connector.name} cannot be asked for changes")
+        self._connection = connection
+        self._connector = connector
+        self._database = database
+        self._seal = seal
+        self._index = index
+        self._clock = clock
+        self._stored = stored
+        self._every_s = every_s
+
+    async def run(self, ctx: Context) -> None:
+        """Ask until cancelled.
+
+        Raises:
+            ConnectorError: the other side could not be asked; what it told before that is committed.
+        """
+        while True:
+            try:
+                await self.round(ctx)
+            except ResetError:
+                log.warning("feed begins anew", connection=self._connection)
+                await self._commit([], None, forget=True)
+                await self.round(ctx)
+            await asyncio.sleep(self._every_s)
+
+    async def round(self, ctx: Context) -> None:
+        """Ask once, from the cursor on.
+
+        Raises:
+            ConnectorError: see `run`.
+        """
+        cursor = await self._database.run(lambda db: inbox.cursor_of(db, self._connection))
+        held: list[Arrival] = []
+        async for change in self._connector.changes(ctx, cursor):
+            if isinstance(change, Checkpoint):
+                await self._commit(held, change.cursor)
+                held = []
+                continue
+            held.append(arrival_of(self._connection, change, self._index))
+            if len(held) >= HELD:
+                await self._commit(held, None)
+                held = []
+        if held:
+            await self._commit(held, None)
+
+    async def _commit(self, held: list[Arrival], cursor: bytes | None, *, forget: bool = False) -> None:
+        """Store what is held, and the cursor where there is one; `forget` drops the cursor."""
+        now: datetime = self._clock()
+
+        def write(db: Session) -> bool:
+            fresh = inbox.store(db, held, seal=self._seal, index=self._index, now=now, by="system:feeds")
+            if cursor is not None or forget:
+                inbox.keep_cursor(db, self._connection, cursor, now)
+            return any(fresh)
+
+        if await self._database.run(write, write=True):
+            self._stored({self._connection})

@@ -1,0 +1,187 @@
+"""Keep every connection of the policy running: listened for, asked, and begun anew where it broke or changed."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import httpx
+import structlog
+
+from connectors import host
+from connectors.api import AnyConnector, AuthExpiredError, ConnectorError, Feeds, Listens, RateLimitedError
+from hub.errors import ChartlineError
+from hub.feeds.poll import Poller
+from hub.feeds.writer import Writer
+from hub.instance import Instance
+from hub.record.inbox import Arrival
+from hub.security.egress import Egress
+from hub.settings import Connection, Practice
+
+log = structlog.get_logger()
+
+LOOK_S = 0.2
+"Between looks whether a new policy is published."
+
+AGAIN_S = 1.0
+LONGEST_S = 60.0
+"Between tries of a connection that fails."
+
+REFUSED_S = 300.0
+"Before credentials that were refused are tried again: only the operator can mend them."
+
+
+class ListensOnlyTransport(httpx.AsyncBaseTransport):
+    """The way out of a connection that is only listened for: there is none."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002 - httpx's signature
+        """Refuse."""
+        raise httpx.ConnectError("this connection only listens")
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    wanted: Connection
+    task: asyncio.Task[None]
+
+
+class Connections:
+    """The connections of one instance that bring something in."""
+
+    def __init__(self, instance: Instance, writer: Writer, stored: Callable[[set[str]], None]) -> None:
+        """Begin with nothing; `stored` is called with the connections that were asked and told something new."""
+        self._instance = instance
+        self._writer = writer
+        self._stored = stored
+        self._running: dict[str, _Running] = {}
+        self._version = 0
+        self._practice: tuple[str, str] | None = None
+
+    async def run(self, started: Callable[[], None]) -> None:
+        """Follow the policy until cancelled; call `started` once the first version's connections are begun."""
+        try:
+            while True:
+                version, practice = await asyncio.to_thread(self._instance.policy)
+                if version != self._version:
+                    await self._follow(practice)
+                    if self._version == 0:
+                        started()
+                    self._version = version
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await asyncio.shield(self.close())
+
+    async def close(self) -> None:
+        """End every connection: what is under way is still stored and acknowledged."""
+        await self._end(list(self._running))
+
+    async def _follow(self, practice: Practice) -> None:
+        wanted = {connection.name: connection for connection in practice.connections}
+        context = (practice.practice.timezone, practice.practice.region)
+        stale = [
+            name
+            for name, running in self._running.items()
+            if wanted.get(name) != running.wanted or context != self._practice
+        ]
+        await self._end(stale)
+        self._practice = context
+        for name, connection in wanted.items():
+            if name not in self._running:
+                task = asyncio.create_task(self._keep(practice, connection), name=f"connection {name}")
+                self._running[name] = _Running(connection, task)
+
+    async def _end(self, names: list[str]) -> None:
+        ending = [self._running.pop(name).task for name in names]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _keep(self, practice: Practice, connection: Connection) -> None:
+        """Run one connection, and run it again after a pause where it ends."""
+        clock = asyncio.get_running_loop().time
+        pause = AGAIN_S
+        while True:
+            began = clock()
+            try:
+                connector = host.build(
+                    connection.connector, connection.settings, host.secrets(self._instance.paths.root, os.environ)
+                )
+                if not isinstance(connector, Listens | Feeds):
+                    return  # nothing comes in this way
+                await self._serve(practice, connection.name, connector)
+            except Exception as error:  # whatever it is: the other connections go on, and this one is tried again
+                if clock() - began > LONGEST_S:
+                    pause = AGAIN_S
+                code = error.code if isinstance(error, ConnectorError | ChartlineError) else type(error).__name__
+                wait = _pause(error, pause)
+                log.warning("connection down", connection=connection.name, code=code, again_in_s=wait)
+                await asyncio.sleep(wait)
+                pause = min(pause * 2, LONGEST_S)
+
+    async def _serve(self, practice: Practice, name: str, connector: AnyConnector) -> None:
+        """Listen and ask, as far as the connector can, until one of them ends."""
+        instance = self._instance
+        asks = isinstance(connector, Feeds)
+        async with await self._way_out(practice, name) if asks else _nowhere() as http:
+            ctx = host.context(
+                connector,
+                name,
+                http=http,
+                clock=instance.clock,
+                timezone=practice.practice.zone,
+                region=practice.practice.region,
+                deliver=partial(self._deliver, name),
+            )
+            async with ctx.http:
+                ways: list[Coroutine[Any, Any, None]] = []
+                if isinstance(connector, Listens):
+                    ways.append(connector.listen(ctx))
+                if asks:
+                    ways.append(self._poller(name, connector).run(ctx))
+                await _until_one_ends(ways)
+
+    async def _way_out(self, practice: Practice, name: str) -> httpx.AsyncClient:
+        egress = Egress(practice, self._instance.db, self._instance.clock, actor="system:feeds")
+        return await egress.open(name, "appointments", "treatment")
+
+    def _poller(self, name: str, connector: AnyConnector) -> Poller:
+        instance = self._instance
+        return Poller(
+            name,
+            connector,
+            instance.inbox,
+            seal=instance.sealer,
+            index=instance.index,
+            clock=instance.clock,
+            stored=self._stored,
+        )
+
+    async def _deliver(self, connection: str, raw: bytes, *, key: str) -> None:
+        await self._writer.store(Arrival(connection, key, raw))
+
+
+def _nowhere() -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=ListensOnlyTransport())
+
+
+async def _until_one_ends(ways: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all until one ends, end the others, and raise what it raised."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _pause(error: Exception, pause: float) -> float:
+    if isinstance(error, AuthExpiredError):
+        return REFUSED_S
+    if isinstance(error, RateLimitedError):
+        return max(error.retry_after, pause)
+    return pause
