@@ -85,26 +85,26 @@ def _medication(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG0
 
 
 def _proposal(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if resource.get("intent") != "proposal" or resource.get("status") not in {"draft", "active", "on-hold"}:
+    if resource.get("intent") != "proposal" or text(resource.get("status")) not in {"draft", "active", "on-hold"}:
         return None
     return _line("refill", _drug(resource))
 
 
 def _task(resource: Resource, reader: Reader) -> str | None:
-    if resource.get("status") in {"completed", "cancelled", "rejected", "failed", "entered-in-error"}:
+    if text(resource.get("status")) in {"completed", "cancelled", "rejected", "failed", "entered-in-error"}:
         return None
     return _line(reader.request_kind(resource), text(resource.get("description")), text(resource.get("status")))
 
 
 def _coverage(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if resource.get("status") not in {"active", None}:
+    if text(resource.get("status")) not in {"active", None}:
         return None
     payor = next((name for one in items(resource.get("payor")) if (name := text(one.get("display")))), None)
     return _line(payor or words(resource.get("type")), words(resource.get("type")) if payor else None)
 
 
 def _team(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if resource.get("status") not in {"active", "proposed", None}:
+    if text(resource.get("status")) not in {"active", "proposed", None}:
         return None
     people = [
         _line(text(inner(one, "member", "display")), first_words(one.get("role")))

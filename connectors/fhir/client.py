@@ -223,7 +223,7 @@ def _resource(answer: httpx.Response) -> Resource:
         raise TransientError("an answer that is no JSON object")
     if found.get("resourceType") == "OperationOutcome":
         for issue in items(found.get("issue")):
-            if issue.get("severity") in {"error", "fatal"}:
+            if text(issue.get("severity")) in {"error", "fatal"}:
                 raise RejectedError("operation-outcome", field=_issue_code(issue))
     return found
 

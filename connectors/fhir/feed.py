@@ -164,6 +164,7 @@ class Round:
         if kind == "Patient" and since is not None and self._now - since < RETRY_AFTER:
             # Everyone would be read again: until tomorrow a new patient is met through the appointment.
             self._patients_told = False
+            yield state
             return
         async for change in self._search(kind, state, self._by_window(kind, closed=True)):
             yield change

@@ -64,7 +64,7 @@ class Reader:
         """Return what a Patient says (FHIR R4 Patient)."""
         family, given = person_name(resource.get("name"))
         address = next(iter(items(resource.get("address"))), {})
-        gender = resource.get("gender")
+        gender = text(resource.get("gender"))
         return PatientFacts(
             ids=self._patient_ids(resource),
             version=version_of(resource, self.zone, self.read_at),
@@ -129,7 +129,7 @@ class Reader:
             version=version_of(resource, self.zone, self.read_at),
             patient_ids=(Identifier(system=PATIENT_ID, value=patient),),
             kind=self.request_kind(resource),
-            status="done" if resource.get("status") in _DONE else "open",
+            status="done" if text(resource.get("status")) in _DONE else "open",
         )
 
     def request_kind(self, task: Resource) -> str:

@@ -13,13 +13,14 @@ from connectors.api import Identifier, Phone, Version
 
 Resource = dict[str, Any]
 
-PATIENT_ID = "fhir:Patient"
-"Identifier.system of a Patient's logical id at the connection's server."
+PATIENT_ID = "fhir/Patient"
+"""Identifier.system of a Patient's logical id. It is no URI: a logical id means something at its own server only, and
+what has a URI for a system is taken for the same thing wherever it is told."""
 
-APPOINTMENT_ID = "fhir:Appointment"
+APPOINTMENT_ID = "fhir/Appointment"
 "Identifier.system of an Appointment's logical id."
 
-TASK_ID = "fhir:Task"
+TASK_ID = "fhir/Task"
 "Identifier.system of a Task's logical id."
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,8 +34,9 @@ _NOT_FOR_US = {
 }
 "Social security numbers, by system."
 
-_NOT_FOR_US_TYPES = {"SS", "SB", "DL", "PPN", "NI", "TAX"}
-"HL7 table 0203: numbers of the state's, which nobody here needs (45 CFR 164.502(b))."
+_NOT_FOR_US_TYPES = {"SS", "SB", "DL", "PPN", "TAX", "MB", "SN", "AN"}
+"""HL7 table 0203: numbers of the state's, which nobody here needs (45 CFR 164.502(b)); and member, subscriber and
+account numbers, which a family may share."""
 
 
 def items(value: Any) -> Iterator[dict[str, Any]]:
@@ -162,7 +164,7 @@ def phones(telecom: Any, region: str, zone: tzinfo, at: datetime) -> Iterator[Ph
     for point in items(telecom):
         use = text(point.get("use")) or ""
         ended = instant(inner(point.get("period"), "end"), zone)
-        if point.get("system") not in {"phone", "sms"} or use == "old" or (ended is not None and ended < at):
+        if text(point.get("system")) not in {"phone", "sms"} or use == "old" or (ended is not None and ended < at):
             continue
         number = e164(point.get("value"), region)
         if number is None or number in seen:

@@ -16,7 +16,7 @@ from connectors.api import (
     RejectedError,
 )
 from connectors.fhir.client import Capabilities, Client, Read
-from connectors.fhir.reading import Resource, inner, reference
+from connectors.fhir.reading import Resource, inner, reference, text
 
 KEY_SYSTEM = "urn:chartline:communication"
 "Identifier.system of our key on what we created."
@@ -68,7 +68,7 @@ def operations(appointment: Resource, to: AppointmentStatus | str) -> list[Resou
     """
     if to != CONFIRMED and to not in list(AppointmentStatus):
         raise RejectedError("no-such-status", field="Appointment.status")
-    now = appointment.get("status")
+    now = text(appointment.get("status"))
     if to != CONFIRMED and now == to:
         return []
     if now in FINAL:

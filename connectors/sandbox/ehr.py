@@ -1,4 +1,4 @@
-"""A small FHIR R4 server: read, search, create, update, JSON Patch, versions; honest about what it cannot do."""
+"""A small FHIR R4 server: read, search, create, update, JSON Patch, delete, versions; it says what it cannot do."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -57,6 +57,7 @@ def app(store: Store, *, token: str | None = None, **how: Any) -> Starlette:
             Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.read), methods=["GET"]),
             Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.update), methods=["PUT"]),
             Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.patch), methods=["PATCH"]),
+            Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.delete), methods=["DELETE"]),
         ],
         **how,
     )
@@ -143,6 +144,10 @@ class _Server:
         checked = _checked(patched, was["resourceType"])
         return _resource(self._store.put(checked, if_match=request.headers.get("if-match")))
 
+    async def delete(self, request: Request) -> Response:
+        self._store.delete(request.path_params["kind"], request.path_params["own"])
+        return Response(status_code=204)
+
     def _found(self, request: Request) -> Resource:
         found = self._store.get(request.path_params["kind"], request.path_params["own"])
         if found is None:
@@ -152,7 +157,7 @@ class _Server:
 
 def capability(base: str) -> Resource:
     """Return what this server can do (FHIR R4 CapabilityStatement)."""
-    interactions = [{"code": code} for code in ("read", "search-type", "create", "update", "patch")]
+    interactions = [{"code": code} for code in ("read", "search-type", "create", "update", "patch", "delete")]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

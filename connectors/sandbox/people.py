@@ -200,6 +200,7 @@ def _persons(chance: random.Random, today: date) -> Iterator[Person]:
     families, given = list(_FAMILIES), list(_GIVEN)
     chance.shuffle(families)
     chance.shuffle(given)
+    numbers = chance.sample(range(100_000), len(families))
     for number in range(len(families)):
         family, phone, age = families[number], f"+1212555{100 + 10 + number:04d}", chance.randint(19, 88)
         shares = _SHARES.get(number)
@@ -209,7 +210,7 @@ def _persons(chance: random.Random, today: date) -> Iterator[Person]:
         born = today - timedelta(days=age * 365 + chance.randint(0, 364))
         yield Person(
             id=f"p{number + 1:02d}",
-            mrn=f"HFM{700_000 + chance.randrange(100_000):06d}",
+            mrn=f"HFM{700_000 + numbers[number]}",
             family=family,
             given=given[number],
             birth_date=born.replace(day=max(born.day, 3)),

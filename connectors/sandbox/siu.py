@@ -69,7 +69,7 @@ class Writer:
         patient = self._actor(now, "Patient")
         segments = [self._sch(now, trigger), *([self._pid(patient)] if patient else []), "PV1|1|O", "RGS|1|A"]
         for place in [self._actor(now, "Location")]:
-            segments += [f"AIL|1|A|{_text(place['name'])}^^^{ASSIGNER}"] if place else []
+            segments += [f"AIL|1|A|{_text(place['name'])}"] if place else []
         for doctor in [self._actor(now, "Practitioner")]:
             segments += [f"AIP|1|A|{doctor['id']}^{_name(doctor)}^^^^MD"] if doctor else []
         return self._message("SIU", trigger, "SIU_S12", at, segments)

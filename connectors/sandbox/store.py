@@ -30,7 +30,7 @@ class Place:
         Raises:
             ValueError: it did not write this.
         """
-        return cls(int.from_bytes(base64.urlsafe_b64decode(text), "big"))
+        return cls(int.from_bytes(base64.b64decode(text, altchars=b"-_", validate=True), "big"))
 
     def __str__(self) -> str:
         return base64.urlsafe_b64encode(self.number.to_bytes(8, "big")).decode()
@@ -78,6 +78,10 @@ class Store:
         for watch in self.watches:
             watch(was[1] if was else None, stored)
         return copy.deepcopy(stored)
+
+    def delete(self, kind: str, logical_id: str) -> bool:
+        """Forget a resource; return whether there was one."""
+        return self._kinds.get(kind, {}).pop(logical_id, None) is not None
 
 
 def _matches(if_match: str, version: int) -> bool:

@@ -1,0 +1,88 @@
+"""`python -m connectors.sandbox` as a person starts it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from connectors.sandbox.feed import END, START
+from tests.connectors.stage import listening
+
+
+@asynccontextmanager
+async def program(*arguments: str, **env: str) -> AsyncIterator[str]:
+    """Run the program and yield the address it says; it must end well when it is told to."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "connectors.sandbox", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | env,
+    )
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        yield line.decode().strip()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert errors.decode() == ""
+
+
+async def test_the_ehr_answers_and_feeds_a_listener() -> None:
+    frames: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while frame := await reader.readuntil(END):
+            await frames.put(frame)
+            control_id = frame.split(b"|")[9]
+            writer.write(START + b"MSH|^~\\&|\rMSA|AA|" + control_id + b"\r" + END)
+
+    async def quietly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await listen(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+
+    async with listening(quietly) as port:
+        arguments = ("--bind", "127.0.0.1:0", "--feed", f"127.0.0.1:{port}", "--changes-every", "0.05", "--seed", "3")
+        async with program("ehr", *arguments) as base, httpx.AsyncClient(base_url=base) as client:
+            assert (await client.get("/fhir/metadata")).json()["fhirVersion"] == "4.0.1"
+            assert (await client.get("/fhir/Patient?_summary=count")).json()["total"] == 40
+            heard = [await asyncio.wait_for(frames.get(), 30) for _ in range(80)]
+    kinds = {frame.split(b"|")[8] for frame in heard}
+    assert kinds >= {b"ADT^A28^ADT_A05", b"SIU^S12^SIU_S12"}
+
+
+async def test_the_ehr_wants_its_token() -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--token", "env:EHR")
+    async with program("ehr", *arguments, EHR="tick") as base, httpx.AsyncClient(base_url=base) as client:
+        assert (await client.get("/fhir/Patient")).status_code == 401
+        answer = await client.get("/fhir/Patient", headers={"Authorization": "Bearer tick"})
+        assert answer.status_code == 200
+
+
+async def test_the_carrier_takes_a_text() -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--token", "env:TICK", "--secret", "env:TOCK")
+    who = {"Authorization": "Bearer tick"}
+    async with (
+        program("carrier", *arguments, TICK="tick", TOCK="tock") as base,
+        httpx.AsyncClient(base_url=base, headers=who) as client,
+    ):
+        said = {"to": "+12125550111", "from": "+12125550100", "text": "Hello"}
+        assert (await client.post("/messages", json=said)).status_code == 201
+        assert [one["text"] for one in (await client.get("/inbox.json")).json()["items"]] == ["Hello"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["zoo"], ["carrier"], ["ehr", "--now", "soon"]])
+async def test_wrong_usage_ends_with_two(arguments: list[str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "connectors.sandbox", *arguments, stderr=asyncio.subprocess.PIPE
+    )
+    await process.communicate()
+    assert process.returncode == 2
