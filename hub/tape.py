@@ -6,8 +6,7 @@ Frames may lie out of order, overlap or be missing: each says its own place in t
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +24,7 @@ LONGEST_SECONDS = 8 * 3600
 "A frame that claims a later place is not believed; no call is longer."
 
 _FRAME = struct.Struct(">BBHI")
+_CODECS = {codec.value: codec for codec in Codec}
 
 
 class TapeError(UsageError):
@@ -41,8 +41,7 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """What one leg was heard to say in one packet."""
 
     leg: int
@@ -62,38 +61,18 @@ class Frame:
         Raises:
             TapeError: cut short, too long, or of a law that no leg speaks.
         """
-        frames = list(frames_in(data))
-        if len(frames) != 1:
+        found = list(_frames(data, 0, torn=False))
+        if len(found) != 1:
             raise TapeError("not one frame")
-        return frames[0]
+        return found[0]
 
     def __bytes__(self) -> bytes:
-        return _FRAME.pack(self.leg, self.codec, len(self.payload), self.position) + self.payload
+        return frame_of(self.leg, self.codec, self.position, self.payload)
 
 
 def frame_of(leg: int, codec: int, position: int, payload: bytes) -> bytes:
     """Return the bytes of a frame without making one: for the packet path."""
     return _FRAME.pack(leg, codec, len(payload), position) + payload
-
-
-def frames_in(data: bytes) -> Iterator[Frame]:
-    """Yield the frames that stand one behind the other in `data`.
-
-    Raises:
-        TapeError: the last one is cut short, or one is of a law that no leg speaks.
-    """
-    at, size = 0, len(data)
-    while at < size:
-        if at + _FRAME.size > size:
-            raise TapeError("a frame is cut short")
-        leg, codec, length, position = _FRAME.unpack_from(data, at)
-        at += _FRAME.size
-        if at + length > size:
-            raise TapeError("a frame is cut short")
-        if codec not in (Codec.PCMU, Codec.PCMA):
-            raise TapeError(f"a frame of payload type {codec}")
-        yield Frame(leg, Codec(codec), position, data[at : at + length])
-        at += length
 
 
 def frames(source: Source) -> Iterator[Frame]:
@@ -102,36 +81,44 @@ def frames(source: Source) -> Iterator[Frame]:
     A frame cut off by the end of the tape is left out: a recording that a crash ended may stop anywhere.
 
     Raises:
-        TapeError: not a tape, or a version of it that is not known here.
+        TapeError: not a tape, a version of it that is not known here, or a frame of a law that no leg speaks.
     """
     data = source.read() or b""
     if data[: len(HEAD)] != HEAD:
         raise TapeError("not a recording, or of a later version")
-    whole = _whole_frames(data)
-    yield from frames_in(data[len(HEAD) : whole])
+    yield from _frames(data, len(HEAD), torn=True)
 
 
-def _whole_frames(data: bytes) -> int:
-    at = len(HEAD)
-    while at + _FRAME.size <= len(data):
-        behind = at + _FRAME.size + int.from_bytes(data[at + 2 : at + 4])
-        if behind > len(data):
-            break
-        at = behind
-    return at
+def _frames(data: bytes, at: int, *, torn: bool) -> Iterator[Frame]:
+    size = len(data)
+    while at < size:
+        begins = at + _FRAME.size
+        leg, law, length, position = _FRAME.unpack_from(data, at) if begins <= size else (0, 0, size, 0)
+        at = begins + length
+        if at > size:
+            if torn:
+                return
+            raise TapeError("a frame is cut short")
+        codec = _CODECS.get(law)
+        if codec is None:
+            raise TapeError(f"a frame of payload type {law}")
+        yield Frame(leg, codec, position, data[begins:at])
 
 
 def channels(heard: Iterable[Frame]) -> tuple[Pcm, Pcm]:
     """Return the caller's and the agent's sound, equally long, in step, and silent where nothing was heard."""
     legs: dict[int, tuple[Codec, bytearray]] = {}
     for frame in heard:
-        end = frame.position + len(frame.payload)
-        if frame.leg not in (CALLER, AGENT) or end > LONGEST_SECONDS * RATE:
+        leg, law, position, payload = frame
+        end = position + len(payload)
+        if leg not in (CALLER, AGENT) or end > LONGEST_SECONDS * RATE:
             continue
-        codec, coded = legs.setdefault(frame.leg, (frame.codec, bytearray()))
-        if len(coded) < end:
-            coded += bytes([codec.silence]) * (end - len(coded))
-        coded[frame.position : end] = convert(frame.payload, frame.codec, codec)
+        if leg not in legs:
+            legs[leg] = law, bytearray()
+        codec, coded = legs[leg]
+        if len(coded) < position:
+            coded += bytes((codec.silence,)) * (position - len(coded))
+        coded[position:end] = payload if law is codec else convert(payload, law, codec)
     length = max((len(coded) for _, coded in legs.values()), default=0)
     return _channel(legs.get(CALLER), length), _channel(legs.get(AGENT), length)
 

@@ -19,7 +19,6 @@ from hub.tape import (
     channels,
     frame_of,
     frames,
-    frames_in,
     mono_wav,
     stereo_wav,
 )
@@ -68,8 +67,9 @@ def test_a_frame_cut_at_any_byte_is_refused() -> None:
     for cut in range(len(bytes(FRAME))):
         with pytest.raises(TapeError):
             Frame.parse(bytes(FRAME)[:cut])
-    with pytest.raises(TapeError):
-        list(frames_in(b"\0\x09\0\0\0\0\0\0"))
+    for wrong in (b"\0\x09\0\0\0\0\0\0", bytes(FRAME) * 2, b""):
+        with pytest.raises(TapeError):
+            Frame.parse(wrong)
 
 
 def test_a_tape_cut_at_any_byte_gives_the_frames_before() -> None:
