@@ -39,6 +39,9 @@ from hub.vault.client import Access
 NOTHING = "none"
 "The data class of a request that carries nothing about anybody: a check of address and credentials."
 
+WEBHOOK = "webhook"
+"What all webhooks are called as counterparty in the audit log."
+
 WEBHOOK_PORTS = frozenset({443, 8443})
 WEBHOOK_TIMEOUT = httpx.Timeout(5.0)
 WEBHOOK_ANSWER = 1024 * 1024
@@ -57,7 +60,10 @@ class Destination:
 
 
 class Egress:
-    """The gate of one process under one version of the policy; it holds nothing that must be closed."""
+    """The gate of one process under one version of the policy; it holds nothing that must be closed.
+
+    `tls` says which authorities are trusted; the well-known ones where it is left out.
+    """
 
     def __init__(
         self,
@@ -67,12 +73,14 @@ class Egress:
         *,
         actor: str = "system:hub",
         resolve: Resolve = system_resolver,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._practice = practice
         self._database = database
         self._clock = clock
         self._actor = actor
         self._resolve = resolve
+        self._tls = tls
         self._noted: dict[tuple[str, str, str, str, int], None] = {}
 
     async def open(self, counterparty: str, data_class: str, purpose: str) -> httpx.AsyncClient:
@@ -98,7 +106,7 @@ class Egress:
         basis = self._basis(counterparty, data_class)
         await self._note("egress.open" if basis else "egress.refused", counterparty, data_class, purpose, basis)
         if basis is None:
-            raise EgressDeniedError(f"no agreement lets {_known(data_class)} out to {counterparty}")
+            raise EgressDeniedError("no agreement lets this class of data out to this counterparty")
 
     async def webhook(self, url: str, purpose: str) -> httpx.AsyncClient:
         """Return a client for one of the policy's webhooks, whose payloads hold nothing about anybody.
@@ -115,7 +123,7 @@ class Egress:
         local = literal_loopback(target.host)
         if target.userinfo or (not local and (target.scheme != "https" or (target.port or 443) not in WEBHOOK_PORTS)):
             raise DestinationDeniedError("a webhook is https on port 443 or 8443")
-        await self._note("egress.open", "webhook", NOTHING, purpose, "no-phi")
+        await self._note("egress.open", WEBHOOK, NOTHING, purpose, "no-phi")
         reach = Reach.LOOPBACK if local else Reach.WORLD
         destination = Destination(frozenset({origin_of(target)}), reach)
         return self._client(destination, timeout=WEBHOOK_TIMEOUT, largest=WEBHOOK_ANSWER)
@@ -124,7 +132,7 @@ class Egress:
         self, destination: Destination, *, timeout: httpx.Timeout = TIMEOUT, largest: int | None = None
     ) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            transport=PinnedTransport(destination, self._resolve, largest=largest),
+            transport=PinnedTransport(destination, self._resolve, tls=self._tls, largest=largest),
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
@@ -158,6 +166,12 @@ class Egress:
     async def _note(self, act: str, counterparty: str, data_class: str, purpose: str, basis: str | None) -> None:
         """Leave an audit intent, unless the same was noted in this minute."""
         minute = int(self._clock().timestamp() // 60)
+        known = {
+            WEBHOOK,
+            *(one.name for one in self._practice.connections),
+            *(one.name for one in self._practice.trunks),
+        }
+        counterparty = counterparty if counterparty in known else "unknown"
         key = (act, counterparty, data_class, purpose, minute)
         if key in self._noted:
             return
@@ -180,9 +194,17 @@ class Egress:
 class PinnedTransport(httpx.AsyncBaseTransport):
     """Connects to judged addresses of the destination's hosts only; a name is resolved once in its life."""
 
-    def __init__(self, destination: Destination, resolve: Resolve, *, largest: int | None = None) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        resolve: Resolve,
+        *,
+        tls: ssl.SSLContext | None = None,
+        largest: int | None = None,
+    ) -> None:
         self._destination = destination
         self._resolve = resolve
+        self._tls = tls or _well_known()
         self._largest = largest
         self._addresses: dict[Origin, list[IP]] = {}
         self._transports: dict[Origin, httpx.AsyncHTTPTransport] = {}
@@ -213,7 +235,7 @@ class PinnedTransport(httpx.AsyncBaseTransport):
                 self._addresses[origin] = await resolved(host, port, self._destination.reach, self._resolve)
             except HostUnknownError:
                 raise httpx.ConnectError("the host has no address") from None
-            self._transports[origin] = httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+            self._transports[origin] = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
         return self._addresses[origin]
 
     async def _send(self, request: httpx.Request, origin: Origin, address: IP) -> httpx.Response:
@@ -256,7 +278,7 @@ class _Bounded(httpx.AsyncByteStream):
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _well_known() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 

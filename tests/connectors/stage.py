@@ -44,17 +44,24 @@ async def online(connector: AnyConnector) -> AsyncIterator[Context]:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve `app` on a free port of loopback; yield its address."""
-    config = uvicorn.Config(app, log_level="critical", access_log=False, lifespan="on", timeout_graceful_shutdown=1)
+async def serving(config: uvicorn.Config) -> AsyncIterator[int]:
+    """Serve on a free port of loopback; yield the port."""
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))  # open before the server is: an early request waits in line
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         await running
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve `app` on a free port of loopback; yield its address."""
+    config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+    async with serving(config) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
