@@ -1,0 +1,1 @@
+"""Whole stories: a real instance, every process of it, driven from outside."""

@@ -1,0 +1,118 @@
+"""A real instance for a test: made by the command line, run by `chartline up`, ended with it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from hub.cli import setup
+from hub.cli.instance import opened
+from hub.instance import Instance
+from hub.settings import Paths, Practice, load
+
+UP_S = 60.0
+
+
+class Stand:
+    """A running instance."""
+
+    def __init__(self, paths: Paths, practice: Practice, process: asyncio.subprocess.Process) -> None:
+        self.paths = paths
+        self.practice = practice
+        self._process = process
+
+    def pid(self, part: str) -> int:
+        """Return the process id of one part."""
+        return int((self.paths.run / f"{part}.pid").read_text())
+
+    async def kill(self, part: str) -> int:
+        """Kill one part with SIGKILL, once it runs, and return the process id that it had."""
+        await until(lambda: (self.paths.run / f"{part}.pid").exists())
+        pid = self.pid(part)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    async def back(self, part: str, before: int) -> None:
+        """Wait until a part that was killed runs under another process id and says that it is ready."""
+
+        def ready() -> bool:
+            try:
+                now = self.pid(part)
+                told = int((self.paths.run / f"{part}.ready").read_text())
+            except (FileNotFoundError, ValueError):
+                return False
+            return now != before and now == told
+
+        await until(ready, seconds=UP_S)
+
+    @contextmanager
+    def stopped(self, part: str) -> Iterator[None]:
+        """Hold one part still (SIGSTOP), as if its machine hung, and let it go on afterwards."""
+        pid = self.pid(part)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def open(self) -> Iterator[Instance]:
+        """Open the instance beside its processes."""
+        with opened(self.paths.root) as instance:
+            yield instance
+
+
+@asynccontextmanager
+async def running(root: Path, toml: str, *, prepare: Callable[[Paths], None] = lambda _: None) -> AsyncIterator[Stand]:
+    """Make an instance with this policy in `root`, run all of it, and end it."""
+    paths = Paths(root)
+    await asyncio.to_thread(made, paths, toml, prepare)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from hub.cli import main; main()",
+        "up",
+        "--dir",
+        str(root),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        await asyncio.wait_for(_up(process), UP_S)
+        yield Stand(paths, load(toml), process)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), UP_S)
+
+
+def made(paths: Paths, toml: str, prepare: Callable[[Paths], None]) -> None:
+    """Make the instance."""
+    paths.keys.parent.mkdir(parents=True, exist_ok=True)
+    setup.make(paths, toml)
+    prepare(paths)
+
+
+async def _up(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    while line := await process.stdout.readline():
+        if line == b"up\n":
+            return
+    raise AssertionError((await process.stderr.read()).decode()[-2000:])
+
+
+async def until(
+    holds: Callable[[], bool] | Callable[[], Awaitable[bool]], *, seconds: float = 30.0, every: float = 0.05
+) -> None:
+    """Return once `holds`; other processes set no event of ours, so they are asked again and again."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = holds()
+            if (await answer) if not isinstance(answer, bool) else answer:
+                return
+            await asyncio.sleep(every)
