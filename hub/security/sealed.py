@@ -107,7 +107,7 @@ class _Writing:
     def __init__(self, lane_id: bytes, state: HMAC) -> None:
         self.id = lane_id
         self.state = state
-        self.left = LANE_RECORDS
+        self.left = LANE_RECORDS - 1  # it is made for a record
         self.until = time.monotonic() + LANE_S
 
 

@@ -10,15 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
-
-from hub import logs
 from hub.errors import ChartlineError
 from hub.vault import file, guard, keys, server
 from hub.vault.home import Home
+from hub.vault.journal import Journal
 from hub.vault.log import LogFailedError, LogFullError
 
-log = structlog.get_logger()
+log = Journal("vault")
 
 GRACE_S = 2.0
 "For the courier to end what it has begun."
@@ -126,7 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     parser.add_argument("--allow", action="append", default=[], metavar="UID[:SERVICE,...]", help="another user")
     given = parser.parse_args(argv)
-    logs.configure("vault")
     guard.harden()
     try:
         users = allowed(given.allow)

@@ -229,7 +229,7 @@ class Vault:
         except BlockingIOError:
             self._broken_until = time.monotonic() + BREAK_S
             raise VaultUnavailableError("the vault did not answer in time") from None
-        except (OSError, msgspec.DecodeError, EOFError) as error:
+        except (OSError, ValueError, msgspec.DecodeError, EOFError) as error:
             raise VaultUnavailableError(f"no vault: {type(error).__name__}") from None
         if reply.status is not Status.OK or reply.id != number:
             _refuse(reply)

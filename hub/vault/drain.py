@@ -16,17 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
-from hub import logs
 from hub.vault import file, guard, wire
 from hub.vault.client import ServiceKeys
 from hub.vault.home import Home
+from hub.vault.journal import Journal
 from hub.vault.keys import DRAIN
 from hub.vault.store import Store
 from hub.vault.wire import Op, Reply, Status
 
-log = structlog.get_logger()
+log = Journal("vault-drain")
 
 POLL_S = 0.1
 BATCHES = 20
@@ -223,7 +222,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     guard.harden()
     guard.end_with(given.vault)
-    logs.configure("vault-drain")
     home = Home(given.dir)
     desk = Desk(socket.socket(fileno=given.fd))
     try:

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 
 from hub.vault import file, keys, wire
+from hub.vault.journal import Journal
 from hub.vault.line import Connection, Line, Waiting
 from hub.vault.log import Log, LogFullError
 from hub.vault.ring import Ring
 from hub.vault.wire import Op, Request, Status
 
-log = structlog.get_logger()
+log = Journal("vault")
 
 WAITING = 4096
 "Requests in line before new ones are told to come later."
@@ -63,6 +63,7 @@ class Server:
         *,
         allowed: Mapping[int, frozenset[str]],
         hire: Callable[[], socket.socket | None] = lambda: None,
+        waiting: int = WAITING,
     ) -> None:
         self._root = root
         self._log = audit
@@ -70,6 +71,7 @@ class Server:
         self._listener = listener
         self._allowed = allowed
         self._hire = hire
+        self._waiting = waiting
         self._hire_at = 0.0
         self._courier: Connection | None = None
         self._settling: list[tuple[int, Connection, int]] = []
@@ -93,19 +95,24 @@ class Server:
         Raises:
             LogFailedError: the log cannot be written and this process must not go on; those who wait were refused.
         """
+        try:
+            while self._running:
+                self._keep_courier()
+                self._hear()
+                if len(self._line):
+                    self._serve()
+        finally:
+            for peer in list(self._peers.values()):
+                self._close(peer)
+            self._epoll.close()
+
+    def _hear(self) -> None:
         door = self._listener.fileno()
-        while self._running:
-            self._keep_courier()
-            for number, happened in self._epoll.poll(0 if len(self._line) else IDLE_S):
-                if number == door:
-                    self._accept()
-                elif (peer := self._peers.get(number)) is not None:
-                    self._happened(peer, happened)
-            if len(self._line):
-                self._serve()
-        for peer in list(self._peers.values()):
-            self._close(peer)
-        self._epoll.close()
+        for number, happened in self._epoll.poll(0 if len(self._line) else IDLE_S):
+            if number == door:
+                self._accept()
+            elif (peer := self._peers.get(number)) is not None:
+                self._happened(peer, happened)
 
     def _keep_courier(self) -> None:
         now = time.monotonic()
@@ -185,7 +192,7 @@ class Server:
             self._send(peer, wire.frame((request.id, Status.OK, 0, (), self._health())))
         elif request.op is Op.SETTLE:
             self._settle(peer, request)
-        elif len(self._line) >= WAITING:
+        elif len(self._line) >= self._waiting:
             self._answer(peer, request.id, Status.BUSY)
         else:
             self._line.join(peer, request)

@@ -197,7 +197,7 @@ def _batch(
     except ValueError:
         raise _BadError(first, "the batch is cut inside a record") from None
     leaves = [leaf_of(record) for record in records]
-    _check_records(records, leaves, first, head, checkpoint.head)
+    _check_records(records, leaves, first, head, checkpoint)
     tree = tree.copy()
     for leaf in leaves:
         tree.add(leaf)
@@ -220,7 +220,7 @@ def _signed(first: int, end: int, key: Ed25519PublicKey, text: bytes, signature:
         raise _BadError(max(first, end), "its checkpoint is not signed by this key") from None
 
 
-def _check_records(records: list[bytes], leaves: list[bytes], first: int, head: bytes, signed: bytes) -> None:
+def _check_records(records: list[bytes], leaves: list[bytes], first: int, head: bytes, signed: Checkpoint) -> None:
     """Find the first record that is not what its neighbours say it is."""
     if not records:
         raise _BadError(first, "an empty batch")
@@ -232,10 +232,12 @@ def _check_records(records: list[bytes], leaves: list[bytes], first: int, head: 
         named.append(before)
     if named[0] != head:
         raise _BadError(first, "it follows another record than the one before it")
-    vouched = [*named[1:], signed]
+    vouched = [*named[1:], signed.head]
     for index, (leaf, word) in enumerate(zip(leaves, vouched, strict=True)):
         if leaf == word:
             continue
+        if index + 1 == len(records) and signed.size > first + index:
+            raise _BadError(first + index + 1, "it is missing")
         if index + 1 < len(records) and _only_link_changed(records[index + 1], word, leaf, vouched[index + 1]):
             raise _BadError(first + index + 1, "it names another record before it")
         raise _BadError(first + index, "its content is not what was logged")

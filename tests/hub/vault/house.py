@@ -102,6 +102,11 @@ class Process:
         except VaultUnavailableError:
             return False
 
+    def courier(self) -> int:
+        """Return the process id of its courier."""
+        pid = self.popen.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
     def kill(self) -> None:
         """End it as a crash would."""
         self.popen.send_signal(signal.SIGKILL)
@@ -127,7 +132,9 @@ def running(home: Home, **given: Any) -> Iterator[Process]:
 class Threaded:
     """The server alone, in a thread, without a courier."""
 
-    def __init__(self, home: Home, *, allowed: dict[int, frozenset[str]] | None = None) -> None:
+    def __init__(
+        self, home: Home, *, allowed: dict[int, frozenset[str]] | None = None, waiting: int = server.WAITING
+    ) -> None:
         self.home = home
         self.root = keys.load(home)
         self.log = self.root.log(home)
@@ -135,7 +142,7 @@ class Threaded:
         self._listener = server.listen(home.vault_socket)
         everyone = {os.getuid(): frozenset(keys.RIGHTS)}
         users = everyone if allowed is None else allowed
-        self._server = server.Server(self.root, self.log, self.ring, self._listener, allowed=users)
+        self._server = server.Server(self.root, self.log, self.ring, self._listener, allowed=users, waiting=waiting)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
