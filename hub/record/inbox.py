@@ -143,6 +143,8 @@ def store(
     Raises:
         PoolEmptyError: no key is ready for the first message of a day; nothing was stored.
     """
+    if not arrivals:
+        return []
     rows: list[dict[str, Any]] = []
     seen: set[tuple[str, str, bytes]] = set()
     for one in arrivals:
