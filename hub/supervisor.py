@@ -1,4 +1,4 @@
-"""Starts the processes of an instance, restarts what dies, and ends them in order.
+"""Starts the processes of an instance, restarts what dies, and ends them again.
 
 Each program is one process with a pid file in run/ and a log file in log/. A program that keeps dying is restarted
 ever more slowly, up to once in five seconds; one that ran for a while starts at once again.
@@ -36,7 +36,10 @@ class Program:
     name: str
     argv: tuple[str, ...]
     ready: Callable[[], Awaitable[bool]]
-    "Whether it answers; the next program starts once it does."
+    "Whether it answers."
+
+    foundation: bool = False
+    "The others stand on it: it is ended after them."
 
 
 class Supervisor:
@@ -54,19 +57,22 @@ class Supervisor:
         self.restarts: dict[str, int] = {program.name: 0 for program in programs}
 
     async def run(self, stop: asyncio.Event, *, started: Callable[[], None] = lambda: None) -> None:
-        """Start every program in turn, call `started` when all answer, and stop them when `stop` is set."""
-        keepers: list[asyncio.Task[None]] = []
+        """Start every program, call `started` when all answer, and stop them when `stop` is set.
+
+        They start side by side: whoever needs another waits for it by itself.
+        """
+        keepers = [asyncio.create_task(self._keep(program)) for program in self._programs]
         try:
             for program in self._programs:
-                keepers.append(asyncio.create_task(self._keep(program)))
                 await self._until_ready(program, stop)
             if not stop.is_set():
                 started()
             await stop.wait()
         finally:
             self._stopping.set()
-            for program in reversed(self._programs):
-                await self._end(program.name)
+            for foundation in (False, True):
+                names = [program.name for program in self._programs if program.foundation is foundation]
+                await asyncio.gather(*(self._end(name) for name in names))
             for keeper in keepers:
                 keeper.cancel()
             await asyncio.gather(*keepers, return_exceptions=True)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -25,7 +26,14 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     paths = Paths(parser.parse_args().dir.resolve())
     configure("media")
+    _open_many_files()
     uvloop.run(_serve(paths))
+
+
+def _open_many_files() -> None:
+    """Raise this process's limit to what it may have: a leg takes two descriptors."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(paths: Paths) -> None:

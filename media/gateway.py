@@ -78,11 +78,23 @@ class Gateway:
             log.warning("calls of a dead process closed", calls=len(lost))
         await self._house.taping.recover()
         await self.line.load()
+        await self._say_all()
+        self.line.on_policy.append(self._say_again)
         self.endpoint.on_invite = self._take
         self.endpoint.on_registered = self._floor.registered
         await self.endpoint.start()
         work = (self.line.watch(), self._floor.run(), self._house.planner.warm())
         self._tasks = [asyncio.create_task(each) for each in work]
+
+    async def _say_all(self) -> None:
+        """Render what callers will hear, as far as this machine can speak."""
+        choices = await asyncio.to_thread(self._prompts.prepare, self.line.practice)
+        for choice in choices:
+            if choice.source == "pieces":
+                log.warning("said in stock pieces", where=choice.where, language=choice.language)
+
+    def _say_again(self) -> None:
+        self._tasks.append(asyncio.create_task(self._say_all()))
 
     async def close(self) -> None:
         """Hang up, write everything that is left, and stop."""

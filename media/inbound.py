@@ -158,7 +158,7 @@ class InboundCall:
             leg.close()
             self.sip.reject(488)
             return None
-        connect(leg, agreed)
+        connect(leg, agreed, via=self.sip.source[0])
         at = self.house.line.now()
         self.sip.answer(session)
         self.house.ledger.note(lambda db: call.answered(db, self.id, at))

@@ -60,6 +60,9 @@ class Line:
         self.on_change: list[Callable[[], None]] = []
         "Called on the loop after somebody committed to the record."
 
+        self.on_policy: list[Callable[[], None]] = []
+        "Called on the loop when another version of the policy holds."
+
         self._seen = -1
 
     async def load(self) -> None:
@@ -71,6 +74,8 @@ class Line:
             self.version, self.practice = version, practice
             self.trunks = _trunks(practice)
             log.info("policy in force", version=version)
+            for tell in self.on_policy:
+                tell()
 
     async def watch(self) -> None:
         """Follow the record until cancelled."""

@@ -39,6 +39,9 @@ MODULES = {
 }
 
 
+FOUNDATIONS = frozenset({Part.TEMPORAL, Part.VAULT})
+
+
 def command(part: Part, paths: Paths) -> tuple[str, ...]:
     """Return the command line of one process."""
     return (sys.executable, "-m", MODULES[part], "--dir", str(paths.root))
@@ -80,7 +83,7 @@ def supervisor(paths: Paths) -> Supervisor:
         directory.mkdir(mode=0o700, exist_ok=True)
     parts = [] if outside(os.environ) else [Part.TEMPORAL]
     parts += [Part.VAULT, Part.HUB, Part.FEEDS, Part.WORKER, Part.MEDIA]
-    programs = [Program(part.value, command(part, paths), Ready(part, paths)) for part in parts]
+    programs = [Program(part, command(part, paths), Ready(part, paths), part in FOUNDATIONS) for part in parts]
     return Supervisor(paths, programs, os.environ)
 
 

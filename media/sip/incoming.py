@@ -92,6 +92,11 @@ class Incoming(Leg):
         self._server.respond(request.respond(100))
 
     @property
+    def source(self) -> Place:
+        """Where its INVITE came from."""
+        return self._source
+
+    @property
     def answered(self) -> bool:
         """Whether this side has answered."""
         return self.local is not None

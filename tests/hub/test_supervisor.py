@@ -1,7 +1,8 @@
-"""The supervisor: starts in order, restarts what dies, ends everything."""
+"""The supervisor: starts everything, restarts what dies, ends everything."""
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -15,7 +16,10 @@ from hub import supervisor
 from hub.settings import Paths
 from hub.supervisor import Program, Supervisor
 
-OBEDIENT = "import signal, sys, time; print('here', flush=True); signal.sigwait([signal.SIGTERM])"
+OBEDIENT = (
+    "import signal, time; term = [signal.SIGTERM]; signal.pthread_sigmask(signal.SIG_BLOCK, term);"
+    " print('here', flush=True); signal.sigwait(term)"
+)
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('here', flush=True); time.sleep(60)"
 )
@@ -67,15 +71,25 @@ def alive(pid: int) -> bool:
     return False
 
 
-async def test_programs_start_in_order_and_all_end(paths: Paths) -> None:
+async def test_programs_all_start_and_all_end(paths: Paths) -> None:
     watch = Supervisor(paths, [program(paths, name, OBEDIENT) for name in ("first", "second")], os.environ)
     async with running(watch):
         pids = [pid_of(paths, "first"), pid_of(paths, "second")]
         assert all(alive(pid) for pid in pids)
-        started = [(paths.log / f"{name}.log").stat().st_ctime_ns for name in ("first", "second")]
-        assert started == sorted(started)
     assert not any(alive(pid) for pid in pids)
     assert list(paths.run.glob("*.pid")) == []
+
+
+async def test_foundation_ends_after_those_that_stand_on_it(paths: Paths) -> None:
+    last_words = (
+        "import signal, time; print('here', flush=True); signal.sigwait([signal.SIGTERM]); print(time.time_ns())"
+    )
+    base = dataclasses.replace(program(paths, "base", last_words), foundation=True)
+    slow = last_words.replace("print(time.time_ns())", "time.sleep(0.3); print(time.time_ns())")
+    async with running(Supervisor(paths, [base, program(paths, "top", slow)], os.environ)):
+        pass
+    ended = {name: int((paths.log / f"{name}.log").read_text().split()[1]) for name in ("base", "top")}
+    assert ended["top"] < ended["base"]
 
 
 async def test_killed_program_comes_back_under_a_new_process_id(paths: Paths) -> None:
