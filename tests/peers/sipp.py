@@ -1,0 +1,183 @@
+"""A small driver of sipp (Debian `sip-tester`): runs one of our scenarios and says how it went."""
+
+import asyncio
+import csv
+import itertools
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.peers import require
+
+SCENARIOS = Path(__file__).parent / "scenarios"
+HOST = "127.0.0.1"
+
+Place = tuple[str, int]
+
+
+class SippError(Exception):
+    """sipp could not be started, or ended by itself before it listened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run of sipp went."""
+
+    successful: int
+    "Calls whose scenario ran to its end."
+
+    failed: int
+    retransmissions: int
+    "Messages that sipp sent again."
+
+    unexpected: int
+    "Messages that the scenario did not wait for."
+
+    response_ms: Sequence[float]
+    "For each call the time between the two messages that the scenario marks with start_rtd and rtd."
+
+    detail: str
+    "sipp's own words about what it did not expect."
+
+
+def free_port() -> int:
+    """Return a UDP port of loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Run:
+    """One sipp process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int, work: Path, name: str) -> None:
+        self.process = process
+        self.port = port
+        self._work = work
+        self._name = name
+
+    async def done(self) -> Outcome:
+        """Wait until all its calls are over, and return how they went."""
+        await self.process.wait()
+        return Outcome(*self._counts(), self._response_ms(), self._detail())
+
+    async def stop(self) -> None:
+        """End it now."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+
+    async def listens(self, seconds: float = 5.0) -> None:
+        """Wait until its port is taken.
+
+        Raises:
+            SippError: it ended instead.
+            TimeoutError: it took longer than `seconds`.
+        """
+        async with asyncio.timeout(seconds):
+            while _is_free(self.port):
+                if self.process.returncode is not None:
+                    raise SippError(self._detail())
+                await asyncio.sleep(0.01)
+
+    def _file(self, kind: str) -> Path:
+        return self._work / f"{self._name}.{kind}"
+
+    def _counts(self) -> tuple[int, int, int, int]:
+        rows = _rows(self._file("stat"))
+        if not rows:
+            return 0, 0, 0, 0
+        last = rows[-1]
+        unexpected = int(last["FailedUnexpectedMessage(C)"]) + int(last["OutOfCallMsgs(C)"])
+        return (
+            int(last["SuccessfulCall(C)"]),
+            int(last["FailedCall(C)"]),
+            int(last["Retransmissions(C)"]),
+            unexpected,
+        )
+
+    def _response_ms(self) -> list[float]:
+        found = self._work.glob(f"{self._name}_*_rtt.csv")
+        return [float(row["response_time_ms"]) for path in found for row in _rows(path)]
+
+    def _detail(self) -> str:
+        path = self._file("err")
+        return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+
+
+class Sipp:
+    """Starts sipp with the scenarios beside this module; its files go to `work`."""
+
+    def __init__(self, work: Path) -> None:
+        require("sipp")
+        self._work = work
+        self._count = itertools.count()
+
+    async def start(
+        self,
+        scenario: str,
+        target: Place | None = None,
+        *,
+        calls: int = 1,
+        rate: float = 10.0,
+        hold_ms: int = 0,
+        service: str = "+12125550100",
+        login: tuple[str, str] = ("", ""),
+        keys: Mapping[str, str] | None = None,
+        seconds: int = 60,
+        flags: Sequence[str] = (),
+        before: Sequence[str] = (),
+    ) -> Run:
+        """Start a scenario: towards `target`, or as one that is called.
+
+        `calls` at `rate` a second, `hold_ms` for its pauses without a length; ends by itself after `seconds`.
+        `flags` are sipp's own; `before` is put before the command, such as taskset.
+        """
+        name = f"{scenario}-{next(self._count)}"
+        port = free_port()
+        # sipp names its files after the scenario's: a copy keeps them in `work`.
+        shutil.copy(SCENARIOS / f"{scenario}.xml", self._work / f"{name}.xml")
+        command = [*before, "sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(port), "-nostdin"]
+        command += ["-m", str(calls), "-r", f"{rate:g}", "-d", str(hold_ms), "-s", service, "-timeout", str(seconds)]
+        command += ["-timeout_error", "-au", login[0], "-ap", login[1]] if login[0] else ["-timeout_error"]
+        command += ["-trace_stat", "-stf", f"{name}.stat", "-fd", "1", "-trace_err", "-error_file", f"{name}.err"]
+        command += ["-trace_rtt", "-rtt_freq", "1"] if target is not None else []
+        for key, value in (keys or {}).items():
+            command += ["-key", key, value]
+        command += flags
+        if target is not None:
+            command.append(f"{target[0]}:{target[1]}")
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=self._work,
+        )
+        run = Run(process, port, self._work, name)
+        if target is None:
+            await run.listens()
+        return run
+
+    async def run(self, scenario: str, target: Place, **options: object) -> Outcome:
+        """Run a scenario towards `target` to its end; options as `start` takes them."""
+        run = await self.start(scenario, target, **options)  # type: ignore[arg-type]
+        try:
+            return await run.done()
+        finally:
+            await run.stop()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines(), delimiter=";")) if path.exists() else []
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,248 @@
+"""The SIP endpoint against sipp, a client and server of another make."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from media.errors import UnacceptableError
+from media.offer import answer_audio, offer_audio
+from media.sdp import Session
+from media.sip import Address, Cause, Credentials, Endpoint, Incoming, Outgoing, TrunkTable, Uri
+from media.sip.digest import Algorithm
+from tests.peers.sipp import HOST, Outcome, Sipp
+
+pytestmark = pytest.mark.peer("sipp")
+
+SECRETS = {"101": Credentials.of("101", "chartline", "right")}
+MEDIA = (HOST, 20000)
+FROM = Address.parse('"Front desk" <sip:+12125550100@127.0.0.1>')
+
+
+class Desk:
+    """An endpoint on loopback whose calls ring, are answered, and are remembered."""
+
+    def __init__(self, *, trunk: bool = True, algorithms: tuple[Algorithm, ...] = tuple(Algorithm)) -> None:
+        trunks = TrunkTable({"carrier": [HOST]} if trunk else {})
+        self.endpoint = Endpoint((HOST, 0), credentials=SECRETS.get, trunks=trunks, algorithms=algorithms)
+        self.endpoint.on_invite = self.take
+        self.endpoint.on_registered = lambda extension, seconds: self.registered.append((extension, seconds))
+        self.calls: list[Incoming] = []
+        self.registered: list[tuple[str, int]] = []
+
+    async def take(self, call: Incoming) -> None:
+        self.calls.append(call)
+        call.on_offer = self.moved
+        call.ring()
+        assert call.offer is not None
+        call.answer(answer_audio(call.offer, MEDIA)[0])
+
+    def moved(self, offer: Session) -> Session:
+        return answer_audio(offer, MEDIA)[0]
+
+    async def causes(self) -> list[Cause]:
+        async with asyncio.timeout(10):
+            return [await call.ended for call in self.calls]
+
+    def call(self, port: int, **options: float) -> Outgoing:
+        target = Uri.parse(f"sip:101@{HOST}:{port}")
+        return self.endpoint.call(target, offer_audio(MEDIA), from_=FROM, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def sipp(tmp_path: Path) -> Sipp:
+    return Sipp(tmp_path)
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    made = Desk()
+    await made.endpoint.start()
+    yield made
+    await made.endpoint.close()
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[Desk]:
+    """A desk that knows no trunk: everyone needs a password."""
+    made = Desk(trunk=False)
+    await made.endpoint.start()
+    yield made
+    await made.endpoint.close()
+
+
+def went_well(outcome: Outcome, calls: int = 1) -> bool:
+    assert (outcome.successful, outcome.failed, outcome.unexpected) == (calls, 0, 0), outcome.detail
+    return True
+
+
+# Registering
+
+
+async def test_a_phone_registers_asks_and_goes(strict: Desk, sipp: Sipp) -> None:
+    assert went_well(await sipp.run("register", strict.endpoint.local, login=("101", "right"), keys={"user": "101"}))
+    assert strict.registered == [("101", 120), ("101", 0)]
+    assert strict.endpoint.registrar.contacts("101") == []
+
+
+@pytest.mark.parametrize("login", [("101", "wrong"), ("999", "right")])
+async def test_a_wrong_password_does_not_register(strict: Desk, sipp: Sipp, login: tuple[str, str]) -> None:
+    outcome = await sipp.run("register-refused", strict.endpoint.local, login=login, keys={"user": login[0]})
+    assert went_well(outcome)
+    assert strict.registered == []
+
+
+async def test_a_phone_that_registered_is_called_where_it_is(strict: Desk, sipp: Sipp) -> None:
+    assert went_well(
+        await sipp.run("register-stay", strict.endpoint.local, login=("101", "right"), keys={"user": "101"})
+    )
+    (binding,) = strict.endpoint.registrar.contacts("101")
+    assert binding.hop() == binding.source
+
+
+# Calls that come in
+
+
+async def test_a_call_over_the_trunk_held_for_a_second(desk: Desk, sipp: Sipp) -> None:
+    outcome = await sipp.run("call", desk.endpoint.local, hold_ms=1000)
+    assert went_well(outcome)
+    assert await desk.causes() == [Cause.HANGUP]
+    assert (desk.calls[0].from_number, desk.calls[0].display_name) == ("+12125550123", "Ada")
+    assert desk.calls[0].acked.result() is True
+    assert desk.endpoint.calls == 0
+
+
+async def test_fifty_calls_at_once(desk: Desk, sipp: Sipp) -> None:
+    outcome = await sipp.run("call", desk.endpoint.local, calls=50, rate=100, hold_ms=1000)
+    assert went_well(outcome, 50)
+    assert await desk.causes() == [Cause.HANGUP] * 50
+    assert len({call.call_id for call in desk.calls}) == 50
+
+
+async def test_requests_that_come_twice_are_one_call(desk: Desk, sipp: Sipp) -> None:
+    # Without -nr sipp answers each copy that it gets with a copy of its own, for ever.
+    assert went_well(await sipp.run("call-repeated", desk.endpoint.local, flags=["-nr"]))
+    assert await desk.causes() == [Cause.HANGUP]
+    assert desk.endpoint.transactions.resent >= 1
+
+
+async def test_an_answer_comes_again_until_its_ack(desk: Desk, sipp: Sipp) -> None:
+    assert went_well(await sipp.run("call-ack-late", desk.endpoint.local))
+    assert desk.endpoint.transactions.resent >= 1
+    assert desk.calls[0].acked.result() is True
+
+
+@pytest.mark.parametrize("scenario", ["call-cancelled", "call-bye-early"])
+async def test_a_caller_who_gives_up_while_it_rings(desk: Desk, sipp: Sipp, scenario: str) -> None:
+    async def ring(call: Incoming) -> None:
+        desk.calls.append(call)
+        call.ring()
+
+    desk.endpoint.on_invite = ring
+    assert went_well(await sipp.run(scenario, desk.endpoint.local, calls=10, rate=20), 10)
+    assert await desk.causes() == [Cause.CANCELLED] * 10
+    assert desk.endpoint.calls == 0
+
+
+async def test_a_caller_moves_holds_and_asks_for_what_cannot_be(desk: Desk, sipp: Sipp) -> None:
+    offers: list[Session] = []
+
+    def moved(offer: Session) -> Session:
+        offers.append(offer)
+        return answer_audio(offer, MEDIA)[0]
+
+    desk.moved = moved  # type: ignore[method-assign]
+    assert went_well(await sipp.run("call-moved", desk.endpoint.local))
+    assert len(offers) == 2
+    with pytest.raises(UnacceptableError):
+        answer_audio(offers[1], MEDIA)
+    assert desk.calls[0].local is not None
+    assert desk.calls[0].local.media[0].direction == "recvonly"
+
+
+async def test_a_call_that_is_refused(desk: Desk, sipp: Sipp) -> None:
+    async def refuse(call: Incoming) -> None:
+        desk.calls.append(call)
+        call.reject(486)
+
+    desk.endpoint.on_invite = refuse
+    assert went_well(await sipp.run("call-refused", desk.endpoint.local))
+    assert await desk.causes() == [Cause.CLOSED]
+
+
+async def test_a_phone_calls_with_its_password(strict: Desk, sipp: Sipp) -> None:
+    outcome = await sipp.run(
+        "call-as-extension", strict.endpoint.local, login=("101", "right"), keys={"user": "101"}, calls=5
+    )
+    assert went_well(outcome, 5)
+    assert {call.extension for call in strict.calls} == {"101"}
+
+
+async def test_a_stranger_does_not_get_in(strict: Desk, sipp: Sipp) -> None:
+    outcome = await sipp.run("call-as-stranger", strict.endpoint.local, login=("101", "wrong"), keys={"user": "101"})
+    assert went_well(outcome)
+    assert strict.calls == []
+    assert strict.endpoint.transactions.servers == {}
+
+
+async def test_a_carrier_that_asks_whether_anyone_is_there(desk: Desk, sipp: Sipp) -> None:
+    assert went_well(await sipp.run("options", desk.endpoint.local, calls=20, rate=100), 20)
+
+
+# Calls that go out
+
+
+@pytest.mark.parametrize("scenario", ["phone", "phone-slow"])
+async def test_a_phone_is_rung_answers_and_is_hung_up_on(desk: Desk, sipp: Sipp, scenario: str) -> None:
+    phone = await sipp.start(scenario)
+    leg = desk.call(phone.port)
+    async with asyncio.timeout(10):
+        session = await leg.answered
+        assert session is not None
+        assert leg.status == 200
+        leg.bye()
+        assert await leg.ended is Cause.CLOSED
+        await leg.gone
+        assert went_well(await phone.done())
+    assert scenario == "phone" or desk.endpoint.transactions.resent
+
+
+async def test_fifty_phones_at_once(desk: Desk, sipp: Sipp) -> None:
+    phone = await sipp.start("phone", calls=50)
+    legs = [desk.call(phone.port) for _ in range(50)]
+    async with asyncio.timeout(20):
+        for leg in legs:
+            assert await leg.answered is not None
+        for leg in legs:
+            leg.bye()
+        assert went_well(await phone.done(), 50)
+
+
+async def test_a_phone_that_is_busy(desk: Desk, sipp: Sipp) -> None:
+    phone = await sipp.start("phone-busy")
+    leg = desk.call(phone.port)
+    async with asyncio.timeout(10):
+        assert await leg.answered is None
+        assert await leg.ended is Cause.BUSY
+        assert went_well(await phone.done())
+
+
+@pytest.mark.parametrize(
+    ("stop", "cause"), [(lambda leg: leg.cancel(), Cause.CANCELLED), (lambda _leg: None, Cause.NO_ANSWER)]
+)
+async def test_a_phone_that_rings_in_vain(
+    desk: Desk, sipp: Sipp, stop: Callable[[Outgoing], None], cause: Cause
+) -> None:
+    phone = await sipp.start("phone-rings")
+    leg = desk.call(phone.port, ring_seconds=1.0)
+    rang = asyncio.Event()
+    leg.on_progress = lambda _status, _session: rang.set()
+    async with asyncio.timeout(10):
+        await rang.wait()
+        stop(leg)
+        assert await leg.ended is cause
+        assert await leg.answered is None
+        await leg.gone
+        assert went_well(await phone.done())
+    assert leg.status == 487
