@@ -81,11 +81,9 @@ async def test_programs_all_start_and_all_end(paths: Paths) -> None:
 
 
 async def test_foundation_ends_after_those_that_stand_on_it(paths: Paths) -> None:
-    last_words = (
-        "import signal, time; print('here', flush=True); signal.sigwait([signal.SIGTERM]); print(time.time_ns())"
-    )
+    last_words = f"{OBEDIENT}; print(time.time_ns(), flush=True)"
     base = dataclasses.replace(program(paths, "base", last_words), foundation=True)
-    slow = last_words.replace("print(time.time_ns())", "time.sleep(0.3); print(time.time_ns())")
+    slow = f"{OBEDIENT}; time.sleep(0.3); print(time.time_ns(), flush=True)"
     async with running(Supervisor(paths, [base, program(paths, "top", slow)], os.environ)):
         pass
     ended = {name: int((paths.log / f"{name}.log").read_text().split()[1]) for name in ("base", "top")}
