@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 from pathlib import Path
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     paths = Paths(parser.parse_args().dir.resolve())
     configure(NAME)
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # workflows.fault says it in one line
     asyncio.run(_serve(paths))
 
 

@@ -38,9 +38,11 @@ class _Translating(ActivityInboundInterceptor):
         except FailureError:
             raise
         except (ChartlineError, ConnectorError) as error:
+            info = activity.info()
+            log.warning("activity failed", activity=info.activity_type, attempt=info.attempt, code=error.code)
             raise failure_of(error) from None
         except Exception as error:
-            log.error("activity failed", activity=activity.info().activity_type, **place_of(error))
+            log.error("activity failed", activity=activity.info().activity_type, code=DEFECT, **place_of(error))
             raise ApplicationError(DEFECT, type=DEFECT) from None
 
 

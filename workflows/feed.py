@@ -7,7 +7,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, Says
     from workflows.activities.feed import Feeds
-    from workflows.patience import SOON
+    from workflows.patience import LOOKS, SOON
 
 LOOK = timedelta(seconds=5)
 "How often the flow looks by itself: a crash between acknowledging and waking loses nothing."
@@ -34,7 +34,7 @@ class FeedFlow:
 
         A local activity: a look that finds nothing costs one workflow task.
         """
-        while not workflow.info().is_continue_as_new_suggested():
+        for _ in range(LOOKS):
             self._woken = False
             drained = await workflow.execute_local_activity_method(
                 Feeds.drain, connection, start_to_close_timeout=BATCH, retry_policy=SOON

@@ -43,3 +43,6 @@ DAYS = RetryPolicy(
 "An outside system that is down for a weekend; with a limit on the whole."
 
 THREE_DAYS = timedelta(days=3)
+
+LOOKS = 200
+"After so many looks a flow that never ends goes on in a new history: whoever takes it over reads all of it again."

@@ -7,7 +7,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, UpkeepStart
     from workflows.activities.upkeep import Upkeep
-    from workflows.patience import ALWAYS
+    from workflows.patience import ALWAYS, LOOKS
 
 LOOK = timedelta(seconds=30)
 SWEEP = timedelta(seconds=60)
@@ -20,7 +20,7 @@ class UpkeepFlow:
     @workflow.run
     async def run(self, before: UpkeepStart) -> None:
         """Sweep until the history grows long, then go on in a new one; never ends."""
-        while not workflow.info().is_continue_as_new_suggested():
+        for _ in range(LOOKS):
             before = await workflow.execute_local_activity_method(
                 Upkeep.sweep, before, start_to_close_timeout=SWEEP, retry_policy=ALWAYS
             )

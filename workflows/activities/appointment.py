@@ -79,7 +79,7 @@ class Appointments:
         self._outside = outside
         self._herald = herald
 
-    @activity.defn
+    @activity.defn(name="appointment.next_step")
     def next_step(self, appointment_id: str) -> Next:
         """Return what is next for a visit, and keep its planned reminders in step with that."""
         now = self._instance.clock()
@@ -101,7 +101,7 @@ class Appointments:
         wait = max(0.0, (prospect.step.at - now).total_seconds())
         return Next(wait_s=wait, name=prospect.step.name, carrier=carrier)
 
-    @activity.defn
+    @activity.defn(name="appointment.remind")
     async def remind(self, due: StepDue) -> str:
         """Send the text of a step if it is still right to send it; return what became of it.
 
@@ -132,7 +132,7 @@ class Appointments:
             raise handed.error
         return outcome
 
-    @activity.defn
+    @activity.defn(name="appointment.take_answer")
     async def take_answer(self, answer: Answer) -> str | None:
         """Record what the patient said; return the write-back that follows, if any is still to be made."""
         queued, told = await self._instance.db.run(lambda db: self._answered(db, answer), write=True)

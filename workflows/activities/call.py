@@ -75,7 +75,7 @@ class Calls:
         self._client = client
         self._router: tuple[int, Router] | None = None
 
-    @activity.defn
+    @activity.defn(name="call.route")
     def route(self, start: CallStart) -> Plan:
         """Return where the call goes, from the least of the chart that the routes read (45 CFR 164.502(b)).
 
@@ -95,7 +95,7 @@ class Calls:
         asked = CallContext(start.did, cast(Literal["none", "one", "many", "restricted"], start.match), now)
         return router.decide(version, asked, known)
 
-    @activity.defn
+    @activity.defn(name="call.wind_up")
     async def wind_up(self, call_id: str) -> Aftermath:
         """File what the call left behind, note it for webhooks and the chart, and return what is still to be done.
 

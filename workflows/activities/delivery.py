@@ -39,7 +39,7 @@ class Deliveries:
         self._instance = instance
         self._outside = outside
 
-    @activity.defn
+    @activity.defn(name="delivery.attempt")
     async def attempt(self, start: DeliveryStart) -> Tried:
         """Try once. A receiver that answered 410 is not told of anything again (Standard Webhooks)."""
         delivery_id = UUID(start.delivery_id)
@@ -55,7 +55,7 @@ class Deliveries:
             return Tried(VOID)
         return await self._instance.db.run(lambda db: self._note(db, delivery_id, outcome), write=True)
 
-    @activity.defn
+    @activity.defn(name="delivery.give_up")
     def give_up(self, start: DeliveryStart) -> None:
         """The schedule is over and nobody took it."""
         with self._instance.db.write() as db:

@@ -111,7 +111,7 @@ class Feeds:
         self._client = client
         self._followed: set[str] = set()
 
-    @activity.defn
+    @activity.defn(name="feed.drain")
     async def drain(self, connection: str) -> Drained:
         """Read the next batch of `connection` into the record and tell the flows that it concerns.
 

@@ -72,7 +72,7 @@ class Texts:
         self._instance = instance
         self._outside = outside
 
-    @activity.defn
+    @activity.defn(name="text.send")
     async def send(self, start: TextStart) -> str:
         """Send the text, once; return `sent`, `dropped`, `failed` or `unknown`.
 
@@ -99,7 +99,7 @@ class Texts:
             raise handed.error
         return outcome
 
-    @activity.defn
+    @activity.defn(name="text.give_up")
     def give_up(self, start: TextStart) -> None:
         """Leave a text that could not be sent to staff."""
         with self._instance.db.write() as db:

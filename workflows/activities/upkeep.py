@@ -60,7 +60,7 @@ class Upkeep:
         self._outside = outside
         self._client = client
 
-    @activity.defn
+    @activity.defn(name="upkeep.sweep")
     async def sweep(self, before: UpkeepStart) -> UpkeepStart:
         """Look once over everything that could have been left.
 

@@ -66,7 +66,7 @@ class Writebacks:
         self._instance = instance
         self._outside = outside
 
-    @activity.defn
+    @activity.defn(name="writeback.write")
     async def write(self, writeback_id: str) -> str:
         """Make one write; return its state. A repeat has no second effect on the other side.
 
@@ -90,7 +90,7 @@ class Writebacks:
             return await self._note(lambda db: self._refused(db, found.row, code))
         return await self._note(lambda db: self._done(db, found.row, receipt))
 
-    @activity.defn
+    @activity.defn(name="writeback.give_up")
     def give_up(self, writeback_id: str) -> None:
         """Leave a write that could not be made to staff."""
         with self._instance.db.write() as db:

@@ -1,0 +1,215 @@
+"""The flows with one thing to do: feed, delivery, text and upkeep, on a server that skips time."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.testing import WorkflowEnvironment
+
+from connectors.api import RejectedError, TransientError
+from hub.temporal import TextStart, UpkeepStart, deliver, send_text, start_upkeep, wake_feed
+from hub.temporal.flow import DeliveryStart
+from hub.vault.client import VaultUnavailableError
+from tests.workflows.env import CARRIER, finished, working
+from workflows.activities.delivery import Tried
+from workflows.activities.feed import Drained
+from workflows.delivery import JITTER, PAUSES
+from workflows.patience import LOOKS
+
+TEXT = TextStart("missed-call", "0198-call", CARRIER)
+
+
+class Inbox:
+    """Stored messages, by their number."""
+
+    def __init__(self, rows: int = 0, batch: int = 10) -> None:
+        self.rows = rows
+        self.batch = batch
+        self.looks = 0
+        self.faults: list[Exception] = []
+        self.closed = False
+
+    @activity.defn(name="feed.drain")
+    async def drain(self, connection: str) -> Drained:
+        assert connection == "adt"
+        self.looks += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        taken = min(self.rows, self.batch)
+        self.rows -= taken
+        return Drained(taken, more=taken == self.batch, closed=self.closed)
+
+
+async def test_a_wake_drains_all_that_is_stored(env: WorkflowEnvironment) -> None:
+    inbox = Inbox(rows=45)
+    async with working(env.client, [inbox.drain]):
+        await wake_feed(env.client, "adt")
+        await env.sleep(timedelta(seconds=2))
+    assert (inbox.rows, inbox.looks) == (0, 5)
+
+
+async def test_the_flow_looks_by_itself_when_the_wake_was_lost(env: WorkflowEnvironment) -> None:
+    inbox = Inbox()
+    async with working(env.client, [inbox.drain]):
+        await wake_feed(env.client, "adt")
+        await env.sleep(timedelta(seconds=2))
+        inbox.rows = 7
+        await env.sleep(timedelta(seconds=6))
+    assert inbox.rows == 0
+
+
+@pytest.mark.parametrize("fault", [VaultUnavailableError("down"), OSError("disk full")])
+async def test_what_cannot_be_read_now_is_read_later(env: WorkflowEnvironment, fault: Exception) -> None:
+    inbox = Inbox(rows=3)
+    inbox.faults = [fault] * 2
+    async with working(env.client, [inbox.drain]):
+        await wake_feed(env.client, "adt")
+        await env.sleep(timedelta(seconds=20))
+    assert inbox.rows == 0
+
+
+async def test_a_feed_goes_on_in_a_new_history_and_forgets_nothing(env: WorkflowEnvironment) -> None:
+    inbox = Inbox(rows=2_500)
+    async with working(env.client, [inbox.drain]):
+        await wake_feed(env.client, "adt")
+        first = (await env.client.get_workflow_handle("feed-adt").describe()).run_id
+        await env.sleep(timedelta(seconds=30))
+        assert inbox.looks > LOOKS
+        inbox.rows += 1
+        await env.sleep(timedelta(seconds=10))
+        assert (await env.client.get_workflow_handle("feed-adt").describe()).run_id != first
+    assert inbox.rows == 0
+
+
+async def test_a_feed_whose_connection_is_gone_ends(env: WorkflowEnvironment) -> None:
+    inbox = Inbox()
+    inbox.closed = True
+    async with working(env.client, [inbox.drain]):
+        await wake_feed(env.client, "adt")
+        await finished(env, "feed-adt")
+    assert inbox.looks == 1
+
+
+class Receiver:
+    """A webhook's receiver, as the delivery activity tells of it."""
+
+    def __init__(self, *states: Tried) -> None:
+        self.states = list(states)
+        self.at: list[datetime] = []
+        self.given_up = False
+
+    @activity.defn(name="delivery.attempt")
+    async def attempt(self, start: DeliveryStart) -> Tried:
+        assert start == DeliveryStart("0198-event", "0198-delivery")
+        self.at.append(activity.info().current_attempt_scheduled_time)
+        return self.states.pop(0) if self.states else Tried("later")
+
+    @activity.defn(name="delivery.give_up")
+    async def give_up(self, start: DeliveryStart) -> None:
+        assert start.delivery_id == "0198-delivery"
+        self.given_up = True
+
+    def works(self) -> Sequence[Callable[..., Any]]:
+        return (self.attempt, self.give_up)
+
+    async def told(self, env: WorkflowEnvironment) -> str:
+        async with working(env.client, self.works()):
+            await deliver(env.client, "0198-event", ["0198-delivery"])
+            return await finished(env, "delivery-0198-event-198-delivery")
+
+
+@pytest.mark.parametrize("state", ["delivered", "gone", "void"])
+async def test_a_delivery_ends_with_the_first_final_answer(env: WorkflowEnvironment, state: str) -> None:
+    receiver = Receiver(Tried("later"), Tried(state))
+    assert await receiver.told(env) == state
+    assert len(receiver.at) == 2
+    assert not receiver.given_up
+
+
+async def test_the_record_lane_keeps_the_standard_schedule_and_then_gives_up(env: WorkflowEnvironment) -> None:
+    receiver = Receiver()
+    assert await receiver.told(env) == "failed"
+    assert receiver.given_up
+    assert len(receiver.at) == len(PAUSES) == 10
+    for before, after, pause in zip(receiver.at, receiver.at[1:], PAUSES[1:], strict=False):
+        assert pause <= after - before <= pause * (1 + JITTER) + timedelta(seconds=1)
+    assert sum(PAUSES, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
+
+
+async def test_a_receiver_that_asks_for_a_pause_gets_it(env: WorkflowEnvironment) -> None:
+    receiver = Receiver(Tried("later", retry_after_s=600.0), Tried("delivered"))
+    await receiver.told(env)
+    assert timedelta(seconds=600) <= receiver.at[1] - receiver.at[0] < timedelta(seconds=602)
+
+
+class Carrier:
+    """A carrier as the text activity tells of it."""
+
+    def __init__(self, *faults: Exception, outcome: str = "sent") -> None:
+        self.faults = list(faults)
+        self.outcome = outcome
+        self.tries = 0
+        self.given_up = False
+
+    @activity.defn(name="text.send")
+    async def send(self, start: TextStart) -> str:
+        assert start == TEXT
+        assert activity.info().task_queue == f"carrier-{CARRIER}"
+        self.tries += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.outcome
+
+    @activity.defn(name="text.give_up")
+    async def give_up(self, start: TextStart) -> None:
+        assert start == TEXT
+        self.given_up = True
+
+    async def sent(self, env: WorkflowEnvironment) -> str:
+        async with working(env.client, [self.send, self.give_up]):
+            await send_text(env.client, TEXT)
+            return await finished(env, "text-missed-call-0198-call")
+
+
+@pytest.mark.parametrize("outcome", ["sent", "dropped", "unknown", "failed"])
+async def test_a_text_is_sent_once_whatever_comes_of_it(env: WorkflowEnvironment, outcome: str) -> None:
+    carrier = Carrier(outcome=outcome)
+    assert await carrier.sent(env) == outcome
+    assert (carrier.tries, carrier.given_up) == (1, False)
+
+
+async def test_a_carrier_that_did_not_take_a_text_is_asked_again(env: WorkflowEnvironment) -> None:
+    carrier = Carrier(*[TransientError("no connection")] * 4)
+    assert await carrier.sent(env) == "sent"
+    assert carrier.tries == 5
+
+
+@pytest.mark.parametrize("faults", [[TransientError("no connection")] * 500, [RejectedError("number")]])
+async def test_a_text_that_cannot_go_out_is_left_to_staff(env: WorkflowEnvironment, faults: list[Exception]) -> None:
+    carrier = Carrier(*faults)
+    assert await carrier.sent(env) == "failed"
+    assert carrier.given_up
+
+
+async def test_upkeep_sweeps_again_and_again_and_passes_on_what_it_saw(env: WorkflowEnvironment) -> None:
+    seen: list[int] = []
+    faults: list[Exception] = [OSError("disk")]
+
+    @activity.defn(name="upkeep.sweep")
+    async def sweep(before: UpkeepStart) -> UpkeepStart:
+        if len(seen) == 2 and faults:
+            raise faults.pop()
+        seen.append(before.policy)
+        return UpkeepStart(before.policy + 1)
+
+    async with working(env.client, [sweep]):
+        await start_upkeep(env.client)
+        await start_upkeep(env.client)
+        await env.sleep(timedelta(minutes=5))
+        status = (await env.client.get_workflow_handle("upkeep").describe()).status
+    assert status is WorkflowExecutionStatus.RUNNING
+    assert seen == list(range(len(seen)))
+    assert len(seen) >= 9
