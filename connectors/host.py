@@ -191,7 +191,8 @@ def context(
     `http` is what the egress gate opened, and stays its opener's to close; `deadline` in seconds bounds each request.
     """
     for library in ("httpx", "httpcore"):  # they log addresses with their queries, and a query holds a phone number
-        logging.getLogger(library).setLevel(logging.WARNING)
+        log = logging.getLogger(library)
+        log.setLevel(max(log.level, logging.WARNING))
     allowed = origins(connector.settings.model_dump(mode="json"))
     client = httpx.AsyncClient(
         transport=ConnectorTransport(http, allowed, deadline=deadline),

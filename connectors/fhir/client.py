@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qs, quote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, urljoin
 
 import httpx
 import orjson
@@ -180,7 +180,10 @@ class Client:
             content=orjson.dumps(body),
             headers={"Content-Type": kind, "Prefer": "return=representation"} | headers,
         )
-        resource = _resource(answer) if answer.content else {}
+        try:
+            resource = _resource(answer)
+        except TransientError:
+            resource = {}  # it was done, as the status says; only its picture is missing
         if not resource.get("id"):  # Prefer is a wish: the id may stand in Location only
             resource = resource | {"id": _id_in(answer.headers.get("location", ""))}
         return Read(resource, answer.headers.get("etag"))
@@ -188,7 +191,7 @@ class Client:
     async def _send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **how: Any
     ) -> httpx.Response:
-        url = urljoin(f"{self._base}/", path)
+        url = _joined(self._base, path)
         return await self._http.request(
             method, url, headers=self._headers | dict(headers or {}), auth=self._auth, **how
         )
@@ -257,10 +260,23 @@ def _page(bundle: Resource, kind: str, answer: httpx.Response, base: str) -> Pag
     return Page(
         matches=matches,
         beside=beside,
-        echoed=frozenset(parse_qs(urlsplit(links.get("self") or "").query, keep_blank_values=True)),
-        next=urljoin(f"{base}/", following) if following else None,
+        echoed=frozenset(parse_qs((links.get("self") or "").partition("?")[2], keep_blank_values=True)),
+        next=str(_joined(base, following)) if following else None,
         at=_sent_at(answer),
     )
+
+
+def _joined(base: str, path: str) -> httpx.URL:
+    """Return the address of `path`, which may be a whole one that the server gave.
+
+    Raises:
+        RejectedError: it is none.
+    """
+    try:
+        return httpx.URL(urljoin(f"{base}/", path))
+    except (ValueError, httpx.InvalidURL):
+        pass  # its text quotes the address
+    raise RejectedError("no-address", field="Bundle.link")
 
 
 def _sent_at(answer: httpx.Response) -> datetime | None:

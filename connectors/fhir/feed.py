@@ -149,7 +149,8 @@ class Round:
         if compared_at is not None and self._now - compared_at > RETRY_AFTER:
             compared_at = None
         since = state.since.get(kind)
-        if since is not None and compared_at is None:
+        resumed = state.paused is not None and state.paused.kind == kind
+        if since is not None and compared_at is None and not resumed:
             first = await self._since(kind, since)
             if first is not None:
                 async for change in self._search(kind, _without(state, kind), self._by_time(kind, since), first):
@@ -157,7 +158,8 @@ class Round:
                 return
             compared_at = self._now
         if compared_at is None:
-            async for change in self._search(kind, state, self._by_window(kind, closed=False)):
+            params = self._by_window(kind, closed=False) if since is None else self._by_time(kind, since)
+            async for change in self._search(kind, state, params):
                 yield change
             return
         state = state.model_copy(update={"compared": state.compared | {kind: compared_at}})
@@ -166,10 +168,15 @@ class Round:
             self._patients_told = False
             yield state
             return
+        whole = state
         async for change in self._search(kind, state, self._by_window(kind, closed=True)):
-            yield change
+            if isinstance(change, Cursor) and change.paused is None:
+                whole = change  # handed out below: a checkpoint comes after all that it covers
+            else:
+                yield change
         async for gone in self._gone(kind):
             yield gone
+        yield whole
 
     async def _since(self, kind: str, since: datetime) -> Page | None:
         """Return the first page of what changed, or None if the server shows that it did not look at the time."""
@@ -185,9 +192,13 @@ class Round:
     async def _search(
         self, kind: str, state: Cursor, params: Params, first: Page | None = None
     ) -> AsyncIterator[Change | Cursor]:
-        paused = state.paused if state.paused and state.paused.kind == kind and first is None else None
-        page = first or await self._opened(kind, params, paused)
-        started_at = paused.at if paused else page.at or self._now
+        page = first
+        started_at = None
+        if page is None and state.paused is not None and state.paused.kind == kind:
+            page, started_at = await self._resumed(kind, state.paused), state.paused.at
+        if page is None:
+            page, started_at = await self._client.page(kind, params), None
+        started_at = started_at or page.at or self._now
         seen: set[str] = set()
         while True:
             async for change in self._told(kind, page):
@@ -202,20 +213,19 @@ class Round:
             page = await self._client.page(kind, params, following=page.next)
         yield state.model_copy(update={"paused": None, "since": state.since | {kind: started_at}})
 
-    async def _opened(self, kind: str, params: Params, paused: Paused | None) -> Page:
-        if paused is None:
-            return await self._client.page(kind, params)
+    async def _resumed(self, kind: str, paused: Paused) -> Page | None:
+        """Return the page where a round stopped, or None if the server no longer knows it."""
         try:
-            return await self._client.page(kind, params, following=paused.url)
+            return await self._client.page(kind, (), following=paused.url)
         except RejectedError:
-            raise ResetError("the server no longer knows the page") from None
+            return None
 
     async def _told(self, kind: str, page: Page) -> AsyncIterator[Change]:
         for resource in page.matches:
             name = f"{kind}/{resource.get('id')}"
             starts_at = instant(resource.get("start"), self._zone)
             digest = blake2b(orjson.dumps(resource, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
-            told_before = self._before.get(name) or self._after.get(name)
+            told_before = self._after.get(name) or self._before.get(name)
             self._after[name] = Seen(digest, starts_at)
             if told_before is not None and told_before.digest == digest:
                 continue

@@ -1,5 +1,6 @@
 """Write back: an appointment's status with If-Match, and a Communication that a repeat cannot double."""
 
+import re
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -40,7 +41,7 @@ async def find(client: Client, kind: str, system: str, ids: Sequence[Identifier]
     for one in [said.model_copy(update={"system": systems.get(said.system, said.system)}) for said in ids]:
         if one.system == system:
             continue
-        token = f"{one.system}|{one.value}" if one.system else one.value
+        token = f"{escaped(one.system)}|{escaped(one.value)}" if one.system else escaped(one.value)
         page = await client.page(kind, (("identifier", token), ("_count", "5")))
         named = [resource for resource in page.matches if _has(resource, one)]
         if len(named) > 1:
@@ -48,6 +49,11 @@ async def find(client: Client, kind: str, system: str, ids: Sequence[Identifier]
         if named:
             return await client.read(kind, str(named[0].get("id")))  # a search page has no ETag
     return None
+
+
+def escaped(value: str) -> str:
+    """Return `value` as a part of a search parameter (FHIR R4 search.html#escaping)."""
+    return re.sub(r"[\\$,|]", r"\\\g<0>", value)
 
 
 def _has(resource: Resource, wanted: Identifier) -> bool:
@@ -163,10 +169,10 @@ async def create_once(client: Client, capabilities: Capabilities, resource: Reso
     """
     kind = str(resource["resourceType"])
     if kind in capabilities.creates_conditionally:
-        written = await client.create(resource, unless=urlencode({"identifier": f"{KEY_SYSTEM}|{key}"}))
+        written = await client.create(resource, unless=urlencode({"identifier": f"{KEY_SYSTEM}|{escaped(key)}"}))
         return Receipt(external_id=str(written.resource.get("id")), version=written.version)
     ours = Identifier(system=KEY_SYSTEM, value=key)
-    page = await client.page(kind, (("identifier", f"{KEY_SYSTEM}|{key}"),))
+    page = await client.page(kind, (("identifier", f"{KEY_SYSTEM}|{escaped(key)}"),))
     found = next((one for one in page.matches if _has(one, ours)), None)
     if found is None:
         written = await client.create(resource)

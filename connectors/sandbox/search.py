@@ -1,5 +1,6 @@
 """FHIR R4 search over the sandbox's store: what a phone hub asks for, paging, _include (FHIR R4 search.html)."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +29,7 @@ def listed(value: Any) -> list[Any]:
 
 def _token(*path: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
-        system, bar, code = wanted.rpartition("|")
+        system, bar, code = _token_parts(wanted)
         for said in _at(resource, path):
             if isinstance(said, dict) and "coding" in said:
                 found = [(one.get("system", ""), one.get("code")) for one in listed(said["coding"])]
@@ -41,6 +42,19 @@ def _token(*path: str) -> Test:
         return False
 
     return test
+
+
+def _alternatives(value: str) -> list[str]:
+    """Return the values between commas that are not escaped (FHIR R4 search.html#escaping)."""
+    return re.findall(r"(?:\\.|[^,\\])+", value) or [""]
+
+
+def _token_parts(wanted: str) -> tuple[str, str, str]:
+    parts = re.fullmatch(r"(?:((?:\\.|[^|\\])*)(\|))?((?:\\.|[^|\\])*)", wanted)
+    if parts is None:
+        raise SearchError("a token")
+    system, bar, code = (re.sub(r"\\(.)", r"\1", part or "") for part in parts.groups())
+    return system, bar, code
 
 
 def _string(*path: str) -> Test:
@@ -222,7 +236,7 @@ class Query:
 
     def _fits(self, resource: Resource) -> bool:
         known = _EVERYWHERE | PARAMETERS[self.kind]
-        return all(any(known[name](resource, one) for one in value.split(",")) for name, value in self.applied)
+        return all(any(known[name](resource, one) for one in _alternatives(value)) for name, value in self.applied)
 
     def _included(self, store: Store, page: list[Resource]) -> Iterator[Resource]:
         wanted = {_INCLUDES[include] for include in self.includes}

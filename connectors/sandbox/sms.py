@@ -55,10 +55,13 @@ class SandboxSms(Connector[SandboxSmsSettings]):
             json={"to": sms.to, "from": sms.sender, "text": sms.body},
             headers=self._headers() | {"Idempotency-Key": key},
         )
-        said = _object(answer.content)
-        if not isinstance(said.get("id"), str):
-            raise UnknownOutcomeError("taken, but not named")
-        return Receipt(external_id=said["id"])
+        try:
+            own = _object(answer.content).get("id")
+        except RejectedError:
+            own = None
+        if not isinstance(own, str):
+            raise UnknownOutcomeError("taken, and not named")
+        return Receipt(external_id=own)
 
     def verify(self, callback: Callback) -> str:
         """Return the callback's id, if it was signed with our secret.

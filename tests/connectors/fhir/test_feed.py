@@ -157,15 +157,40 @@ async def test_a_cursor_that_is_not_ours_asks_for_a_new_start(world: World, curs
         await told(connector, world.context(connector), cursor or b"?")
 
 
-async def test_a_page_that_the_server_forgot_asks_for_a_new_start(world: World) -> None:
+async def test_a_page_that_the_server_forgot_is_read_from_the_start(world: World) -> None:
     connector = world.connector(page_size=5)
     ctx = world.context(connector)
+    whole = latest((await told(connector, ctx))[0])
+    cursor = b""
     async for change in connector.changes(ctx, None):
         if isinstance(change, Checkpoint):
             cursor = change.cursor.replace(b"_after=", b"_after=%25")
             break
-    with pytest.raises(ResetError):
-        await told(connector, ctx, cursor)
+    facts, _ = await told(connector, ctx, cursor)
+    assert latest(facts) == whole
+    assert set(ids_of(facts, PatientFacts)) == {person.id for person in world.people.persons}
+
+
+async def test_a_long_round_of_changes_goes_on_where_it_stopped(world: World) -> None:
+    connector = world.connector(page_size=3)
+    ctx = world.context(connector)
+    _, cursor = await told(connector, ctx)
+    world.later(minutes=10)
+    for _, visit in list(world.store.all("Appointment")):
+        world.store.put(visit | {"description": "all of them"})
+    heard: list[Change] = []
+    async for change in connector.changes(ctx, cursor):
+        if isinstance(change, Checkpoint):
+            cursor = change.cursor
+            if len(heard) >= 6:
+                break
+        else:
+            heard.append(change)
+    rest, _ = await told(connector, ctx, cursor)
+    assert len(rest) == len(world.people.visits) - len(heard)
+    assert {*ids_of(heard, AppointmentFacts), *ids_of(rest, AppointmentFacts)} == {
+        one.id for one in world.people.visits
+    }
 
 
 def test_a_cursor_reads_what_it_wrote() -> None:
@@ -237,9 +262,12 @@ async def test_a_server_that_lies_about_the_time_is_found_out_by_what_it_sends(w
     assert set(Cursor.parse(cursor).compared) == {"Patient", "Appointment", "Task"}
 
 
-async def test_a_visit_that_vanished_is_told_as_a_mistake_and_one_that_moved_is_told_as_it_is(world: World) -> None:
+@pytest.mark.parametrize("feed", [["appointments"], ["patients", "appointments", "requests"]])
+async def test_a_visit_that_vanished_is_told_as_a_mistake_and_one_that_moved_as_it_is(
+    world: World, feed: list[str]
+) -> None:
     world.app = without_parameter(world.app, "_lastUpdated")
-    connector = world.connector(window_days=20)
+    connector = world.connector(window_days=20, feed=feed)
     ctx = world.context(connector)
     _, cursor = await told(connector, ctx)
     _, cursor = await told(connector, ctx, cursor)

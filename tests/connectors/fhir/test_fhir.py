@@ -270,7 +270,12 @@ async def test_a_warning_beside_the_hits_does_no_harm(world: World) -> None:
 
 
 async def test_pages_that_lead_in_a_circle_or_elsewhere_end_with_an_error(world: World) -> None:
-    for target, reason in ((f"{BASE}/Patient?page=2", "paging-in-a-circle"), ("http://evil.test/x", "host-not-in")):
+    for target, reason in (
+        (f"{BASE}/Patient?page=2", "paging-in-a-circle"),
+        ("http://evil.test/x", "host-not-in-settings"),
+        ("http://[", "no-address"),
+        ("http://ehr.test:99999999/", "host-not-in-settings"),
+    ):
 
         async def app(scope: Scope, receive: Receive, send: Send, target: str = target) -> None:
             assert Request(scope).url.hostname == "ehr.test"

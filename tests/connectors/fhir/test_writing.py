@@ -155,6 +155,33 @@ async def test_a_number_that_names_nothing_or_several_is_never_guessed(world: Wo
     assert writes(world) == []
 
 
+async def test_a_number_with_signs_of_the_search_syntax_is_found(world: World) -> None:
+    own = {"system": "urn:odd|one", "value": "A,B|C$D\\E"}
+    world.store.put(visit(world) | {"identifier": [own]})
+    connector = world.connector()
+    ids = [Identifier.model_validate(own)]
+    receipt = await connector.set_status(world.context(connector), ids, "confirmed", if_version=None, key="k")
+    assert receipt.external_id == "a3"
+
+
+async def test_a_write_that_was_done_and_badly_told_is_done(world: World) -> None:
+    inner = world.app
+
+    async def mumbling(scope: Scope, receive: Receive, send: Send) -> None:
+        async def cut(message: Message) -> None:
+            if message["type"] == "http.response.body" and scope["method"] == "POST":
+                message = dict(message) | {"body": b'{"resourceTy'}
+            if message["type"] == "http.response.start":
+                message["headers"] = [pair for pair in message["headers"] if pair[0] != b"content-length"]
+            await send(message)
+
+        await inner(scope, receive, cut)
+
+    connector = world.connector()
+    receipt = await connector.log(world.context(connector, mumbling), CALL, key="call-1")
+    assert [receipt.external_id] == [one["id"] for one in contacts(world)]
+
+
 @pytest.mark.parametrize("to", ["maybe", "", "accepted"])
 async def test_a_status_that_does_not_exist_is_refused(world: World, to: str) -> None:
     connector = world.connector()

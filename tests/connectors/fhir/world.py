@@ -76,13 +76,12 @@ def world(*, token: str | None = None) -> World:
 async def told(connector: Fhir, ctx: Context, cursor: bytes | None = None) -> tuple[list[Change], bytes]:
     """Return what one round tells, and its last cursor."""
     facts: list[Change] = []
-    for_next = cursor or b""
-    async for change in connector.changes(ctx, cursor):
-        if isinstance(change, Checkpoint):
-            for_next = change.cursor
-        else:
-            facts.append(change)
-    return facts, for_next
+    said: Change | Checkpoint | None = None
+    async for said in connector.changes(ctx, cursor):
+        if not isinstance(said, Checkpoint):
+            facts.append(said)
+    assert isinstance(said, Checkpoint)  # a fact after the last checkpoint would never be committed
+    return facts, said.cursor
 
 
 Rewrite = Callable[[dict[str, Any]], dict[str, Any]]

@@ -156,6 +156,14 @@ async def test_an_answer_lost_after_it_was_taken_is_an_unknown_outcome(post: car
     assert [text.id for text in post.texts] == [again.external_id]
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"id": 5}'])
+async def test_a_text_that_was_taken_and_not_named_is_an_unknown_outcome(body: bytes) -> None:
+    sms = connector()
+    app = Starlette(routes=[Route("/messages", lambda _: Response(body, 201), methods=["POST"])])
+    with pytest.raises(UnknownOutcomeError):
+        await sms.send(context(sms, app), TEXT, key="k")
+
+
 async def test_a_carrier_too_slow_for_us_is_an_unknown_outcome(post: carrier.Carrier) -> None:
     post.faults.append("slow")
     post.slow_seconds = 60
