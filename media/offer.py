@@ -11,6 +11,10 @@ Place = tuple[str, int]
 CODECS = (PCMU, PCMA)
 "What the gateway speaks, in the order it offers them."
 
+RATE = 8000
+"Hz."
+
+_NAMES = frozenset(codec.name for codec in CODECS)
 _PTIMES_MS = range(10, 61, 10)
 
 
@@ -58,8 +62,7 @@ def answer_audio(
     Raises:
         UnacceptableError: no plain RTP audio with a codec that we speak.
     """
-    found = next((media for media in offer.media if _speakable(media) is not None), None)
-    codec = _speakable(found) if found is not None else None
+    found, codec = next(((media, codec) for media in offer.media if (codec := _speakable(media))), (None, None))
     if found is None or codec is None:
         raise UnacceptableError("no codec or transport in common")
     events = found.codec(EVENT)
@@ -112,7 +115,7 @@ def _speakable(media: Media) -> Codec | None:
     if media.kind != "audio" or not media.port or media.protocol != PROTOCOL or not media.address:
         return None
     for codec in media.codecs:
-        if any(codec.is_named(ours.name) and codec.rate == ours.rate and codec.channels == 1 for ours in CODECS):
+        if codec.rate == RATE and codec.channels == 1 and codec.name.upper() in _NAMES:
             return codec
     return None
 

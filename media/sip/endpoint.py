@@ -40,6 +40,7 @@ RING_SECONDS = 60.0
 CLOSE_SECONDS = 3.0
 "How long `close` waits for peers to answer its BYEs."
 
+_METHODS = frozenset(ALLOW.split(", "))
 _SCHEMES = ("sip", "sips", "tel")
 _NEEDED = ("Via", "From", "To", "Call-ID", "CSeq")
 
@@ -248,7 +249,7 @@ class Endpoint:
 
     def _objection(self, request: Request) -> int:
         """Return the status a request is refused with before anyone looks who sent it, or 0 (section 8.2)."""
-        if request.method not in ALLOW.split(", "):
+        if request.method not in _METHODS:
             return 405
         if self.transactions.merged(request):
             return 482

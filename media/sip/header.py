@@ -129,14 +129,11 @@ def tag_of(value: str) -> str:
     Raises:
         ProtocolError: a quote or an angle bracket is not closed.
     """
-    if '"' in value:
-        for part in cut(value, ";")[1:]:
-            name, _, tag = part.partition("=")
-            if name.strip().lower() == "tag":
-                return tag.strip()
-        return ""
     # Without brackets a parameter belongs to the header, not to the URI (RFC 3261 section 20.10).
     rest = value[value.rfind(">") + 1 :] if "<" in value else value
+    if '"' in rest or value.count('"') % 2:
+        # A quoted parameter, in which that bracket may have stood.
+        rest = "".join(f";{part}" for part in cut(value, ";")[1:])
     return parse_params(rest.partition(";")[2]).get("tag") or ""
 
 

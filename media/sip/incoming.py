@@ -79,7 +79,9 @@ class Incoming(Leg):
         self.max_forwards = request.max_forwards
         self.request = request
         self.remote = offer
-        self._source = source
+        self.source = source
+        "Where its INVITE came from."
+
         dialog = Dialog.of_request(request, new_tag(), source)
         self._dialog = dialog
         self._ringing: Response | None = None
@@ -90,11 +92,6 @@ class Incoming(Leg):
         self._server.on_cancel = self._cancelled
         stack.legs[dialog.key] = self
         self._server.respond(request.respond(100))
-
-    @property
-    def source(self) -> Place:
-        """Where its INVITE came from."""
-        return self._source
 
     @property
     def answered(self) -> bool:
@@ -116,7 +113,7 @@ class Incoming(Leg):
         if self.answered or self.ended.done():
             return False
         self._settle()
-        self._accept(self._server, session, self._source, self._confirmed)
+        self._accept(self._server, session, self.source, self._confirmed)
         return True
 
     def reject(self, status: int = 486, reason: str = "", headers: Mapping[str, list[str]] | None = None) -> None:
@@ -138,7 +135,7 @@ class Incoming(Leg):
             self._finish(Cause.CLOSED)
 
     def _headers(self) -> dict[str, list[str]]:
-        return {"Contact": [f"<sip:{self._stack.address_for(self._source)}>"], "Allow": [ALLOW]}
+        return {"Contact": [f"<sip:{self._stack.address_for(self.source)}>"], "Allow": [ALLOW]}
 
     def _respond(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, body: bytes) -> Response:
         response = self.request.respond(status, reason, to_tag=self._server.tag, headers=headers, body=body)

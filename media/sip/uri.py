@@ -44,7 +44,7 @@ class Uri:
         scheme = scheme.lower()
         if not colon or not is_token(scheme) or not rest:
             raise ProtocolError("not a URI", spec="RFC 3261 section 19.1.1")
-        if any(char <= " " or char in '<>"' or char == "\x7f" for char in rest):
+        if not rest.isprintable() or " " in rest or "<" in rest or ">" in rest or '"' in rest:
             raise ProtocolError("a URI holds a character that it must escape")
         if scheme == "tel":
             number, _, tail = rest.partition(";")
@@ -127,8 +127,17 @@ class Address:
         Raises:
             ProtocolError: no URI in it, or something is not closed.
         """
-        main, *tail = cut(value.strip(), ";")
-        params = parse_params(";".join(tail)) if tail else {}
+        main, bracket, tail = value.strip().rpartition(">")
+        if bracket and '"' not in tail:
+            main += bracket
+            lead, _, tail = tail.partition(";")
+            if lead.strip():
+                raise ProtocolError("text follows an angle bracket")
+        else:
+            # No brackets, or a quoted parameter in which that bracket may have stood.
+            main, *parts = cut(value.strip(), ";")
+            tail = ";".join(parts)
+        params = parse_params(tail) if tail else {}
         if not main.endswith(">"):
             return cls(Uri.parse(main), "", params)
         display, bracket, uri = main[:-1].rpartition("<")
