@@ -5,13 +5,14 @@ The same three tables stand in chartline.db (patients) and in inbox.db (a line a
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID, uuid5
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import MetaData, delete
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy import MetaData, bindparam, delete, insert, select
+from sqlmodel import Field, Session, SQLModel
 
 from hub.db import Instant
 from hub.errors import ChartlineError, NotFoundError, UnavailableError
@@ -94,51 +95,67 @@ def line_subject(line: str, day: date) -> UUID:
     return uuid5(LINE_DAYS, f"{line}\x00{day.isoformat()}")
 
 
-def check(keys: ServiceKeys, kid: bytes, public: bytes, signature: bytes) -> None:
-    """Refuse a public key that the vault did not make.
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A subject's public key, as the database has it."""
 
-    Raises:
-        PoolKeyError: the signature is not the vault's.
-    """
-    try:
-        message = pool_message(keys.tenant, kid, public)
-        Ed25519PublicKey.from_public_bytes(keys.pool_public).verify(signature, message)
-    except InvalidSignature:
-        raise PoolKeyError(f"public key {kid.hex()} is not the vault's") from None
+    kid: bytes
+    public: bytes
+    signature: bytes
+
+    def check(self, keys: ServiceKeys) -> None:
+        """Refuse a key that the vault did not make.
+
+        Raises:
+            PoolKeyError: the signature is not the vault's.
+        """
+        try:
+            message = pool_message(keys.tenant, self.kid, self.public)
+            Ed25519PublicKey.from_public_bytes(keys.pool_public).verify(self.signature, message)
+        except InvalidSignature:
+            raise PoolKeyError(f"public key {self.kid.hex()} is not the vault's") from None
 
 
-def take(db: Session, keys: ServiceKeys, subject: UUID, now: datetime) -> Subject:
-    """Give `subject` the next key of the pool, or return the one it has.
+# Statements on the tables, not on the classes: a feed's first sight of a patient goes through all of them, and the ORM
+# would take several times as long as the sealing itself.
+_POOL, _SUBJECT, _LANE = (SQLModel.metadata.tables[name] for name in ("keypool", "subject", "lane"))
+_KEY = select(_SUBJECT.c.kid, _SUBJECT.c.public, _SUBJECT.c.signature).where(_SUBJECT.c.subject == bindparam("of"))
+_TAKE = (
+    delete(_POOL)
+    .where(_POOL.c.kid == select(_POOL.c.kid).limit(1).scalar_subquery())
+    .returning(_POOL.c.kid, _POOL.c.public, _POOL.c.signature)
+)
+
+
+def take(db: Session, keys: ServiceKeys, subject: UUID, now: datetime) -> PublicKey | None:
+    """Give `subject` the next key of the pool and return it, checked; None when it has one.
 
     Raises:
         PoolEmptyError: there is none; nothing was changed.
         PoolKeyError: the key was put there by somebody else.
     """
-    row = db.get(Subject, subject)
-    if row is not None:
-        return row
-    ready = db.exec(select(PoolKey).limit(1)).first()
-    if ready is None:
+    if db.connection().execute(_KEY, {"of": subject}).first() is not None:
+        return None
+    row = db.connection().execute(_TAKE).first()
+    if row is None:
         raise PoolEmptyError("no public key is ready")
-    check(keys, ready.kid, ready.public, ready.signature)
-    row = Subject(subject=subject, kid=ready.kid, public=ready.public, signature=ready.signature, created_at=now)
-    db.exec(delete(PoolKey).where(col(PoolKey.kid) == ready.kid))
-    db.expunge(ready)
-    db.add(row)
-    db.flush()
-    return row
+    taken = PublicKey(*row)
+    taken.check(keys)
+    values = {"kid": taken.kid, "public": taken.public, "signature": taken.signature}
+    db.connection().execute(insert(_SUBJECT), {"subject": subject, "created_at": now, **values})
+    return taken
 
 
-def subject_of(db: Session, subject: UUID) -> Subject:
-    """Return the subject's row.
+def key_of(db: Session, subject: UUID) -> PublicKey:
+    """Return the subject's key.
 
     Raises:
         NoSubjectError: it has none.
     """
-    row = db.get(Subject, subject)
+    row = db.connection().execute(_KEY, {"of": subject}).first()
     if row is None:
         raise NoSubjectError(f"no key for subject {subject}")
-    return row
+    return PublicKey(*row)
 
 
 def kid_of(db: Session, subject: UUID) -> bytes:
@@ -147,14 +164,30 @@ def kid_of(db: Session, subject: UUID) -> bytes:
     Raises:
         NoSubjectError: it has none.
     """
-    return subject_of(db, subject).kid
+    return key_of(db, subject).kid
 
 
-def lanes(db: Session, ids: Iterable[bytes]) -> dict[bytes, Lane]:
+def begin(db: Session, lane_id: bytes, *, kid: bytes, subject: UUID, blob: bytes, at: datetime, writer: str) -> None:
+    """Write the row of a new lane, in the caller's transaction."""
+    values = {"id": lane_id, "kid": kid, "subject": subject, "blob": blob, "created_at": at, "writer": writer}
+    db.connection().execute(insert(_LANE), values)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What the vault needs to open a lane."""
+
+    kid: bytes
+    subject: UUID
+    blob: bytes
+
+
+def openings(db: Session, ids: Iterable[bytes]) -> dict[bytes, Opening]:
     """Return the lanes of `ids` that there are."""
     wanted = list(set(ids))
-    found: dict[bytes, Lane] = {}
+    found: dict[bytes, Opening] = {}
     for start in range(0, len(wanted), 500):
-        rows = db.exec(select(Lane).where(col(Lane.id).in_(wanted[start : start + 500])))
-        found |= {row.id: row for row in rows}
+        some = _LANE.c.id.in_(wanted[start : start + 500])
+        rows = db.connection().execute(select(_LANE.c.id, _LANE.c.kid, _LANE.c.subject, _LANE.c.blob).where(some))
+        found |= {lane_id: Opening(kid, subject, blob) for lane_id, kid, subject, blob in rows}
     return found

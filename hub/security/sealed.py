@@ -28,7 +28,7 @@ from sqlmodel import Session
 from hub.db import Clock
 from hub.errors import ChartlineError
 from hub.security import lane as lanes
-from hub.security.lane import Lane, NoSubjectError, PoolEmptyError, PoolKeyError, line_subject
+from hub.security.lane import NoSubjectError, Opening, PoolEmptyError, PoolKeyError, PublicKey, line_subject
 from hub.vault.client import Access, Group, ServiceKeys, Vault
 from hub.vault.layout import SECRET_BYTES, SUITE, derive, lane_info
 from hub.vault.wire import MAX_GROUPS, MAX_OBJECTS, OBJECT
@@ -124,6 +124,7 @@ class Sealer:
         self._clock = clock
         self._lock = threading.Lock()
         self._open: OrderedDict[_Name, _Writing] = OrderedDict()
+        self._checked: set[PublicKey] = set()
 
     def new_subject(self, db: Session, subject: UUID) -> None:
         """Give a patient or a line-day its key, in the caller's transaction; idempotent.
@@ -132,7 +133,9 @@ class Sealer:
             PoolEmptyError: no key is ready; the vault makes more.
             PoolKeyError: the pool was tampered with.
         """
-        lanes.take(db, self._keys, subject, self._clock())
+        taken = lanes.take(db, self._keys, subject, self._clock())
+        if taken is not None:
+            self._remember(taken)
 
     def seal(self, db: Session, subject: UUID, table: Table, object_id: UUID, fields: Mapping[str, Any]) -> bytes:
         """Return the blob of a row's `fields`; where a new lane is begun, its row is written in the same transaction.
@@ -176,16 +179,23 @@ class Sealer:
         return writing
 
     def _begin(self, db: Session, subject: UUID) -> _Writing:
-        row = lanes.subject_of(db, subject)
-        lanes.check(self._keys, row.kid, row.public, row.signature)
+        key = lanes.key_of(db, subject)
+        if key not in self._checked:
+            key.check(self._keys)
+            self._remember(key)
         secret = os.urandom(SECRET_BYTES)
-        public = X25519PublicKey.from_public_bytes(row.public)
-        blob = SUITE.encrypt(secret, public, info=lane_info(self._keys.tenant, row.kid, subject.bytes))
+        public = X25519PublicKey.from_public_bytes(key.public)
+        blob = SUITE.encrypt(secret, public, info=lane_info(self._keys.tenant, key.kid, subject.bytes))
         lane_id = hashlib.sha256(blob).digest()[:ID_BYTES]
-        now = self._clock()
-        db.add(Lane(id=lane_id, kid=row.kid, subject=subject, blob=blob, created_at=now, writer=self._writer))
-        db.flush()
+        lanes.begin(db, lane_id, kid=key.kid, subject=subject, blob=blob, at=self._clock(), writer=self._writer)
         return _Writing(lane_id, HMAC(secret, SHA256()))
+
+    def _remember(self, key: PublicKey) -> None:
+        """Check the signature of a subject's key once in this process, not for each lane."""
+        with self._lock:
+            if len(self._checked) >= LANES:
+                self._checked.clear()
+            self._checked.add(key)
 
     def _follow(self, db: Session) -> None:
         """Use a new lane in other transactions only once its row is committed: rows without it could not be opened."""
@@ -223,7 +233,7 @@ class Opener:
             SealBrokenError: a row is not what was sealed there.
         """
         ids = [_lane_of(row) for row in rows]
-        known = lanes.lanes(db, ids)
+        known = lanes.openings(db, ids)
         keys: dict[int, bytes] = {}
         for request in _requests(rows, ids, known):
             groups = [
@@ -258,7 +268,7 @@ class Opener:
             KeyGoneError: the subject was shredded, or the container is another subject's.
             SealBrokenError: there is no such lane.
         """
-        lane = lanes.lanes(db, [lane_id]).get(lane_id)
+        lane = lanes.openings(db, [lane_id]).get(lane_id)
         if lane is None:
             raise SealBrokenError(f"no lane for {table.name.lower()} {object_id}")
         group = Group(kid=lane.kid, subject=subject, lane=lane.blob, objects=((table, object_id),))
@@ -283,15 +293,15 @@ class Opener:
 
 
 def _requests(
-    rows: Sequence[Sealed], ids: Sequence[bytes], known: Mapping[bytes, Lane]
-) -> Iterator[list[tuple[Lane, list[int]]]]:
+    rows: Sequence[Sealed], ids: Sequence[bytes], known: Mapping[bytes, Opening]
+) -> Iterator[list[tuple[Opening, list[int]]]]:
     """Yield what to ask at once, within the vault's limits: lanes, and the places of their rows in `rows`."""
     by_lane: dict[bytes, list[int]] = {}
     for number, lane_id in enumerate(ids):
         if lane_id not in known:
             raise _broken(rows[number])
         by_lane.setdefault(lane_id, []).append(number)
-    request: list[tuple[Lane, list[int]]] = []
+    request: list[tuple[Opening, list[int]]] = []
     room = MAX_OBJECTS
     for lane_id, numbers in by_lane.items():
         while numbers:

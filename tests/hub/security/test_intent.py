@@ -68,6 +68,7 @@ def test_key_id_is_looked_up_where_the_caller_has_none(db: Session) -> None:
     subject = uuid4()
     at = datetime(2026, 3, 2, tzinfo=UTC)
     db.add(Subject(subject=subject, kid=b"k" * 16, public=b"", signature=b"", created_at=at))
+    db.flush()
     made = intent.note(db, NURSE, "patient.write", [(b"", subject, [])])
     assert body_of(db, made).subjects == [(b"k" * 16, subject.bytes, [])]
     with pytest.raises(NoSubjectError):

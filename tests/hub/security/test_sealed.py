@@ -15,7 +15,7 @@ from sqlmodel import func, select
 
 from hub.db import Database
 from hub.security import lane
-from hub.security.lane import Lane, NoSubjectError, PoolEmptyError, PoolKey, PoolKeyError
+from hub.security.lane import Lane, NoSubjectError, PoolEmptyError, PoolKey, PoolKeyError, Subject
 from hub.security.sealed import (
     LANE_RECORDS,
     KeyGoneError,
@@ -323,7 +323,7 @@ def test_pool_key_that_is_not_the_vaults_is_refused(room: Room) -> None:
 def test_subjects_key_that_was_exchanged_is_refused(room: Room) -> None:
     subject = room.subject()
     with room.database.write() as db:
-        row = lane.subject_of(db, subject)
+        row = db.get_one(Subject, subject)
         row.public = bytes(31) + b"\x09"
         db.flush()
         with pytest.raises(PoolKeyError):

@@ -1,0 +1,224 @@
+"""HL7 v2: reading and normalising, and acknowledging what is durable, each beside what others do in the same minute.
+
+Reading: all 1,178 public messages through `Hl7v2.read`, as the product does it, facts and all; the floor splits
+segments and fields and nothing else; python-hl7 parses, and is asked for nothing. Rounds are interleaved.
+
+Acknowledging: a real feeds process beside a real vault, every message sealed and committed before its answer, under one
+load client in a process of its own (16 connections, stop and wait). The peers keep nothing.
+"""
+
+import json
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import hl7
+
+from connectors.api import RejectedError
+from connectors.hl7v2 import Hl7v2
+from connectors.hl7v2.settings import Hl7v2Settings
+from connectors.hl7v2.telephone import e164_of
+from hub.cli import setup
+from hub.settings import Paths
+from tests.bench.figure import Figure
+from tests.corpus import CORPUS
+
+ROUNDS = 9
+PEER_ROUNDS = 2
+CONNECTIONS = 16
+LOAD_S = 2.5
+LOAD_ROUNDS = 3
+START_S = 30.0
+
+FLOOR_TIMES = 0.35
+PYTHON_HL7_TIMES = 30
+DURABLE_TIMES = {"python-hl7": 3.0, "hl7apy": 20.0}
+LATENCY_MS = 25.0
+
+ZONE = ZoneInfo("America/New_York")
+
+Corpus = list[tuple[bytes, str]]
+"Message, and the region whose numbers it holds: one of the seven sources is British."
+
+
+def figures() -> list[Figure]:
+    """Measure; nothing where the public messages are not beside the repository."""
+    if CORPUS is None:
+        return []
+    folder = CORPUS / "hl7v2"
+    messages = [
+        (path.read_bytes(), "GB" if path.parent.name == "simhospital" else "US") for path in sorted(folder.glob("*/*"))
+    ]
+    return [*reading(messages), *acknowledging(messages)]
+
+
+# Reading.
+
+
+def cpu_s(work: Callable[[Corpus], object], messages: Corpus) -> float:
+    began = time.process_time()
+    work(messages)
+    return time.process_time() - began
+
+
+def split(messages: Corpus) -> None:
+    for raw, _ in messages:
+        text = decoded(raw)
+        for line in text.split("\r"):
+            line.split("|")
+
+
+def decoded(raw: bytes) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return text.replace("\r\n", "\r").replace("\n", "\r") if "\n" in text else text
+
+
+def normalise(messages: Corpus) -> int:
+    """Read as the product does; numbers seen in an earlier round are new again."""
+    e164_of.cache_clear()
+    reader, facts = Hl7v2(Hl7v2Settings(listen="127.0.0.1:0")), 0
+    for raw, region in messages:
+        try:
+            facts += len(reader.read(raw, timezone=ZONE, region=region))
+        except RejectedError:
+            continue
+    return facts
+
+
+def parse_by_python_hl7(messages: Corpus) -> None:
+    for raw, _ in messages:
+        with suppress(Exception):  # it fails on two of them, in several ways; they count as read
+            hl7.parse(decoded(raw))
+
+
+def reading(messages: Corpus) -> list[Figure]:
+    telling = [message for message in messages if normalise([message])]
+    times: dict[str, list[float]] = {"floor": [], "ours": [], "telling": [], "python-hl7": []}
+    for number in range(ROUNDS):
+        times["floor"].append(cpu_s(split, messages) / len(messages))
+        times["ours"].append(cpu_s(normalise, messages) / len(messages))
+        times["telling"].append(cpu_s(normalise, telling) / len(telling))
+        if number < PEER_ROUNDS:
+            times["python-hl7"].append(cpu_s(parse_by_python_hl7, messages) / len(messages))
+    per_s = {name: 1 / statistics.median(taken) for name, taken in times.items()}
+    ratio = statistics.median(floor / ours for floor, ours in zip(times["floor"], times["ours"], strict=True))
+    ours, floor, peer = per_s["ours"], per_s["floor"], per_s["python-hl7"]
+    unit = "messages/CPU-s"
+    return [
+        Figure(
+            "hl7.normalise",
+            ours,
+            unit,
+            floor,
+            {"python-hl7": peer},
+            f"{FLOOR_TIMES:g} x floor, {PYTHON_HL7_TIMES} x python-hl7",
+            ratio >= FLOOR_TIMES and ours >= PYTHON_HL7_TIMES * peer,
+        ),
+        # Two thirds of the messages are results that say nothing here; these are the others alone.
+        Figure("hl7.normalise.telling", per_s["telling"], unit, floor, {"python-hl7": peer}),
+    ]
+
+
+# Acknowledging.
+
+
+def acknowledging(messages: Corpus) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        frames = root / "frames"
+        frames.write_bytes(b"".join(b"\x0b" + raw + b"\x1c\r" for raw, region in messages if region == "GB"))
+        with feeds(root / "instance") as port, peer("python-hl7") as plain, peer("hl7apy") as slow:
+            load(frames, port, "W", seconds=0.5)
+            runs: dict[str, list[dict[str, Any]]] = {"ours": [], "python-hl7": [], "hl7apy": []}
+            for number in range(LOAD_ROUNDS):
+                runs["ours"].append(load(frames, port, f"A{number}"))
+                runs["python-hl7"].append(load(frames, plain, f"B{number}"))
+            runs["hl7apy"].append(load(frames, slow, "C", seconds=2 * LOAD_S))
+            lone = load(frames, port, "L", connections=1)
+    per_s = {name: statistics.median(run["per_s"] for run in each) for name, each in runs.items()}
+    refused = sum(run["refused"] for run in runs["ours"])
+    p99 = statistics.median(run["p99_ms"] for run in runs["ours"])
+    peers = {name: per_s[name] for name in DURABLE_TIMES}
+    figure = Figure.over_peers("hl7.durable", per_s["ours"], "acks/s", peers, DURABLE_TIMES)
+    if refused:
+        raise RuntimeError(f"{refused} messages were not accepted")
+    return [
+        figure,
+        Figure.at_most("hl7.durable.p99", p99, "ms", LATENCY_MS),
+        Figure("hl7.durable.lone", lone["per_s"], "acks/s"),
+    ]
+
+
+def load(
+    frames: Path, port: int, prefix: str, *, connections: int = CONNECTIONS, seconds: float = LOAD_S
+) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "tests.bench._hl7_load", frames, port, connections, seconds, prefix]
+    done = subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True, timeout=120)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@contextmanager
+def feeds(root: Path) -> Iterator[int]:
+    """Run vault and feeds of a new instance, and yield the port that is listened on."""
+    port = free_port()
+    settings = f'{{ listen = "127.0.0.1:{port}" }}'
+    text = f'[[connection]]\nname = "adt"\nconnector = "hl7v2"\nsettings = {settings}\n'
+    setup.make(Paths(root), f'[practice]\nname = "Bench"\ntimezone = "America/New_York"\n{text}')
+    with process(["hub.vault", "--dir", str(root)]), process(["hub.feeds", "--dir", str(root)]):
+        until(lambda: (root / "run" / "feeds.ready").exists())
+        until(lambda: answers(port))
+        yield port
+
+
+@contextmanager
+def peer(name: str) -> Iterator[int]:
+    """Run a library's server, and yield its port."""
+    port = free_port()
+    with process(["tests.bench._hl7_peer", name, str(port)]):
+        until(lambda: answers(port))
+        yield port
+
+
+@contextmanager
+def process(argv: Sequence[str]) -> Iterator[None]:
+    running = subprocess.Popen([sys.executable, "-m", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        running.terminate()
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError("a server did not start")
+        time.sleep(0.02)
