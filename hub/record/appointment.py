@@ -14,9 +14,9 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from connectors.api import FINAL, AppointmentFacts, AppointmentStatus
 from hub.db import uuid7
-from hub.record import column, patient
+from hub.record import column, identity, patient
 from hub.record.error import IncompleteError, UnmatchedError
-from hub.record.identity import Key, key_of, only
+from hub.record.identity import Key, key_of, keys_of, only
 from hub.record.known import Known
 from hub.record.statement import Statement
 from hub.record.trail import touch
@@ -104,7 +104,9 @@ def upsert(
     statement = statement_of(said, connection, index)
     if not statement.ids:
         raise IncompleteError("an appointment without an identifier")
-    row = find(db, statement.keys)
+    owners = named(db, statement.keys)
+    found = only(statement.keys, owners, "appointments")
+    row = None if found is None else db.get_one(Appointment, found)
     if row is None and not said.creates:
         raise UnmatchedError("a change of an appointment that was never told")
     known = known or Known()
@@ -117,7 +119,8 @@ def upsert(
     if row is None:
         row = _new(said, connection, cast(UUID, owner), now)
         db.add(row)
-    if not _store(db, row, said, statement, connection=connection, owner=owner, seal=seal, known=known):
+    stored = keys_of(row.id, owners)
+    if not _store(db, row, said, statement, stored, connection=connection, owner=owner, seal=seal, known=known):
         return Upserted(row, changed=False)
     row.changed_at = now
     touch(db, f"connection:{connection}", "write", row.patient_id, Table.APPOINTMENT, row.id)
@@ -129,17 +132,16 @@ def upsert(
 def affected(db: Session, facts: Iterable[AppointmentFacts], *, connection: str, index: BlindIndex) -> list[Sealed]:
     """Return the appointments to open before `facts` can be stored; their patients are `patient.affected`'s."""
     statements = [(said, statement_of(said, connection, index)) for said in facts]
-    named = _identifiers(db, {key for _, statement in statements for key in statement.keys})
-    rows = {row.id: row for row in db.exec(select(Appointment).where(col(Appointment.id).in_(set(named.values()))))}
-    stored = _keys(db, rows)
+    holders = named(db, {key for _, statement in statements for key in statement.keys})
+    rows = {row.id: row for row in db.exec(select(Appointment).where(col(Appointment.id).in_(set(holders.values()))))}
     owners = patient.named(db, {key for said, _ in statements for key in _patient_keys(said, connection, index)})
     wanted: dict[UUID, Sealed] = {}
     for said, statement in statements:
         owned = {owners.get(key) for key in _patient_keys(said, connection, index)}
-        for row_id in {named[key] for key in statement.keys if key in named} - wanted.keys():
+        for row_id in {holders[key] for key in statement.keys if key in holders} - wanted.keys():
             row = rows[row_id]
             moves = bool(owned) and owned != {row.patient_id}
-            if statement.effect(Told.load(row.told), stored[row_id], SEALED, reseal=moves).merges:
+            if statement.effect(Told.load(row.told), keys_of(row_id, holders), SEALED, reseal=moves).merges:
                 wanted[row_id] = sealed_of(row)
     return list(wanted.values())
 
@@ -173,13 +175,13 @@ def find(db: Session, keys: Collection[Key]) -> Appointment | None:
     Raises:
         IdentityConflictError: they name two.
     """
-    found = only(_identifiers(db, keys).values(), "appointments")
+    found = only(keys, named(db, keys), "appointments")
     return None if found is None else db.get_one(Appointment, found)
 
 
-def keys_of_row(db: Session, appointment_id: UUID) -> set[Key]:
-    """Return the blind indexes of an appointment's identifiers."""
-    return _keys(db, [appointment_id])[appointment_id]
+def named(db: Session, keys: Collection[Key]) -> dict[Key, UUID]:
+    """Return what `keys` name, and every other key of theirs; one query."""
+    return identity.named(db, AppointmentIdentifier, "appointment_id", keys)
 
 
 def sealed_of(row: Appointment) -> Sealed:
@@ -245,6 +247,7 @@ def _store(
     row: Appointment,
     said: AppointmentFacts,
     statement: Statement,
+    stored: Collection[Key],
     *,
     connection: str,
     owner: UUID | None,
@@ -254,13 +257,13 @@ def _store(
     """Merge a statement into its row; return whether it told anything new."""
     told = Told.load(row.told)
     moves = owner is not None and owner != row.patient_id and bool(told.won({"patient"}, statement.rank))
-    effect = statement.effect(told, keys_of_row(db, row.id), SEALED, reseal=moves)
+    effect = statement.effect(told, stored, SEALED, reseal=moves)
     if not (effect.won or effect.rewrites):
         return False
     if effect.rewrites:
-        stored = known.fields(Table.APPOINTMENT, row.id, row.sealed) if effect.merges else {}
+        before = known.fields(Table.APPOINTMENT, row.id, row.sealed) if effect.merges else {}
         row.patient_id = owner if owner is not None and moves else row.patient_id
-        fields = statement.merged(stored, effect.won & SEALED)
+        fields = statement.merged(before, effect.won & SEALED)
         row.sealed = seal.seal(db, row.patient_id, Table.APPOINTMENT, row.id, fields)
         known.sealed(Table.APPOINTMENT, row.id, row.sealed, fields)
     if "status" in effect.won:
@@ -281,16 +284,3 @@ def _store(
 
 def _patient_keys(said: AppointmentFacts, connection: str, index: BlindIndex) -> list[Key]:
     return [] if said.patient is None else [key_of(named, connection, index) for named in said.patient.ids]
-
-
-def _identifiers(db: Session, keys: Collection[Key]) -> dict[Key, UUID]:
-    query = select(AppointmentIdentifier).where(col(AppointmentIdentifier.key).in_({key for _, key in keys}))
-    return {pair: row.appointment_id for row in db.exec(query) if (pair := (row.connection, row.key)) in keys}
-
-
-def _keys(db: Session, appointments: Collection[UUID]) -> dict[UUID, set[Key]]:
-    keys: dict[UUID, set[Key]] = {appointment: set() for appointment in appointments}
-    query = select(AppointmentIdentifier).where(col(AppointmentIdentifier.appointment_id).in_(appointments))
-    for row in db.exec(query):
-        keys[row.appointment_id].add((row.connection, row.key))
-    return keys

@@ -5,8 +5,11 @@ a set of values that are unique) is the same wherever it is told, so an EHR that
 row for one person.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import Session, SQLModel, col
 
 from connectors.api import Identifier
 from hub.record.error import IdentityConflictError
@@ -26,18 +29,36 @@ def key_of(identifier: Identifier, connection: str, index: BlindIndex) -> Key:
     return connection, index.identifier(identifier.system, identifier.type, identifier.value)
 
 
-def keys_of(ids: Iterable[Identifier], connection: str, index: BlindIndex) -> list[Key]:
+def keys_for(ids: Iterable[Identifier], connection: str, index: BlindIndex) -> list[Key]:
     """Return what stands for each of `ids`, without repeats, in order."""
     return list(dict.fromkeys(key_of(identifier, connection, index) for identifier in ids))
 
 
-def only(found: Iterable[UUID], what: str) -> UUID | None:
-    """Return the one row that was found, or None.
+def named(db: Session, table: type[SQLModel], owner: str, keys: Collection[Key]) -> dict[Key, UUID]:
+    """Return whom `keys` name, and every other key of whom they name: one query of an identifier table.
+
+    `owner` is the column that holds the row's id.
+    """
+    connection, key, row = (col(getattr(table, name)) for name in ("connection", "key", owner))
+    asked = select(row).where(key.in_({value for _, value in keys}))
+    entries = db.execute(select(connection, key, row).where(row.in_(asked)))
+    found = {(scope, value): holder for scope, value, holder in entries}
+    meant = {found[key] for key in keys if key in found}
+    return {key: row for key, row in found.items() if row in meant}
+
+
+def keys_of(row: UUID, owners: Mapping[Key, UUID]) -> set[Key]:
+    """Return the keys of one row, out of what `named` found."""
+    return {key for key, owner in owners.items() if owner == row}
+
+
+def only(keys: Iterable[Key], owners: Mapping[Key, UUID], what: str) -> UUID | None:
+    """Return the one row that `keys` name, out of what `named` found, or None.
 
     Raises:
-        IdentityConflictError: several rows.
+        IdentityConflictError: they name several.
     """
-    rows: Sequence[UUID] = sorted(set(found))
+    rows = sorted({owners[key] for key in keys if key in owners})
     if len(rows) > 1:
         raise IdentityConflictError(f"one statement names {what} {rows[0]} and {rows[1]}")
     return rows[0] if rows else None

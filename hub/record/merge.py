@@ -10,7 +10,7 @@ from connectors.api import MergeFacts
 from hub.record import patient
 from hub.record.appointment import Appointment
 from hub.record.call import Call
-from hub.record.identity import keys_of
+from hub.record.identity import keys_for
 from hub.record.known import Known
 from hub.record.message import Message
 from hub.record.patient import Patient, PatientIdentifier, PatientPhone
@@ -43,13 +43,16 @@ def merge(
     Raises:
         IncompleteError, IdentityConflictError, StaleError: as `patient.upsert` of the survivor.
     """
-    survivor = patient.upsert(db, said.survivor, connection=connection, seal=seal, index=index, now=now, known=known)
-    keys = keys_of(said.merged, connection, index)
+    # PID-3 of an A40 often lists the old number still, which may be another row until the merge is done.
+    ids = tuple(named for named in said.survivor.ids if named not in said.merged) or said.survivor.ids
+    kept = said.survivor.model_copy(update={"ids": ids})
+    survivor = patient.upsert(db, kept, connection=connection, seal=seal, index=index, now=now, known=known)
+    keys = keys_for(said.merged, connection, index)
     owners = patient.named(db, keys)
     for scope, key in keys:
         if (scope, key) not in owners:
             db.add(PatientIdentifier(key=key, connection=scope, patient_id=survivor.id))
-    for row_id in sorted(set(owners.values()) - {survivor.id}):
+    for row_id in sorted({owners[key] for key in keys if key in owners} - {survivor.id}):
         _absorb(db, survivor, db.get_one(Patient, row_id), now)
         for row in (survivor.id, row_id):
             touch(db, f"connection:{connection}", "merge", row, Table.PATIENT, row)

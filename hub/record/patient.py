@@ -14,9 +14,9 @@ from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from connectors.api import PatientFacts
 from hub.db import uuid7
-from hub.record import column
+from hub.record import column, identity
 from hub.record.error import IncompleteError
-from hub.record.identity import Key, only
+from hub.record.identity import Key, keys_of, only
 from hub.record.known import Known
 from hub.record.statement import Effect, Statement
 from hub.record.trail import touch
@@ -103,21 +103,23 @@ def upsert(
         StaleError: the row must be opened first (`affected`), or changed since.
     """
     statement = statement_of(said, connection, index)
-    row = find(db, statement.keys)
-    created = row is None
-    if row is None:
+    owners = named(db, statement.keys)
+    found = only(statement.keys, owners, "patients")
+    if found is not None:
+        row = db.get_one(Patient, found)
+    else:
         if not statement.ids:
             raise IncompleteError("a patient without an identifier")
         row = Patient(created_at=now, updated_at=now, version_at=said.version.at, sealed=b"")
         db.add(row)
         seal.new_subject(db, row.id)
-    effect = statement.effect(Told.load(row.told), keys_of_row(db, row.id), SEALED)
-    if effect.rewrites or created:
+    effect = statement.effect(Told.load(row.told), keys_of(row.id, owners), SEALED)
+    if effect.rewrites:
         known = known or Known()
         stored = known.fields(Table.PATIENT, row.id, row.sealed) if effect.merges else {}
         _seal(db, row, statement.merged(stored, effect.won & SEALED), seal=seal, index=index, known=known)
         touch(db, f"connection:{connection}", "write", row.id, Table.PATIENT, row.id)
-    if effect.won or effect.rewrites or created or said.version.at > row.version_at:
+    if effect.won or effect.rewrites or said.version.at > row.version_at:
         _tell(db, row, statement, effect, said, index)
         row.updated_at = now
         db.add(row)
@@ -130,12 +132,11 @@ def affected(db: Session, facts: Iterable[PatientFacts], *, connection: str, ind
     statements = [statement_of(said, connection, index) for said in facts]
     owners = named(db, {key for statement in statements for key in statement.keys})
     rows = {row.id: row for row in db.exec(select(Patient).where(col(Patient.id).in_(set(owners.values()))))}
-    stored = _keys(db, rows)
     wanted: dict[UUID, Sealed] = {}
     for statement in statements:
         for row_id in {owners[key] for key in statement.keys if key in owners} - wanted.keys():
             row = rows[row_id]
-            if statement.effect(Told.load(row.told), stored[row_id], SEALED).merges:
+            if statement.effect(Told.load(row.told), keys_of(row_id, owners), SEALED).merges:
                 wanted[row_id] = sealed_of(row)
     return list(wanted.values())
 
@@ -165,19 +166,13 @@ def find(db: Session, keys: Collection[Key]) -> Patient | None:
     Raises:
         IdentityConflictError: they name two.
     """
-    found = only(named(db, keys).values(), "patients")
+    found = only(keys, named(db, keys), "patients")
     return None if found is None else db.get_one(Patient, found)
 
 
 def named(db: Session, keys: Collection[Key]) -> dict[Key, UUID]:
-    """Return for each of `keys` that is known the patient it names; one query."""
-    found = db.exec(select(PatientIdentifier).where(col(PatientIdentifier.key).in_({key for _, key in keys})))
-    return {pair: row.patient_id for row in found if (pair := (row.connection, row.key)) in keys}
-
-
-def keys_of_row(db: Session, patient_id: UUID) -> set[Key]:
-    """Return the blind indexes of a patient's identifiers."""
-    return _keys(db, [patient_id])[patient_id]
+    """Return whom `keys` name, and every other key of theirs; one query."""
+    return identity.named(db, PatientIdentifier, "patient_id", keys)
 
 
 def sealed_of(row: Patient) -> Sealed:
@@ -261,13 +256,6 @@ def _tell(
         first = {index.phone(phone["e164"]): phone for phone in reversed(ranked)}
         for key, phone in first.items():
             db.add(PatientPhone(key=key, patient_id=row.id, use=phone["use"], rank=phone["rank"]))
-
-
-def _keys(db: Session, patients: Collection[UUID]) -> dict[UUID, set[Key]]:
-    keys: dict[UUID, set[Key]] = {patient: set() for patient in patients}
-    for row in db.exec(select(PatientIdentifier).where(col(PatientIdentifier.patient_id).in_(patients))):
-        keys[row.patient_id].add((row.connection, row.key))
-    return keys
 
 
 def _hit(phone: PatientPhone, row: Patient) -> Hit:

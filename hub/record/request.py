@@ -9,7 +9,7 @@ from connectors.api import RequestFacts
 from hub.db import uuid7
 from hub.record import column, patient
 from hub.record.error import IncompleteError, UnmatchedError
-from hub.record.identity import keys_of, only
+from hub.record.identity import keys_for, named, only
 from hub.record.trail import touch
 from hub.record.version import fingerprint_of, rank_of
 from hub.security.index import BlindIndex
@@ -57,15 +57,14 @@ def upsert(
         UnmatchedError: nobody told us of the patient.
         IdentityConflictError: identifiers of two requests, or of two patients.
     """
-    keys = keys_of(said.ids, connection, index)
+    keys = keys_for(said.ids, connection, index)
     if not keys:
         raise IncompleteError("a request without an identifier")
-    owner = patient.find(db, keys_of(said.patient_ids, connection, index))
+    owner = patient.find(db, keys_for(said.patient_ids, connection, index))
     if owner is None:
         raise UnmatchedError("a request of a patient who was never told")
-    known = db.exec(select(RequestIdentifier).where(col(RequestIdentifier.key).in_({key for _, key in keys})))
-    stored = {(kept.connection, kept.key): kept.request_id for kept in known}
-    found = only((stored[key] for key in keys if key in stored), "requests")
+    stored = named(db, RequestIdentifier, "request_id", keys)
+    found = only(keys, stored, "requests")
     rank = rank_of(said.version, fingerprint_of(said, index))
     row = None if found is None else db.get_one(ChartRequest, found)
     if row is not None and rank <= row.rank and stored.keys() >= set(keys):

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
+from hub.errors import ConflictError
 from hub.record import column
-from hub.record.error import StaleError
 from hub.record.trail import touch
 from hub.security.sealed import Sealed, Sealer, Table
 
@@ -18,6 +18,12 @@ class TaskState(StrEnum):
 
     OPEN = "open"
     DONE = "done"
+
+
+class TaskClosedError(ConflictError):
+    """Somebody else has done it already."""
+
+    code = "task-closed"
 
 
 class Task(SQLModel, table=True):
@@ -91,12 +97,12 @@ def done(db: Session, task_id: UUID, *, by: str, now: datetime) -> Task:
     """Close the task; closing it again changes nothing.
 
     Raises:
-        StaleError: someone else closed it.
+        TaskClosedError: someone else closed it.
     """
     row = db.get_one(Task, task_id)
     if row.state is TaskState.DONE:
         if row.done_by != by:
-            raise StaleError(f"task {task_id} was closed by someone else")
+            raise TaskClosedError(f"task {task_id} was closed by someone else")
         return row
     row.state, row.done_at, row.done_by = TaskState.DONE, now, by
     db.add(row)

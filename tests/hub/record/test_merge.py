@@ -7,7 +7,7 @@ from hub.record import appointment, consent, patient, request
 from hub.record.message import Message
 from hub.record.patient import Patient, PatientIdentifier, PatientPhone
 from tests.hub.record.conftest import Record
-from tests.hub.record.say import ANA, HOME, MOBILE, person, refill, tell, tell_patient, tell_visit, union, visit
+from tests.hub.record.say import ANA, HOME, MOBILE, mrn, person, refill, tell, tell_patient, tell_visit, union, visit
 from tests.hub.record.test_message import reply
 
 
@@ -54,6 +54,16 @@ def test_a_merge_may_come_before_what_it_merges_and_again(record: Record, db: Se
     tell(db, record, union("1", "2", "3"))
     assert [row.id for row in db.exec(select(Patient))] == [late.id]
     assert {row.patient_id for row in db.exec(select(PatientIdentifier))} == {late.id}
+
+
+def test_a_survivor_that_still_lists_the_old_number_is_no_conflict(record: Record, db: Session) -> None:
+    kept = tell_patient(db, record, person(number="1", **ANA))
+    tell_patient(db, record, person(number="2", **ANA))
+    both = union("1", "2").model_copy(update={"survivor": person(5, "m", ids=(mrn("1"), mrn("2")))})
+    tell(db, record, both)
+    assert {each.patient_id for each in db.exec(select(PatientIdentifier))} == {kept.id}
+    tell(db, record, both)
+    assert patient.match_phone(db, record.index.phone(MOBILE)).patients == (kept.id,)
 
 
 def test_a_chain_of_merges_ends_at_the_last_survivor(record: Record, db: Session) -> None:

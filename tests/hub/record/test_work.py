@@ -9,13 +9,13 @@ from sqlmodel import Session
 from hub.errors import NotFoundError
 from hub.record import event, idempotency, policy, recording, reminder, request, task, voicemail, writeback
 from hub.record.appointment import Appointment
-from hub.record.error import StaleError, UnmatchedError
+from hub.record.error import UnmatchedError
 from hub.record.event import DeliveryState, EventError, Lane
 from hub.record.idempotency import KeyReusedError
 from hub.record.policy import StalePolicyError
 from hub.record.recording import RecordingState
 from hub.record.reminder import Reminder, ReminderState, ReminderStateError
-from hub.record.task import TaskState
+from hub.record.task import TaskClosedError, TaskState
 from hub.record.voicemail import VoicemailState
 from hub.record.writeback import WritebackState
 from hub.security.sealed import Table
@@ -83,7 +83,7 @@ def test_a_task_is_made_once_and_closed_by_one(record: Record, db: Session, book
     assert task.open_of(db, booked.patient_id) == [row]
     task.done(db, row.id, by="one", now=record.now)
     assert task.done(db, row.id, by="one", now=record.later(days=1)).done_at == record.now - DAY
-    with pytest.raises(StaleError):
+    with pytest.raises(TaskClosedError):
         task.done(db, row.id, by="two", now=record.now)
     assert (task.open_tasks(db), task.open_of(db, booked.patient_id), row.state) == ([], [], TaskState.DONE)
 
