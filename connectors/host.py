@@ -95,11 +95,11 @@ def _loaded(point: EntryPoint) -> type[AnyConnector]:
 def installed() -> dict[str, type[AnyConnector]]:
     """Return every connector that fits, by name; one that does not is left out and logged."""
     found: dict[str, type[AnyConnector]] = {}
-    for name in names():
+    for connector in names():
         try:
-            found[name] = load(name)
+            found[connector] = load(connector)
         except UnfitConnectorError as error:
-            logger.warning("connector left out", connector=name, code=error.code)
+            logger.warning("connector left out", connector=connector, code=error.code)
     return found
 
 

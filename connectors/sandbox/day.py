@@ -22,7 +22,11 @@ def day(store: Store, clock: Callable[[], datetime], seed: int) -> Iterator[Reso
     while True:
         number += 1
         what = chance.choices(list(_LIKELY), list(_LIKELY.values()))[0]
-        booked = [dict(one) for _, one in store.all("Appointment") if one["status"] == "booked"]
+        booked = [
+            dict(one)
+            for _, one in store.all("Appointment")
+            if one["status"] == "booked" and "start" in one and "minutesDuration" in one
+        ]
         booked.sort(key=lambda one: str(one["id"]))
         if what == "book" or len(booked) < 5:
             yield store.put(_booking(store, chance, clock(), number))

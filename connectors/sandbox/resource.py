@@ -125,6 +125,12 @@ def _chart(person: Person, doctor: Practitioner) -> Iterator[Resource]:
             "subject": who,
             "dosageInstruction": [{"text": "once daily"}],
         }
+    yield from _circumstances(person, doctor)
+
+
+def _circumstances(person: Person, doctor: Practitioner) -> Iterator[Resource]:
+    """Yield who pays and who cares."""
+    who = {"reference": f"Patient/{person.id}"}
     yield {
         "resourceType": "Coverage",
         "id": f"{person.id}-v1",

@@ -30,7 +30,7 @@ def listed(value: Any) -> list[Any]:
 def _token(*path: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
         system, bar, code = _token_parts(wanted)
-        for said in _at(resource, path):
+        for said in values_at(resource, path):
             if isinstance(said, dict) and "coding" in said:
                 found = [(one.get("system", ""), one.get("code")) for one in listed(said["coding"])]
             elif isinstance(said, dict):
@@ -59,26 +59,27 @@ def _token_parts(wanted: str) -> tuple[str, str, str]:
 
 def _string(*path: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
-        return any(str(said).casefold().startswith(wanted.casefold()) for said in _at(resource, path))
+        return any(str(said).casefold().startswith(wanted.casefold()) for said in values_at(resource, path))
 
     return test
 
 
 def _name(resource: Resource, wanted: str) -> bool:
-    names = [part for key in ("family", "given") for part in _at(resource, ("name", key))]
+    names = [part for key in ("family", "given") for part in values_at(resource, ("name", key))]
     return any(str(part).casefold().startswith(wanted.casefold()) for part in names)
 
 
 def _phone(resource: Resource, wanted: str) -> bool:
     """Compare characters, as most servers do: another way of writing the number does not hit."""
     return any(
-        one.get("system") in {"phone", "sms"} and one.get("value") == wanted for one in _at(resource, ("telecom",))
+        one.get("system") in {"phone", "sms"} and one.get("value") == wanted
+        for one in values_at(resource, ("telecom",))
     )
 
 
 def _reference(*path: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
-        said = [str(found) for found in _at(resource, (*path, "reference"))]
+        said = [str(found) for found in values_at(resource, (*path, "reference"))]
         return any(one == wanted or one.rpartition("/")[2] == wanted for one in said)
 
     return test
@@ -87,7 +88,7 @@ def _reference(*path: str) -> Test:
 def _participant(kind: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
         own = wanted.rpartition("/")[2]
-        return f"{kind}/{own}" in _at(resource, ("participant", "actor", "reference"))
+        return f"{kind}/{own}" in values_at(resource, ("participant", "actor", "reference"))
 
     return test
 
@@ -96,7 +97,7 @@ def _date(*path: str) -> Test:
     def test(resource: Resource, wanted: str) -> bool:
         prefix, text = (wanted[:2], wanted[2:]) if wanted[:2].isalpha() else ("eq", wanted)
         begin, end = _span(text)
-        return any(_compare(prefix, _span(str(said)), begin, end) for said in _at(resource, path))
+        return any(_compare(prefix, _span(str(said)), begin, end) for said in values_at(resource, path))
 
     return test
 
@@ -135,7 +136,8 @@ def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _at(value: Any, path: tuple[str, ...]) -> list[Any]:
+def values_at(value: Any, path: tuple[str, ...]) -> list[Any]:
+    """Return everything that stands at `path`, through lists on the way."""
     found = listed(value)
     for name in path:
         found = [inner for one in found if isinstance(one, dict) for inner in listed(one.get(name))]
@@ -240,7 +242,7 @@ class Query:
 
     def _included(self, store: Store, page: list[Resource]) -> Iterator[Resource]:
         wanted = {_INCLUDES[include] for include in self.includes}
-        named = {str(one) for resource in page for one in _at(resource, ("participant", "actor", "reference"))}
+        named = {str(one) for resource in page for one in values_at(resource, ("participant", "actor", "reference"))}
         for name in sorted(named):
             kind, _, own = name.partition("/")
             if kind in wanted and (found := store.get(kind, own)) is not None:

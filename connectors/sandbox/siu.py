@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from connectors.sandbox.people import ASSIGNER, FILLER, FILLER_SYSTEM, MRN_SYSTEM, PLACER, PLACER_SYSTEM
 from connectors.sandbox.resource import Resource
-from connectors.sandbox.search import listed
+from connectors.sandbox.search import listed, values_at
 
 CR = "\r"
 "Segment terminator (HL7 v2.5.1 section 2.5.4)."
@@ -62,14 +62,14 @@ class Writer:
         self._last = datetime(1970, 1, 1, tzinfo=UTC)
 
     def appointment(self, was: Resource | None, now: Resource, at: datetime) -> Message | None:
-        """Return the SIU that tells of a change."""
+        """Return the SIU that tells of a change; None for one that no message tells, or a visit without a time."""
         trigger = trigger_of(was, now)
-        if trigger is None:
+        if trigger is None or not now.get("start"):
             return None
         patient = self._actor(now, "Patient")
         segments = [self._sch(now, trigger), *([self._pid(patient)] if patient else []), "PV1|1|O", "RGS|1|A"]
         for place in [self._actor(now, "Location")]:
-            segments += [f"AIL|1|A|{_text(place['name'])}"] if place else []
+            segments += [f"AIL|1|A|{_text(str(place.get('name', '')))}"] if place else []
         for doctor in [self._actor(now, "Practitioner")]:
             segments += [f"AIP|1|A|{doctor['id']}^{_name(doctor)}^^^^MD"] if doctor else []
         return self._message("SIU", trigger, "SIU_S12", at, segments)
@@ -89,11 +89,12 @@ class Writer:
 
     def _sch(self, now: Resource, trigger: str) -> str:
         """HL7 v2.5.1 section 10.6.2: 1 placer, 2 filler, 6 event, 7 reason, 8 type, 9 minutes, 11 times, 25 status."""
-        own = {str(one["system"]).rpartition(":")[2]: str(one["value"]) for one in listed(now.get("identifier"))}
-        starts_at, ends_at = self._time(_instant(now["start"])), self._time(_instant(now["end"]))
+        own = {one.get("system"): str(one.get("value", "")) for one in listed(now.get("identifier"))}
+        starts_at = self._time(_instant(now["start"]))
+        ends_at = self._time(_instant(now["end"])) if now.get("end") else ""
         fields = {
-            1: f"{own.get('placer', '')}^{PLACER}^{PLACER_SYSTEM}^URI",
-            2: f"{own.get('filler', '')}^{FILLER}^{FILLER_SYSTEM}^URI",
+            1: f"{own.get(PLACER_SYSTEM, '')}^{PLACER}^{PLACER_SYSTEM}^URI",
+            2: f"{own.get(FILLER_SYSTEM) or now['id']}^{FILLER}^{FILLER_SYSTEM}^URI",
             6: trigger,
             7: _text(_words(now.get("reasonCode"))),
             8: _text(_words(now.get("appointmentType"))),
@@ -106,17 +107,18 @@ class Writer:
 
     def _pid(self, patient: Resource) -> str:
         """HL7 v2.5.1 section 3.4.2: 3 identifiers, 5 name, 7 birth, 8 sex, 13 phone, 15 language, 30 death."""
-        phone = next((one["value"] for one in listed(patient.get("telecom"))), "")
+        phone = next(iter(values_at(patient, ("telecom", "value"))), "")
         fields = {
             1: "1",
             3: "~".join(
-                f"{one['value']}^^^{ASSIGNER}&{MRN_SYSTEM}&URI^MR" for one in listed(patient.get("identifier"))
+                f"{_text(str(value))}^^^{ASSIGNER}&{MRN_SYSTEM}&URI^MR"
+                for value in values_at(patient, ("identifier", "value"))
             ),
             5: f"{_name(patient)}^^^^^L",
             7: str(patient.get("birthDate", "")).replace("-", ""),
             8: {"female": "F", "male": "M"}.get(str(patient.get("gender")), "U"),
             13: f"{_text(phone)}^PRN^CP" if phone else "",
-            15: str(patient["communication"][0]["language"]["coding"][0]["code"]),
+            15: next(iter(values_at(patient, ("communication", "language", "coding", "code"))), ""),
             30: "Y" if patient.get("deceasedBoolean") else "",
         }
         return "PID|" + "|".join(fields.get(number, "") for number in range(1, 31))
@@ -155,8 +157,9 @@ def _words(concepts: object) -> str:
 
 
 def _name(resource: Resource) -> str:
-    name = resource["name"][0]
-    return f"{_text(name['family'])}^{_text(' '.join(name['given']))}"
+    family = next(iter(values_at(resource, ("name", "family"))), "")
+    given = " ".join(map(str, values_at(resource, ("name", "given"))))
+    return f"{_text(str(family))}^{_text(given)}"
 
 
 def _instant(text: str) -> datetime:

@@ -1,7 +1,9 @@
 """The public FHIR data beside the repository: every Patient and Appointment of it is read."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,11 +50,22 @@ def inside(value: Any) -> Iterator[dict[str, Any]]:
             yield from inside(inner)
 
 
-def resources(kind: str, source: str = "") -> list[dict[str, Any]]:
-    root = corpus_path() / "fhir" / source
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    found = [one for path in files for document in documents(path) for one in inside(document)]
-    return [one for one in found if one["resourceType"] == kind]
+@cache
+def everything() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return every resource of the set, by its source and type."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    root = corpus_path() / "fhir"
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        for document in documents(path):
+            for one in inside(document):
+                found[path.relative_to(root).parts[0], one["resourceType"]].append(one)
+    return found
+
+
+def resources(kind: str, source: str | None = None) -> list[dict[str, Any]]:
+    return [
+        one for (where, what), held in everything().items() if what == kind and source in {None, where} for one in held
+    ]
 
 
 def test_every_appointment_of_a_real_peer_is_read_whole() -> None:

@@ -135,6 +135,27 @@ def test_delimiters_in_a_value_are_escaped(store: Store, clock: Clock) -> None:
     assert fact.reason == "Pain | left & right ^ ~ \\ side"
 
 
+@pytest.mark.parametrize(
+    ("resource", "triggers"),
+    [
+        ({"resourceType": "Appointment", "status": "proposed", "participant": [{"status": "accepted"}]}, []),
+        ({"resourceType": "Appointment", "status": "booked", "start": "2026-12-01T15:00:00Z"}, ["S12"]),
+        ({"resourceType": "Patient", "name": [{"text": "Orlena"}]}, ["A28"]),
+        ({"resourceType": "Patient", "identifier": [{"value": "1|2"}], "telecom": [{"system": "phone"}]}, ["A28"]),
+        ({"resourceType": "Task", "status": "requested"}, []),
+    ],
+)
+def test_a_resource_that_somebody_else_wrote_is_told_as_far_as_it_goes(
+    store: Store, clock: Clock, resource: dict[str, object], triggers: list[str]
+) -> None:
+    feed = Feed(store, ZONE, clock)
+    waiting(feed)
+    store.put(resource)
+    said = waiting(feed)
+    assert [message.trigger for message in said] == triggers
+    list(islice(day(store, clock, seed=1), 30))
+
+
 def ack(frame: bytes, code: str) -> bytes:
     control_id = frame.split(b"|")[9].decode()
     return START + f"MSH|^~\\&|||||||ACK|x|P|2.5.1\rMSA|{code}|{control_id}\r".encode() + END
