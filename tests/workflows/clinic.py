@@ -195,8 +195,9 @@ def _patience(seconds: float = 20.0) -> Iterator[None]:
 class Clinic:
     """One instance with its own files, and what a test says to it."""
 
-    def __init__(self, house: House, root: Path, policy_text: str) -> None:
+    def __init__(self, house: House, root: Path) -> None:
         self.now = NOW
+        self.ports = {"ehr": free_port(), "carrier": free_port(), "crm": free_port()}
         paths = Paths(root)
         for directory in (paths.keys, paths.run, paths.log, paths.media):
             directory.mkdir(mode=0o700, parents=True)
@@ -219,7 +220,8 @@ class Clinic:
             clock=self.clock,
         )
         self._control = itertools.count(1)
-        self.publish(policy_text)
+        self.policy = POLICY.format(**self.ports)
+        self.publish(self.policy)
 
     def clock(self) -> datetime:
         """Return the instant that the test says it is."""
@@ -228,6 +230,12 @@ class Clinic:
     def close(self) -> None:
         """Close the files."""
         self.instance.close()
+
+    def amend(self, old: str, new: str) -> int:
+        """Change a piece of the policy and put it in force."""
+        assert self.policy.count(old) == 1, old
+        self.policy = self.policy.replace(old, new)
+        return self.publish(self.policy)
 
     def publish(self, text: str) -> int:
         """Put a policy in force."""
@@ -304,6 +312,10 @@ class Clinic:
         (applied,) = self.store(self.visit(self.person(), **said))
         assert applied.appointment_id is not None
         return applied.appointment_id
+
+    def later(self, **by: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(**by)
 
     def rows(self, kind: type[T]) -> list[T]:
         """Return every row of a table, oldest first."""

@@ -1,12 +1,16 @@
-"""Fixtures: one vault for all tests, a clinic and its outside world for each."""
+"""One vault for all tests; for each a clinic, a carrier, an EHR, and a Temporal server that skips time."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from tests.workflows.clinic import POLICY, Clinic, House, free_port, house
+from connectors.sandbox import carrier as sms
+from connectors.sandbox import ehr as fhir
+from connectors.sandbox.store import Store
+from tests.workflows.clinic import SECRET, TOKEN, Clinic, House, free_port, house, serving
 from tests.workflows.env import skipping
 
 
@@ -18,10 +22,31 @@ def vault_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture
 def clinic(vault_house: House, tmp_path: Path) -> Iterator[Clinic]:
-    ports = {"ehr": free_port(), "carrier": free_port(), "crm": free_port()}
-    made = Clinic(vault_house, tmp_path / "clinic", POLICY.format(**ports))
+    made = Clinic(vault_house, tmp_path / "clinic")
     yield made
     made.close()
+
+
+@pytest.fixture
+async def carrier(clinic: Clinic) -> AsyncIterator[sms.Carrier]:
+    """The sandbox's SMS carrier, where the policy says it is."""
+    made = sms.Carrier(TOKEN, SECRET, clinic.clock)
+    async with serving(sms.app(made), clinic.ports["carrier"]):
+        yield made
+
+
+@pytest.fixture
+async def ehr(clinic: Clinic) -> AsyncIterator[Store]:
+    """The sandbox's FHIR server, empty, where the policy says it is."""
+    store = Store(clinic.clock)
+    async with serving(fhir.app(store), clinic.ports["ehr"]):
+        yield store
+
+
+@pytest.fixture
+async def nobody() -> Client:
+    """A client of a Temporal server that is not there: what is to be started is left to upkeep."""
+    return await Client.connect(f"127.0.0.1:{free_port()}", lazy=True)
 
 
 @pytest.fixture
