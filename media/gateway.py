@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from uuid import UUID
 
 import httpx
 import structlog
@@ -59,6 +60,8 @@ class Gateway:
             taping=Taping(instance, self._ledger),
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self.calls: dict[UUID, InboundCall] = {}
+        "Those that go on now."
 
     @classmethod
     async def open(cls, instance: Instance, env: Mapping[str, str], host: str) -> "Gateway":
@@ -110,4 +113,9 @@ class Gateway:
         await self._http.aclose()
 
     async def _take(self, incoming: Incoming) -> None:
-        await InboundCall(self._house, incoming).run()
+        taken = InboundCall(self._house, incoming)
+        self.calls[taken.id] = taken
+        try:
+            await taken.run()
+        finally:
+            del self.calls[taken.id]

@@ -56,10 +56,13 @@ class Ledger:
     async def do(self, change: Callable[[Session], T]) -> T:
         """Write `change` after everything noted before it, and return what it returns once it is committed.
 
+        A caller who is cancelled meanwhile does not call it back: it is written all the same.
+
         Raises:
             Exception: what `change` raised, or what hindered the commit; nothing of it is written then.
         """
         entry: _Entry[T] = _Entry(change, Future(), kept=False)
+        entry.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._entries.put(entry)
         return await asyncio.wrap_future(entry.written)
 

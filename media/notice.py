@@ -56,7 +56,7 @@ class Notices:
             try:
                 await deliver(self._client, str(told.id), record)
             except TemporalUnavailableError:
-                log.warning("record lane not started", event=str(told.id))  # upkeep starts it from the rows
+                log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
 
     async def _post(self, told: Event, delivery: Delivery, still: Callable[[], bool]) -> None:
         letter = webhook.letter_of(told, delivery.webhook, self._line.practice, self._line.instance)

@@ -117,6 +117,27 @@ async def test_what_was_noted_before_the_tables_exist_is_tried_again(tmp_path: P
     late.close()
 
 
+async def test_caller_who_is_cancelled_does_not_call_the_change_back(database: Database, ledger: Ledger) -> None:
+    locked, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.write():
+            locked.set()
+            release.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait(20)
+    asked = asyncio.create_task(ledger.do(add("asked")))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    release.set()
+    holder.join()
+    await ledger.do(add("next"))
+    assert words(database) == ["asked", "next"]
+
+
 async def test_close_writes_what_is_left(database: Database) -> None:
     ledger = Ledger(database)
     for number in range(100):
