@@ -149,20 +149,21 @@ class Sealer:
         writing = self._writing(db, subject)
         item = OBJECT.pack(table, object_id.bytes)
         nonce = os.urandom(NONCE_BYTES)
-        box = AESGCM(derive(writing.state, item))
-        return VERSION + writing.id + nonce + box.encrypt(nonce, _padded(fields), self._aad(writing.id, item))
+        aad = _aad(self._keys.tenant, writing.id, item)
+        box = AESGCM(derive(writing.state, item)).encrypt(nonce, _padded(fields), aad)
+        return VERSION + writing.id + nonce + box
 
     def media_key(self, db: Session, subject: UUID, table: Table, object_id: UUID) -> tuple[bytes, bytes]:
         """Return lane id (16 bytes, kept beside the file) and key (32 bytes) for a media container.
 
+        What is written with the key can be opened only once the caller's transaction is committed.
+
         Raises:
             NoSubjectError: the subject has no key yet.
+            PoolKeyError: the subject's key was tampered with.
         """
         writing = self._writing(db, subject)
         return writing.id, derive(writing.state, OBJECT.pack(table, object_id.bytes))
-
-    def _aad(self, lane_id: bytes, item: bytes) -> bytes:
-        return _aad(self._keys.tenant, lane_id, item)
 
     def _writing(self, db: Session, subject: UUID) -> _Writing:
         name = (db.bind, subject)
@@ -171,6 +172,8 @@ class Sealer:
             writing = fresh.get(name) or self._open.get(name)
             if writing is not None and writing.left > 0 and time.monotonic() < writing.until:
                 writing.left -= 1
+                if name in self._open:
+                    self._open.move_to_end(name)
                 return writing
         writing = self._begin(db, subject)
         if self not in db.info:
@@ -202,6 +205,8 @@ class Sealer:
         db.info[self] = {}
 
         def keep(_: Session) -> None:
+            if db.in_nested_transaction():  # a savepoint was released; what is around it may still be rolled back
+                return
             with self._lock:
                 self._open |= db.info[self]
                 while len(self._open) > LANES:

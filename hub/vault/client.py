@@ -93,6 +93,10 @@ class ServiceKeys:
     "Ed25519: what the public keys of the pool are signed with."
 
 
+def _timeval(seconds: float) -> bytes:
+    return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)  # two zeros would mean no limit
+
+
 class _Line:
     """One connection, with at most one request under way."""
 
@@ -104,7 +108,7 @@ class _Line:
     def wait_at_most(self, seconds: float) -> None:
         """Let the kernel end a send or receive: it spares the poll(2) that Python's own timeout makes before each."""
         if seconds != self._timeout:
-            value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
+            value = _timeval(seconds)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
             self._timeout = seconds
@@ -221,9 +225,9 @@ class Vault:
             raise VaultUnavailableError("the vault did not answer a moment ago")
         number = next(self._numbers) & 0xFFFFFFFF
         head = (wire.VERSION, number, op, int((now + seconds) * 1e6))
-        message = (*head, access.actor, access.role, access.purpose, access.session, access.reason, groups)
-        if act or detail:
-            message += (act, detail or {})  # type: ignore[assignment]
+        who = (access.actor, access.role, access.purpose, access.session, access.reason)
+        rest = (act, detail or {}) if act or detail else ()
+        message = (*head, *who, groups, *rest)
         try:
             reply = self._exchange(wire.frame(message), now + seconds, seconds)
         except BlockingIOError:
@@ -278,9 +282,7 @@ def asked_of(subjects: Sequence[Subject]) -> list[tuple[bytes, bytes, bytes, lis
 def _connected(path: Path, seconds: float) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
-        )
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(seconds))
         with wire.address(path) as address:
             connection.connect(address)
     except BaseException:

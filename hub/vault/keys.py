@@ -176,6 +176,11 @@ def _write_root(path: Path, root: Root, passphrase: str | None) -> None:
         out.write(json.dumps(kept).encode() + b"\n")
         out.flush()
         os.fsync(out.fileno())
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)  # the name too: nothing can be made anew from what a power cut takes here
+    finally:
+        os.close(directory)
 
 
 def _stretched(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = [area for area in parser.parse_args(argv).area if area != "all"]
     if unknown := [area for area in wanted if area not in modules]:
         parser.error(f"no such area: {', '.join(unknown)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     figures: list[Figure] = []
     failed = []
     for area in wanted or modules:

@@ -36,6 +36,7 @@ from tests.bench.figure import BENCH_JSON, Figure
 ROUNDS = 7
 LOAD_S = 0.5
 FLOOR_S = 0.3
+RESTARTS = 5
 RECORD = bytes(600)
 ACCESS = Access("staff-0001", "front-desk", "treatment", session="call-0001")
 
@@ -196,6 +197,25 @@ def unwraps(paths: Paths) -> list[Figure]:
     return figures
 
 
+def restarts(paths: Paths) -> list[Figure]:
+    """Measure from the start of a vault that was killed to its first answered unwrap."""
+    group, spent = groups_of(paths, 1), []
+    for _ in range(RESTARTS):
+        begin = time.monotonic()
+        process = subprocess.Popen([sys.executable, "-m", "hub.vault", "--dir", str(paths.root)])
+        with Vault(paths.vault_socket) as vault:
+            while True:
+                try:
+                    vault.unwrap(ACCESS, group)
+                    break
+                except VaultUnavailableError:
+                    time.sleep(0.002)
+        spent.append(time.monotonic() - begin)
+        process.kill()
+        process.wait()
+    return [Figure.at_most("audit.restart", statistics.median(spent) * 1e3, "ms", 500.0)]
+
+
 def sealing(paths: Paths) -> list[Figure]:
     """Measure what a writer pays for a row: through a lane it has, and for a subject it first sees."""
     granted = keys.load(paths).service_keys("hub")
@@ -253,4 +273,4 @@ def checking(paths: Paths) -> list[Figure]:
 def figures() -> list[Figure]:
     """Measure the area."""
     with instance() as paths:
-        return [*unwraps(paths), *checking(paths), *sealing(paths)]
+        return [*unwraps(paths), *restarts(paths), *checking(paths), *sealing(paths)]

@@ -68,9 +68,10 @@ def shown(value: float) -> str:
 
 def table(figures: Sequence[Figure], console: Console) -> None:
     """Print `figures`, each with its ratio to the floor and to every peer."""
-    lines = Table("figure", title="Benchmarks", title_justify="left")
-    for heading in ("value", "floor", "x floor", "peers", "goal", "holds"):
-        lines.add_column(heading, justify="right" if heading in ("value", "floor", "x floor") else "left")
+    lines = Table(title="Benchmarks", title_justify="left")
+    for heading in ("figure", "value", "unit", "floor", "x floor", "peers", "goal", "holds"):
+        right = heading in ("value", "floor", "x floor")
+        lines.add_column(heading, justify="right" if right else "left", no_wrap=heading in ("figure", "value"))
     for figure in figures:
         ratio = f"{figure.value / figure.floor:.2f}" if figure.floor else ""
         peers = "\n".join(
@@ -78,7 +79,7 @@ def table(figures: Sequence[Figure], console: Console) -> None:
         )
         holds = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[figure.holds]
         floor = shown(figure.floor) if figure.floor else ""
-        lines.add_row(figure.name, f"{shown(figure.value)} {figure.unit}", floor, ratio, peers, figure.goal, holds)
+        lines.add_row(figure.name, shown(figure.value), figure.unit, floor, ratio, peers, figure.goal, holds)
     console.print(lines)
 
 

@@ -374,6 +374,23 @@ def test_lane_of_a_rolled_back_savepoint_is_not_used_again(room: Room) -> None:
     assert room.opened(room.sealed(subject)) == [FIELDS]
 
 
+def test_lane_of_a_released_savepoint_is_not_used_again_when_the_rest_is_rolled_back(room: Room) -> None:
+    subject = room.subject()
+    with room.database.write() as db:
+        with db.begin_nested():
+            room.sealer.seal(db, subject, Table.PATIENT, uuid4(), FIELDS)
+        db.rollback()
+    assert room.opened(room.sealed(subject)) == [FIELDS]
+
+
+def test_lane_of_a_released_savepoint_is_kept(room: Room) -> None:
+    subject, row = room.subject(), uuid4()
+    with room.database.write() as db, db.begin_nested():
+        blob = room.sealer.seal(db, subject, Table.PATIENT, row, FIELDS)
+    assert room.opened(Sealed(Table.PATIENT, row, blob), room.sealed(subject)) == [FIELDS, FIELDS]
+    assert room.lanes() == 1
+
+
 def test_lane_of_one_database_is_not_used_in_another(room: Room, one: Threaded, tmp_path: Path) -> None:
     subject = room.subject()
     room.sealed(subject)
