@@ -215,11 +215,22 @@ def legs(db: Session, call_id: UUID) -> list[CallLeg]:
     return list(db.exec(select(CallLeg).where(CallLeg.call_id == call_id).order_by(col(CallLeg.role))))
 
 
-def recent(db: Session, *, before: UUID | None = None, limit: int = 50) -> list[Call]:
-    """Return calls, newest first, from `before` on."""
+def recent(
+    db: Session,
+    *,
+    before: UUID | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+) -> list[Call]:
+    """Return calls, newest first, from the one called `before` on; those that began from `since` up to `until`."""
     query = select(Call)
     if before is not None:
         query = query.where(col(Call.id) < before)
+    if since is not None:
+        query = query.where(col(Call.started_at) >= since)
+    if until is not None:
+        query = query.where(col(Call.started_at) < until)
     return list(db.exec(query.order_by(col(Call.id).desc()).limit(limit)))
 
 

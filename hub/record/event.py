@@ -7,11 +7,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import UniqueConstraint, func
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
-from hub.errors import UsageError
+from hub.errors import ConflictError, UsageError
 from hub.record import column
 from hub.settings.practice import EVENTS, Practice
 
@@ -34,6 +34,12 @@ PAYLOAD = frozenset(
     }
 )
 "What a payload may hold: ids, names of the policy and codes. The pop's address is made of `offer` when it is sent."
+
+
+class DeliveryStateError(ConflictError):
+    """Only what failed in the record lane can be told again."""
+
+    code = "delivery-state"
 
 
 class EventError(UsageError):
@@ -151,3 +157,36 @@ def pending(db: Session, *, limit: int = 100) -> list[Delivery]:
     """Return the deliveries that are still to be made, oldest first."""
     query = select(Delivery).where(Delivery.state == DeliveryState.PENDING)
     return list(db.exec(query.order_by(col(Delivery.id)).limit(limit)))
+
+
+def deliveries(
+    db: Session, *, state: DeliveryState | None = None, before: UUID | None = None, limit: int = 50
+) -> list[tuple[Delivery, Event]]:
+    """Return deliveries with what they tell, newest first, from the one called `before` on."""
+    query = select(Delivery, Event).join(Event, col(Event.id) == col(Delivery.event_id))
+    if state is not None:
+        query = query.where(Delivery.state == state)
+    if before is not None:
+        query = query.where(col(Delivery.id) < before)
+    return list(db.exec(query.order_by(col(Delivery.id).desc()).limit(limit)))
+
+
+def again(db: Session, delivery_id: UUID) -> Delivery:
+    """Let a delivery that failed be made once more, from its first try on.
+
+    Raises:
+        DeliveryStateError: it did not fail, or it belongs to a moment that is over.
+    """
+    row = db.get_one(Delivery, delivery_id)
+    if row.state is not DeliveryState.FAILED or row.lane is not Lane.RECORD:
+        raise DeliveryStateError(f"delivery {delivery_id} is {row.state} in the {row.lane} lane")
+    row.state, row.tries, row.code, row.settled_at = DeliveryState.PENDING, 0, "", None
+    db.add(row)
+    db.flush()
+    return row
+
+
+def standing(db: Session) -> dict[tuple[str, DeliveryState], int]:
+    """Return how many deliveries each webhook has in each state."""
+    query = select(Delivery.webhook, Delivery.state, func.count()).group_by(Delivery.webhook, col(Delivery.state))
+    return {(webhook, DeliveryState(state)): count for webhook, state, count in db.exec(query)}

@@ -221,6 +221,19 @@ def sent_since(db: Session, phone: bytes, since: datetime) -> list[datetime]:
     return sorted(db.exec(query))
 
 
+def recent(
+    db: Session, *, patient_id: UUID | None = None, before: UUID | None = None, limit: int = 50
+) -> list[Message]:
+    """Return texts, newest first, from the one called `before` on; those of one patient where one is given."""
+    query = select(Message)
+    if patient_id is not None:
+        query = query.where(Message.patient_id == patient_id)
+    last = None if before is None else db.get(Message, before)
+    if last is not None:
+        query = query.where((col(Message.at) < last.at) | ((col(Message.at) == last.at) & (col(Message.id) < last.id)))
+    return list(db.exec(query.order_by(col(Message.at).desc(), col(Message.id).desc()).limit(limit)))
+
+
 def sealed_of(row: Message) -> Sealed:
     """Return what `Opener` needs to open a text."""
     return Sealed(Table.MESSAGE, row.id, row.sealed)

@@ -217,6 +217,12 @@ def search(
     return list(db.exec(query.order_by(col(Patient.id)).limit(limit)))
 
 
+def hidden(db: Session, patients: Iterable[UUID | None]) -> frozenset[UUID]:
+    """Return those of `patients` whose charts are under break-glass."""
+    query = select(Patient.id).where(col(Patient.id).in_(set(patients) - {None}), col(Patient.restricted).is_(True))
+    return frozenset(db.exec(query))
+
+
 def restrict(db: Session, patient_id: UUID, restricted: bool, *, by: str, now: datetime) -> Patient:
     """Put a chart under break-glass, or take it out again."""
     row = db.get_one(Patient, patient_id)

@@ -46,6 +46,18 @@ def publish(db: Session, text: str, base: int | None, *, by: str, now: datetime)
     return row.version
 
 
+def get(db: Session, version: int) -> Policy:
+    """Return one version.
+
+    Raises:
+        NotFoundError: there is none of that number.
+    """
+    row = db.get(Policy, version)
+    if row is None:
+        raise NotFoundError(f"there is no version {version} of the policy")
+    return row
+
+
 def current(db: Session) -> tuple[int, str]:
     """Return the version in force and its text.
 
@@ -58,9 +70,10 @@ def current(db: Session) -> tuple[int, str]:
     return latest.version, latest.text
 
 
-def history(db: Session, *, limit: int = 50) -> list[Policy]:
-    """Return the versions, newest first."""
-    return list(db.exec(select(Policy).order_by(col(Policy.version).desc()).limit(limit)))
+def history(db: Session, *, before: int | None = None, limit: int = 50) -> list[Policy]:
+    """Return the versions, newest first, those older than `before` where it is given."""
+    query = select(Policy) if before is None else select(Policy).where(col(Policy.version) < before)
+    return list(db.exec(query.order_by(col(Policy.version).desc()).limit(limit)))
 
 
 def _latest(db: Session) -> Policy | None:

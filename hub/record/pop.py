@@ -94,15 +94,15 @@ def open(db: Session, offer: Offer, *, key: bytes, now: datetime) -> Pop:
     return row
 
 
-def find(db: Session, token: str, now: datetime) -> Pop:
-    """Return the pop of `token`.
+def find(db: Session, token: str, now: datetime, *, agent_id: UUID | None = None) -> Pop:
+    """Return the pop of `token`; with `agent_id`, if it is that agent's.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none, or it is another agent's: nobody is told which.
         PopExpiredError: it has run out.
     """
     row = db.exec(select(Pop).where(Pop.token_hash == _hash(token))).one_or_none()
-    if row is None:
+    if row is None or (agent_id is not None and row.agent_id != agent_id):
         raise NotFoundError("no such pop")
     if row.expires_at <= now:
         raise PopExpiredError(f"pop {row.id} has run out")

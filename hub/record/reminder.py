@@ -126,6 +126,18 @@ def of_appointment(db: Session, appointment_id: UUID) -> list[Reminder]:
     return list(db.exec(query.order_by(col(Reminder.due_at), col(Reminder.id))))
 
 
+def recent(
+    db: Session, *, appointment_id: UUID | None = None, before: UUID | None = None, limit: int = 50
+) -> list[Reminder]:
+    """Return reminders, newest row first, from the one called `before` on; those of one visit where one is given."""
+    query = select(Reminder)
+    if appointment_id is not None:
+        query = query.where(Reminder.appointment_id == appointment_id)
+    if before is not None:
+        query = query.where(col(Reminder.id) < before)
+    return list(db.exec(query.order_by(col(Reminder.id).desc()).limit(limit)))
+
+
 def stuck(db: Session, before: datetime) -> list[Reminder]:
     """Return those whose attempt was recorded before `before` and never settled: their sender died."""
     query = select(Reminder).where(Reminder.state == ReminderState.SENDING, col(Reminder.attempted_at) < before)
