@@ -28,6 +28,7 @@ from hub.security import access
 from hub.settings import Paths, Practice
 
 SEED = 7
+UP_S = 60.0
 AGENTS = ("ana@harbor.example", "ben@harbor.example", "nora@harbor.example")
 
 
@@ -79,12 +80,11 @@ async def raised(root: Path, soon: Sequence[timedelta]) -> AsyncIterator[Stage]:
     policy, agents = await asyncio.to_thread(_hire, root)
     people = make(SEED, began, ZoneInfo(policy.practice.timezone), soon=soon)
     stage = Stage(paths, policy, people, password, agents)
-    servers = [await _server(paths, *_carrier(stage))]
+    servers = [await _server(paths, *_carrier(stage)), await _server(paths, *_ehr(stage, began, soon))]
     stop, up = asyncio.Event(), asyncio.Event()
     keeping = asyncio.create_task(run.supervisor(paths).run(stop, started=up.set))
     try:
-        await asyncio.wait_for(up.wait(), 60)
-        servers.append(await _server(paths, *_ehr(stage, began, soon)))
+        await _wait_for(up, paths)
         yield stage
     finally:
         stop.set()
@@ -93,6 +93,19 @@ async def raised(root: Path, soon: Sequence[timedelta]) -> AsyncIterator[Stage]:
             with contextlib.suppress(ProcessLookupError):
                 server.terminate()
             await server.wait()
+
+
+async def _wait_for(up: asyncio.Event, paths: Paths) -> None:
+    """Return once everything is up.
+
+    Raises:
+        StageError: something is not, and the text says what.
+    """
+    try:
+        await asyncio.wait_for(up.wait(), UP_S)
+    except TimeoutError:
+        late = [part.value for part in run.Part if not await run.Ready(part, paths)()]
+        raise StageError(f"not up after {UP_S:.0f} s: {', '.join(late)}; see {paths.log}") from None
 
 
 def _made(root: Path, began: datetime) -> tuple[Paths, str]:
