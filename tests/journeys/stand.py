@@ -73,7 +73,7 @@ async def running(root: Path, toml: str, *, prepare: Callable[[Paths], None] = l
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "from hub.cli import main; main()",
+        "from hub.cli.app import main; main()",
         "up",
         "--dir",
         str(root),
