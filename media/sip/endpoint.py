@@ -199,7 +199,7 @@ class Endpoint:
         try:
             if all(request.get(name) for name in _NEEDED):
                 request.stamp(source)
-                self._refuse(request, error.reply)
+                self._answer(request, error.reply)
         except ProtocolError:
             return  # it says not even where the answer should go
 
@@ -221,7 +221,7 @@ class Endpoint:
             log.error("sip-fault", kind=type(error).__name__)
         server = self.transactions.server_of(request)
         if server is None:
-            self._refuse(request, status)
+            self._answer(request, status)
         else:
             server.respond(request.respond(status, to_tag=self._tag(request)))
 
@@ -230,11 +230,11 @@ class Endpoint:
             self._cancel(request)
         elif status := self._objection(request):
             extra = {405: {"Allow": [ALLOW]}, 420: {"Unsupported": request.all("Require")}}
-            self._refuse(request, status, extra.get(status))
+            self._answer(request, status, extra.get(status))
         elif request.to_tag:
             leg = self._stack.legs.get((request.call_id, request.to_tag, request.from_tag))
             if leg is None:
-                self._refuse(request, 481)
+                self._answer(request, 481)
             else:
                 leg.receive(request, source)
         elif request.method == "INVITE":
@@ -242,10 +242,9 @@ class Endpoint:
         elif request.method == "REGISTER":
             self._register(request, source)
         elif request.method == "OPTIONS":
-            headers = {"Allow": [ALLOW], "Accept": [SDP_TYPE]}
-            self.transactions.serve(request).respond(request.respond(200, to_tag=self._tag(request), headers=headers))
+            self._answer(request, 200, {"Allow": [ALLOW], "Accept": [SDP_TYPE]})
         else:
-            self._refuse(request, 481)  # a BYE without a dialog
+            self._answer(request, 481)  # a BYE without a dialog
 
     def _objection(self, request: Request) -> int:
         """Return the status a request is refused with before anyone looks who sent it, or 0 (section 8.2)."""
@@ -261,7 +260,7 @@ class Endpoint:
 
     def _invite(self, request: Request, source: Place) -> None:
         if self._closing or self.on_invite is None:
-            self._refuse(request, 503, {"Retry-After": ["5"]})
+            self._answer(request, 503, {"Retry-After": ["5"]})
             return
         # A phone may share its address with a trunk; where it registered from, it is the phone.
         trunk = "" if self.registrar.holds(source) else self._trunks(source[0]) or ""
@@ -269,7 +268,7 @@ class Endpoint:
         if not (trunk or extension):
             return
         if request.body and request.content_type != SDP_TYPE:
-            self._refuse(request, 415, {"Accept": [SDP_TYPE]})
+            self._answer(request, 415, {"Accept": [SDP_TYPE]})
             return
         offer = Session.parse(request.body) if request.body else None
         trunk = "" if extension else trunk
@@ -305,23 +304,23 @@ class Endpoint:
         if trunk:
             return verdict.username
         if verdict.outcome is Outcome.REFUSED:
-            self._refuse(request, 403)
+            self._answer(request, 403)
         elif verdict.outcome is not Outcome.ACCEPTED:
             challenges = self._authority.challenges(request, stale=verdict.outcome is Outcome.STALE)
-            self._refuse(request, 401, {"WWW-Authenticate": challenges})
+            self._answer(request, 401, {"WWW-Authenticate": challenges})
         return verdict.username
 
     def _cancel(self, request: Request) -> None:
         invite = self.transactions.invite_of(request)
         if invite is None:
-            self._refuse(request, 481)
+            self._answer(request, 481)
             return
         self.transactions.serve(request).respond(request.respond(200, to_tag=invite.tag or self._tag(request)))
         if not invite.final and invite.on_cancel is not None:
             invite.on_cancel()
 
-    def _refuse(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
-        """Refuse without keeping state, so that strangers cannot fill memory (RFC 3261 section 8.2.7)."""
+    def _answer(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
+        """Answer without keeping state, so that strangers cannot fill memory (RFC 3261 section 8.2.7)."""
         self.transactions.reply(request, request.respond(status, to_tag=self._tag(request), headers=headers))
 
     def _tag(self, request: Request) -> str:

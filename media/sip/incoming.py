@@ -183,6 +183,7 @@ class Incoming(Leg):
 
     def _leave(self) -> None:
         self._unconfirmed()
+        self._server.on_cancel = None  # the two would keep each other alive until the collector comes
         super()._leave()
 
     def _unconfirmed(self) -> None:

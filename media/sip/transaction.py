@@ -293,11 +293,13 @@ class ClientTransaction:
         self._repeat = self._layer.timers.after(self._wait, self._late)
 
     def _silence(self) -> None:
+        on_response = self._on_response
         self._finish(408, 0)
-        self._on_response(None)
+        on_response(None)
 
     def _end(self) -> None:
         self._layer.clients.pop(self.key, None)
+        self._on_response = _nobody  # a leg and its transaction would keep each other alive until the collector comes
 
 
 class InviteClient(ClientTransaction):
@@ -345,6 +347,10 @@ class InviteClient(ClientTransaction):
                 timer.cancel()
         self._repeat = None
         self._deadline = None
+
+
+def _nobody(_response: Response | None) -> None:
+    """Hear a response of a transaction that is over."""
 
 
 def _ack_of(invite: Request, response: Response) -> Request:

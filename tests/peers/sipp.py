@@ -49,6 +49,30 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on a UDP port of loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float) -> None:
+    """Wait until a program listens on a UDP port of loopback.
+
+    Raises:
+        ChildProcessError: it ended instead.
+        TimeoutError: it took longer than `seconds`.
+    """
+    async with asyncio.timeout(seconds):
+        while is_free(port):
+            if by.returncode is not None:
+                raise ChildProcessError(by.returncode)
+            await asyncio.sleep(0.01)
+
+
 class Run:
     """One sipp process."""
 
@@ -76,11 +100,10 @@ class Run:
             SippError: it ended instead.
             TimeoutError: it took longer than `seconds`.
         """
-        async with asyncio.timeout(seconds):
-            while _is_free(self.port):
-                if self.process.returncode is not None:
-                    raise SippError(self._detail())
-                await asyncio.sleep(0.01)
+        try:
+            await until_taken(self.port, self.process, seconds)
+        except ChildProcessError as error:
+            raise SippError(self._detail()) from error
 
     def _file(self, kind: str) -> Path:
         return self._work / f"{self._name}.{kind}"
@@ -172,12 +195,3 @@ class Sipp:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text().splitlines(), delimiter=";")) if path.exists() else []
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

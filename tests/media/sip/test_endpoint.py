@@ -1,6 +1,8 @@
 """What arrives at the endpoint: requests it refuses, bytes it survives, and how it starts and stops."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from media.offer import answer_audio, offer_audio
 from media.sdp import Session
 from media.sip import Address, Cause, Credentials, Endpoint, Incoming, TrunkTable, Uri
+from media.sip.leg import Leg
 from media.sip.message import Request
 from media.sip.transport import UdpTransport
 from tests.media.sip.line import PHONE, TRUNK, Line, answer, follow, invite, offer, reply, request, statuses
@@ -22,8 +25,10 @@ LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 def test_options_is_answered_with_what_this_side_can() -> None:
-    (response,) = Line().put(request("OPTIONS"), PHONE)
+    line = Line()
+    (response,) = line.put(request("OPTIONS"), PHONE)
     assert response.status == 200
+    assert line.endpoint.transactions.servers == {}
     assert response.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER"
     assert response.get("Accept") == "application/sdp"
     assert response.to_tag
@@ -311,6 +316,28 @@ async def test_sending_to_what_is_no_address_or_after_closing_is_harmless() -> N
     transport.send(b"x", ("127.0.0.1", 99999))
     transport.close()
     transport.send(b"x", ("127.0.0.1", 9))
+
+
+async def test_what_a_call_leaves_behind_needs_no_collector() -> None:
+    line = Line()
+    line.put(invite())
+    await line.settle()
+    line.calls[0].answer(answer())
+    ok = line.take()[-1]
+    line.put(follow(invite(), ok, "ACK"))
+    line.put(follow(invite(), ok, "BYE", sequence=2))
+    leg = line.endpoint.call(Uri.parse("sip:101@203.0.113.9"), offer(), from_=Address(Uri("sip", "x", "a")))
+    (message,) = line.take()
+    line.put(reply(message, 486), PHONE)
+    await asyncio.sleep(0)
+    left: list[weakref.ref[Leg]] = [weakref.ref(line.calls.pop()), weakref.ref(leg)]
+    del leg
+    gc.disable()
+    try:
+        line.passes(33)
+        assert [kept() for kept in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_in_a_dialog_as_outside_it_what_is_required_must_be_known() -> None:

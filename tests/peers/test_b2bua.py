@@ -1,0 +1,40 @@
+"""Calls through the endpoint, in over one leg and out over another, with sipp at both ends."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers.sipp import HOST, Run, Sipp, free_port, until_taken
+
+pytestmark = pytest.mark.peer("sipp")
+
+
+@pytest.fixture
+async def phone(tmp_path: Path) -> AsyncIterator[Run]:
+    run = await Sipp(tmp_path).start("phone", calls=20)
+    yield run
+    await run.stop()
+
+
+@pytest.fixture
+async def between(phone: Run) -> AsyncIterator[int]:
+    """A process of the benchmark's program that calls on to the phone; its port."""
+    port = free_port()
+    program = [sys.executable, "-m", "tests.bench.b2bua", str(port), str(phone.port)]
+    process = await asyncio.create_subprocess_exec(*program)
+    await until_taken(port, process, 20)
+    yield port
+    process.kill()
+    await process.wait()
+
+
+async def test_twenty_calls_go_through_two_legs_each(phone: Run, between: int, tmp_path: Path) -> None:
+    outcome = await Sipp(tmp_path).run("call", (HOST, between), calls=20, rate=40, hold_ms=300)
+    assert (outcome.successful, outcome.failed) == (20, 0), outcome.detail
+    async with asyncio.timeout(20):
+        answered = await phone.done()
+    assert (answered.successful, answered.failed) == (20, 0), answered.detail
+    assert len(outcome.response_ms) == 20
