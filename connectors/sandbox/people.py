@@ -166,7 +166,11 @@ def marks_of(person: Person) -> Iterator[str]:
     yield person.birth_date.strftime("%m/%d/%Y")
     if person.phone:
         national = person.phone.removeprefix("+1")
-        yield from (national, f"{national[:3]}-{national[3:6]}-{national[6:]}", f"({national[:3]}) {national[3:6]}-")
+        yield from (
+            national,
+            f"{national[:3]}-{national[3:6]}-{national[6:]}",
+            f"({national[:3]}) {national[3:6]}-{national[6:]}",
+        )
 
 
 def morning(now: datetime) -> ZoneInfo:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -81,9 +82,9 @@ async def _morning(here: stage.Stage) -> list[Finding]:
     )
     await crm.start()
     try:
-        phones = phone.Phones(here.paths.run / "phones", str(here.practice.sip.udp))
         await fed(here, instance)
-        told = await morning.play(here, phones)
+        with tempfile.TemporaryDirectory(prefix="chartline-phones-") as away:  # callers' numbers stand there in clear
+            told = await morning.play(here, phone.Phones(Path(away), str(here.practice.sip.udp)))
         return await findings(here, instance, told, crm)
     finally:
         await crm.close()

@@ -5,8 +5,10 @@ Playing a capture needs raw sockets, so the voices need root or CAP_NET_RAW.
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
+import random
 import shutil
 import socket
 from collections.abc import Mapping
@@ -20,6 +22,14 @@ from hub.demo import pcap
 HOST = "127.0.0.1"
 CALLER_HZ = 440.0
 AGENT_HZ = 1000.0
+
+PORTS = 30_200, 32_700
+"Where `free_port` looks: below the ports that the kernel gives out, above those that sandboxes use for RTP."
+
+MEDIA_RANGE = 10_000, 19_000
+
+MEDIA_PORTS = 8
+"What one sipp may bind: sound and pictures, each with its reports."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +65,42 @@ def available() -> bool:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that nobody uses now.
+
+    Not one of those that the kernel gives to outgoing connections: one of these could take it while the process that
+    listens there is being started again.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+
+
+def free_media_port() -> int:
+    """Return the first of `MEDIA_PORTS` ports of loopback in a row that nobody uses now; even (RFC 3550 section 11)."""
+    while True:
+        first = random.randrange(*MEDIA_RANGE, MEDIA_PORTS)
+        with contextlib.ExitStack() as probes:
+            try:
+                for port in range(first, first + MEDIA_PORTS):
+                    probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind((HOST, port))
+            except OSError:
+                continue
+            return first
 
 
 class Phones:
-    """Starts sipp with the scenarios of this package."""
+    """Starts sipp with the scenarios of this package.
+
+    `work` holds callers' numbers in clear: it must lie outside of any instance.
+    """
 
     def __init__(self, work: Path, target: str) -> None:
         self._work = work
         work.mkdir(parents=True, exist_ok=True)
         self._target = target
         self._count = itertools.count()
-        self._media = itertools.count(34000, 8)
 
     async def call(self, caller: Caller) -> Ended:
         """Make one call and return how it went."""
@@ -108,7 +139,7 @@ class Phones:
         return path
 
     async def _run(self, scenario: Path, *arguments: str) -> Ended:
-        media = str(next(self._media))
+        media = str(free_media_port())
         command = ("sipp", "-sf", str(scenario), "-i", HOST, "-mi", HOST, "-mp", media, "-nostdin", *arguments)
         errors = scenario.with_suffix(".errors")
         process = await asyncio.create_subprocess_exec(

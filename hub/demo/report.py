@@ -11,6 +11,7 @@ from sqlmodel import Session, select
 
 from connectors.sandbox.people import Visit
 from hub import audio, recordings
+from hub.demo import leak
 from hub.demo.crm import Crm
 from hub.demo.morning import REPLIES, SOON, Told
 from hub.demo.phone import AGENT_HZ, CALLER_HZ
@@ -54,6 +55,7 @@ async def findings(stage: Stage, instance: Instance, told: Sequence[Told], crm: 
     found += await _written(stage, instance)
     found += _pops(crm)
     found.append(await asyncio.to_thread(_audit, stage, instance))
+    found.append(await asyncio.to_thread(_leaks, stage, told))
     return found
 
 
@@ -186,6 +188,19 @@ def _audit(stage: Stage, instance: Instance) -> Finding:
         else f"record {verdict.first_bad}: {verdict.reason}"
     )
     return Finding("audit log", figure, verdict.first_bad is None and verdict.records > 0)
+
+
+def _leaks(stage: Stage, told: Sequence[Told]) -> Finding:
+    numbers = {mark for one in told for mark in leak.notations(one.story.caller.number)}
+    marks = stage.people.marks() | numbers
+    files = sum(1 for _ in leak.files_of(stage.paths.root))
+    found = leak.leaks([stage.paths.root], marks)
+    places = Counter(f"{one.kind} in {one.file}" for one in found)
+    figure = (
+        ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
+        or f"none of {len(marks)} names, numbers and birth dates in {files} files"
+    )
+    return Finding("people in clear", figure, not found)
 
 
 async def fed(stage: Stage, instance: Instance) -> None:

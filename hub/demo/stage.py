@@ -31,6 +31,9 @@ SEED = 7
 UP_S = 60.0
 AGENTS = ("ana@harbor.example", "ben@harbor.example", "nora@harbor.example")
 
+UP_S = 60.0
+"How long the processes may take to start, on a machine that has other things to do."
+
 
 class StageError(ChartlineError):
     """A part of the demo did not start."""
@@ -106,6 +109,13 @@ async def _wait_for(up: asyncio.Event, paths: Paths) -> None:
     except TimeoutError:
         late = [part.value for part in run.Part if not await run.Ready(part, paths)()]
         raise StageError(f"not up after {UP_S:.0f} s: {', '.join(late)}; see {paths.log}") from None
+
+
+async def _all_up(up: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(up.wait(), UP_S)
+    except TimeoutError:
+        raise StageError("not every process answers; see log/") from None
 
 
 def _made(root: Path, began: datetime) -> tuple[Paths, str]:
