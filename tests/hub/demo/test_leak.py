@@ -2,7 +2,6 @@ import base64
 import json
 import os
 import socket
-from itertools import product
 from pathlib import Path
 from uuid import UUID
 
