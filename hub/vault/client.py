@@ -20,6 +20,9 @@ from hub.vault import wire
 from hub.vault.wire import Op, Reply, Status
 
 TIMEOUT_S = 2.0
+SETTLE_S = 15.0
+"For the vault's courier to start, and for its turn to write in a busy database."
+
 BREAK_S = 1.0
 "After a request that got no answer in time, nobody waits on the vault for so long."
 
@@ -178,8 +181,8 @@ class Vault:
         """
         return self._ask(Op.SHRED, access, [(kid, subject.bytes, b"", [])]).seq
 
-    def settle(self, *, timeout: float | None = None) -> None:
-        """Return once every intent that was committed before this call is in the audit log.
+    def settle(self, *, timeout: float = SETTLE_S) -> None:
+        """Return once every intent that was committed before this call is in the audit log, and keys are in the pools.
 
         Raises:
             VaultUnavailableError: not by then.
@@ -231,7 +234,8 @@ class Vault:
         try:
             reply = self._exchange(wire.frame(message), now + seconds, seconds)
         except BlockingIOError:
-            self._broken_until = time.monotonic() + BREAK_S
+            if op is not Op.SETTLE:  # that one waits for others
+                self._broken_until = time.monotonic() + BREAK_S
             raise VaultUnavailableError("the vault did not answer in time") from None
         except (OSError, ValueError, msgspec.DecodeError, EOFError) as error:
             raise VaultUnavailableError(f"no vault: {type(error).__name__}") from None

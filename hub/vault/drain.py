@@ -124,7 +124,9 @@ class Courier:
         self._desk = desk
         self._stores = stores
         self._left: set[Store] = set()
+        self._failing: set[Store] = set()
         self._settled = 0
+        self._topping = False
 
     def run(self) -> None:
         """Go round until the vault is gone.
@@ -141,27 +143,33 @@ class Courier:
         Raises:
             GoneError: the vault is gone.
         """
-        wish = self._desk.wish
+        wish, self._topping = self._desk.wish, False
         wished = wish > self._settled
-        well, short = True, False
-        for store in self._stores:
-            try:
-                well &= self._carried(store, look=wished)
-                while wished and store.lacks(READY):
-                    well &= self._topped_up(store)
-                    if not well:
-                        break
-                short |= well and store.lacks() and self._topped_up(store)
-            except file.Error as error:
-                log.warning("a database cannot be used", code=getattr(error, "sqlite_errorname", "unknown"))
-                store.close()
-                well = False
+        visited = [self._visited(store, wished) for store in self._stores]
+        well = all(visited)
         if wished and well and not self._left:
             self._settled = wish
             self._desk.send(self._desk.request(Op.SETTLE, rest=("", {}, b"", wish)))
-        if well and (self._left or self._desk.wish > wish):
+        if (well and self._left) or self._desk.wish > wish:
             return 0.0
-        return TOP_UP_S if short else POLL_S
+        return TOP_UP_S if self._topping else POLL_S
+
+    def _visited(self, store: Store, wished: bool) -> bool:
+        """Do what one database needs; return False where something kept it from that."""
+        try:
+            well = self._carried(store, look=wished)
+            while well and wished and store.lacks(READY):
+                well = self._topped_up(store)
+            if well and store.lacks():
+                well = self._topped_up(store)
+        except file.Error as error:
+            if store not in self._failing:
+                log.warning("a database cannot be used", code=getattr(error, "sqlite_errorname", "unknown"))
+            self._failing.add(store)
+            store.close()
+            return False
+        self._failing.discard(store)
+        return well
 
     def _carried(self, store: Store, *, look: bool) -> bool:
         """Carry what there is, up to a limit; return False when the log takes nothing at present."""
@@ -208,9 +216,11 @@ class Courier:
     def _topped_up(self, store: Store) -> bool:
         """Have some keys made and put them into the pool; return False when the vault can make none at present."""
         (reply,) = self._desk.ask([self._desk.request(Op.POOL)])
-        if reply.status is Status.OK:
-            store.stock(reply.keys)
-        return reply.status is Status.OK
+        if reply.status is not Status.OK:
+            return False
+        store.stock(reply.keys)
+        self._topping = True
+        return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,7 +46,7 @@ class Store:
         return changed
 
     def _open(self) -> bool:
-        if not self._path.exists():
+        if not self._path.exists() or not self._path.stat().st_size:  # an empty file is somebody's who is making it
             return False
         db = file.connect(self._path, self._key, wait_s=WAIT_S)
         names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
