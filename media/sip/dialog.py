@@ -70,7 +70,7 @@ class Dialog:
         """Return the dialog that an INVITE opens at the side that is called (RFC 3261 section 12.1.1).
 
         Raises:
-            ProtocolError: there is not exactly one Contact.
+            ProtocolError: there is not exactly one Contact, or a Record-Route that cannot be read.
         """
         contact = _contact_of(invite)
         dialog = cls(
@@ -81,7 +81,7 @@ class Dialog:
             invite.from_tag,
             str(contact),
             source,
-            invite.all("Record-Route"),
+            _routes_of(invite),
             remote_sequence=invite.sequence,
         )
         dialog.hidden = is_hidden(invite, contact, source)
@@ -92,7 +92,7 @@ class Dialog:
         """Return the dialog that a 2xx opens at the side that calls (RFC 3261 section 12.1.2).
 
         Raises:
-            ProtocolError: no To, or not exactly one Contact.
+            ProtocolError: no To, not exactly one Contact, or a Record-Route that cannot be read.
         """
         remote = response.get("To")
         if not remote:
@@ -105,7 +105,7 @@ class Dialog:
             response.to_tag,
             str(_contact_of(response)),
             destination,
-            response.all("Record-Route")[::-1],
+            _routes_of(response)[::-1],
             sequence=invite.sequence,
         )
 
@@ -180,6 +180,14 @@ def _contact_of(message: Request | Response) -> Uri:
     if uri.scheme not in ("sip", "sips"):
         raise ProtocolError("Contact is no SIP URI", spec="RFC 3261 section 8.1.1.8")
     return uri
+
+
+def _routes_of(message: Request | Response) -> list[str]:
+    """Return the Record-Route values; read here, so that the way is sure when the BYE needs it."""
+    routes = message.all("Record-Route")
+    for route in routes:
+        Address.parse(route)
+    return routes
 
 
 def _loose(route: str) -> bool:

@@ -147,6 +147,9 @@ class Endpoint:
 
         A call that came in passes `max_forwards` on less one, so that a loop through us ends. `login` answers a
         trunk that challenges. What cannot be reached ends with `Cause.UNREACHABLE`.
+
+        Raises:
+            ProtocolError: a line break in one of `headers`.
         """
         uri = target.contact if isinstance(target, Binding) else target
         fields: Headers = {"Max-Forwards": [str(max_forwards)]}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from media.sdp import Session
 from media.sip.dialog import Dialog, new_tag
-from media.sip.leg import ALLOW, Leg, Stack
+from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import Request, Response
 from media.sip.status import Cause
 from media.sip.timer import Timer
@@ -55,7 +55,7 @@ class Incoming(Leg):
         """Take an INVITE that was let in, and say Trying.
 
         Raises:
-            ProtocolError: Contact, From or the Request-URI cannot be read.
+            ProtocolError: Contact, Record-Route, From or the Request-URI cannot be read.
         """
         super().__init__(stack)
         self.acked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -103,7 +103,7 @@ class Incoming(Leg):
         if self.answered or self.ended.done():
             return
         body = bytes(early) if early is not None else b""
-        headers = self._headers() | ({"Content-Type": ["application/sdp"]} if body else {})
+        headers = self._headers() | ({"Content-Type": [SDP_TYPE]} if body else {})
         self._ringing = self._respond(183 if body else 180, "", headers, body)
         if self._reminder is None:
             self._reminder = self._stack.timers.after(REMIND_SECONDS, self._remind)

@@ -133,6 +133,7 @@ class Leg(ABC):
 
     def _reinvited(self, server: InviteServer, source: Place) -> None:
         request = server.request
+        _ = request.contacts  # what cannot be read is refused before anything is asked or changed
         if self.ended.done():
             server.respond(request.respond(481))
         elif self.local is None:

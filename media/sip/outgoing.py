@@ -141,7 +141,7 @@ class Outgoing(Leg):
         try:
             dialog = Dialog.of_response(invite, response, self._hop)
         except ProtocolError:
-            # Without a Contact there is nowhere to send the ACK; the peer gives up when none comes.
+            # Without a Contact or a way there is nowhere to send the ACK; the peer gives up when none comes.
             self.fail(Cause.FAILED)
             return
         dialog.hidden = self._hidden

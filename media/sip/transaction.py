@@ -107,11 +107,6 @@ class Transactions:
         """Answer without keeping state (RFC 3261 section 8.2.7)."""
         self.send(bytes(response), request.via.destination())
 
-    @property
-    def waiting(self) -> int:
-        """How many client transactions still want their final response."""
-        return sum(not client.final for client in self.clients.values())
-
 
 def _key(request: Request, method: str) -> Hashable:
     """Return what all copies of a request share (RFC 3261 section 17.2.3)."""

@@ -49,6 +49,7 @@ def test_options_is_answered_with_what_this_side_can() -> None:
         (invite(to="<sip:b@192.0.2.1>;tag=gone"), 481, None),
         (invite(contact=""), 400, None),
         (invite(contact="<sip:open"), 400, None),
+        (invite(headers={"Record-Route": "<sip:open"}), 400, None),
         (invite(body=b"v=1\r\n"), 400, None),
         (invite(uri="sip:a@b@c"), 400, None),
         (invite(from_="<nothing>;tag=x"), 400, None),

@@ -427,6 +427,18 @@ async def test_a_reinvite_before_the_last_one_is_settled_waits() -> None:
     assert statuses(line.put(reinvite(ok, sequence=4, body=bytes(moved())))) == [481]
 
 
+async def test_a_reinvite_whose_contact_cannot_be_read_changes_nothing() -> None:
+    line = Line()
+    call, ok = await talking(line)
+    asked: list[Session] = []
+    call.on_offer = asked.append
+    again = reinvite(ok, body=bytes(moved()))
+    again.headers["Contact"] = ["<sip:open"]
+    assert statuses(line.put(again)) == [400]
+    assert asked == []
+    assert not call.ended.done()
+
+
 async def test_a_reinvite_may_move_the_signalling_too() -> None:
     line = Line()
     call, ok = await talking(line)

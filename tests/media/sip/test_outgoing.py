@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from media.errors import ProtocolError
 from media.sdp import Session
 from media.sip.digest import Authority, Login, Outcome
 from media.sip.message import Request, Response
@@ -93,11 +94,12 @@ async def test_a_phone_that_answers_without_a_session_is_hung_up_on() -> None:
         assert leg.ended.result() is Cause.UNACCEPTABLE
 
 
-async def test_an_answer_without_a_contact_fails_the_call() -> None:
+@pytest.mark.parametrize(("field", "values"), [("Contact", []), ("Record-Route", ["<sip:open"]), ("To", [""])])
+async def test_an_answer_that_says_no_way_back_fails_the_call(field: str, values: list[str]) -> None:
     line = Line()
     leg, message = calling(line)
     ok = reply(message, 200, body=ANSWER)
-    del ok.headers["Contact"]
+    ok.headers[field] = values
     assert line.put(ok, PHONE) == []
     assert leg.ended.result() is Cause.FAILED
     assert line.endpoint.calls == 0
@@ -150,6 +152,17 @@ async def test_a_phone_that_rings_on_and_on_is_cancelled() -> None:
     line.put(cancel.respond(200), PHONE)
     assert statuses(line.put(reply(message, 487), PHONE)) == ["ACK"]
     assert leg.gone.done()
+
+
+async def test_a_header_of_ours_cannot_smuggle_in_another() -> None:
+    line = Line()
+    with pytest.raises(ProtocolError):
+        line.endpoint.call(PHONE_URI, offer(), from_=FROM, headers={"X-Call": "a\r\nVia: b"})
+    named = Address(Uri("sip", "x\r\nVia: b", "192.0.2.1"), "Ada\r\nVia: b")
+    line.endpoint.call(PHONE_URI, offer(), from_=named)
+    (message,) = line.take()
+    assert len(message.headers["Via"]) == 1
+    assert Address.parse(message.headers["From"][0]).display == "Ada  Via: b"
 
 
 async def test_a_call_to_a_name_that_nobody_has_is_unreachable() -> None:
