@@ -121,7 +121,7 @@ def upsert(
         touch(db, f"connection:{connection}", "write", row.id, Table.PATIENT, row.id)
     if effect.won or effect.rewrites or said.version.at > row.version_at:
         _tell(db, row, statement, effect, said, index)
-        row.updated_at = now
+        row.updated_at = now if effect.news or effect.rewrites else row.updated_at
         db.add(row)
         db.flush()
     return row
@@ -157,7 +157,7 @@ def statement_of(said: PatientFacts, connection: str, index: BlindIndex) -> Stat
     }
     fields = {name: None if name in said.cleared else value for name, value in told.items()}
     mentioned = {name: value for name, value in fields.items() if value is not None or name in said.cleared}
-    return Statement.of(said, mentioned, ids=said.ids, version=said.version, connection=connection, index=index)
+    return Statement.of(mentioned, ids=said.ids, version=said.version, connection=connection, index=index)
 
 
 def find(db: Session, keys: Collection[Key]) -> Patient | None:
@@ -197,11 +197,17 @@ def search(
     birth: bytes | None = None,
     identifier: bytes | None = None,
     phone: bytes | None = None,
+    restricted: bool = True,
     after: UUID | None = None,
     limit: int = 20,
 ) -> list[Patient]:
-    """Return the rows that have every given blind index value, oldest first from `after` on; no merged ones."""
+    """Return the rows that have every given blind index value, oldest first from `after` on; no merged ones.
+
+    Without `restricted`, charts under break-glass are left out.
+    """
     query = select(Patient).where(col(Patient.merged_into).is_(None))
+    if not restricted:
+        query = query.where(col(Patient.restricted).is_(False))
     if name is not None:
         query = query.where(Patient.name_key == name)
     if birth is not None:
@@ -256,7 +262,7 @@ def _tell(
     row.version_at = max(row.version_at, said.version.at)
     for connection, key in effect.fresh:
         db.add(PatientIdentifier(key=key, connection=connection, patient_id=row.id))
-    if "phones" in effect.won:
+    if "phones" in effect.news:
         db.exec(delete(PatientPhone).where(col(PatientPhone.patient_id) == row.id))
         ranked = sorted(statement.fields["phones"] or (), key=lambda phone: (phone["use"] == "old", phone["rank"]))
         first = {index.phone(phone["e164"]): phone for phone in reversed(ranked)}
