@@ -2,8 +2,7 @@
 
 from connectors.api import Change, MergeFacts, RejectedError
 from connectors.hl7v2.er7 import Message, Segment
-from connectors.hl7v2.field import patient_identifier
-from connectors.hl7v2.pid import Reading, patient_of
+from connectors.hl7v2.pid import Reading, patient_of, person_identifier
 
 TELLS = frozenset({"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A28", "A31"})
 """Trigger events whose PID is a snapshot of the patient: visits begin, move, change and end (A01 to A07), a patient is
@@ -47,7 +46,7 @@ def _pairs(message: Message) -> list[tuple[Segment, Segment]]:
 def _merge(pid: Segment, mrg: Segment, reading: Reading) -> MergeFacts:
     survivor = patient_of(pid, reading)
     merged = tuple(
-        found for cx in mrg.composites(1) if (found := patient_identifier(cx)) is not None and found not in survivor.ids
+        found for cx in mrg.composites(1) if (found := person_identifier(cx)) is not None and found not in survivor.ids
     )
     if not merged:
         raise RejectedError("patient-id-missing", field="MRG-1")

@@ -210,8 +210,7 @@ class Message:
     @property
     def type(self) -> tuple[str, str]:
         """Message code and trigger event (MSH-9.1 and .2; the event from EVN-1 where MSH-9 leaves it out)."""
-        kind = self.header.composite(9)
-        code, event = kind[1], kind[2]
+        code, event = [*self.header.field(9).split(self.delimiters.component or None), "", ""][:2]
         if code and not event and (evn := self.segment("EVN")) is not None:
             event = evn.value(1)
         return code, event
@@ -227,11 +226,12 @@ class Message:
         return codec_of(self.header.value(18)) or "utf-8"
 
     def segment(self, name: str) -> Segment | None:
-        """Return the first segment of that name."""
-        return next(self.segments(name), None)
+        """Return the first segment of that name; the rest of the message is not split."""
+        start = self._text.find(f"\r{name}{self.delimiters.field}")
+        return None if start < 0 else Segment(self._text[start + 1 : self._end(start + 1)], self)
 
     def segments(self, name: str) -> Iterator[Segment]:
-        """Yield every segment of that name, in order; the rest of the message is not split."""
+        """Yield every segment of that name, in order."""
         mark = f"\r{name}{self.delimiters.field}"
         start = self._text.find(mark)
         while start >= 0:
@@ -259,12 +259,12 @@ class Message:
         """Return where the segment that begins at `start` ends, over lines that continue it."""
         text, separator = self._text, self.delimiters.field
         end = text.find("\r", start)
-        while end >= 0:
+        while end >= 0 and text[end + 4 : end + 5] != separator:
             head = text[end + 1 : end + 5]
-            if len(head) < 4 or head[3] == separator or "\r" in head or not head.strip():
-                return end
+            if len(head) < 4 or "\r" in head or not head.strip():
+                return end  # the message's end, a blank line, or a bare name
             end = text.find("\r", end + 1)
-        return len(text)
+        return len(text) if end < 0 else end
 
 
 def messages_in(raw: bytes) -> list[bytes]:
@@ -272,7 +272,7 @@ def messages_in(raw: bytes) -> list[bytes]:
 
     A packet that holds no message at all is returned as it is, for `Message.parse` to refuse.
     """
-    if raw.count(b"MSH") < 2 and raw.startswith(b"MSH"):
+    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0:
         return [raw]
     starts = [match.start() for match in _MESSAGE.finditer(raw)]
     if not starts:

@@ -65,7 +65,7 @@ def sender_zone(stamp: str, zone: tzinfo) -> tzinfo:
     An offset in MSH-7 holds for the whole message. Where it is the one that `zone` has at that moment, `zone` itself
     is meant: the visit may fall on the other side of a change to or from daylight saving time.
     """
-    offset = offset_of(stamp)
+    offset = offset_of(stamp) if len(stamp) > 14 else None
     if offset is None:
         return zone
     at = instant_of(stamp, offset)
@@ -104,14 +104,6 @@ def assigner_of(authority: Sequence[str]) -> str:
     namespace, universal, kind = [*authority, ""][:3]
     prefix = _URN.get(kind.upper()) if universal else None
     return namespace or universal if prefix is None else prefix + universal
-
-
-def patient_identifier(cx: Composite) -> Identifier | None:
-    """Return an extended composite id (CX, section 2.A.14)."""
-    value = cx[1].strip()
-    if not value:
-        return None
-    return Identifier(system=assigner_of(cx.subs(4)), value=value, type=cx[5])
 
 
 def entity_identifier(ei: Composite, kind: str) -> Identifier | None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from connectors.api import Identifier, PatientFacts, RejectedError, Version
 from connectors.hl7v2.er7 import Composite, Message, Segment
-from connectors.hl7v2.field import date_of, instant_of, patient_identifier, sender_zone
+from connectors.hl7v2.field import assigner_of, date_of, instant_of, sender_zone
 from connectors.hl7v2.language import language_of
 from connectors.hl7v2.telephone import phones_of
 
@@ -21,6 +21,13 @@ _CLEARED = {
     30: ("deceased",),
 }
 "What a deleted field of PID takes away; telephone numbers stand in several fields."
+
+_NO_PATIENT = frozenset({"SS", "SB", "DL", "PPN", "TAX", "MB", "SN", "AN", "VN"})
+"""Identifier types (HL7 table 0203) that do not name one patient, or that the record can do without: a family shares an
+account or a policy, a visit ends, and a placeholder for a social security number would make strangers one person."""
+
+_SSN = "urn:oid:2.16.840.1.113883.4.1"
+"The social security administration as an assigner."
 
 _TELEPHONES = ((13, "home"), (14, "work"), (40, ""))
 "Fields with telephone numbers, and their use where XTN.2 names none; PID-40 from v2.7 on."
@@ -80,23 +87,31 @@ def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
 
 
 def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
-    """Return who the patient is to the sender: every repetition of PID-3, and the older PID-2 and PID-4.
+    """Return who the patient is to the sender: the repetitions of PID-3, and the older PID-2 and PID-4.
 
     An id of PID-2 or PID-4 that names no assigner counts only where PID-3 is empty: it would be taken for a PID-3
     of another patient.
     """
     said = pid.composites(3)
-    ids = {found: None for cx in said if (found := patient_identifier(cx)) is not None}
-    alone = not ids
+    ids = {found: None for cx in said if (found := person_identifier(cx)) is not None}
     texts = {cx.text for cx in said}
     for number in (2, 4):
         for cx in pid.composites(number):
             if cx.text in texts:
                 continue
-            found = patient_identifier(cx)
-            if found is not None and (alone or found.system):
+            found = person_identifier(cx)
+            if found is not None and (not said or found.system):
                 ids[found] = None
     return tuple(ids)
+
+
+def person_identifier(cx: Composite) -> Identifier | None:
+    """Return an extended composite id (CX, section 2.A.14) that names one patient, or None."""
+    value, kind = cx[1].strip(), cx[5]
+    if not value or kind.upper() in _NO_PATIENT:
+        return None
+    system = assigner_of(cx.subs(4))
+    return None if system == _SSN else Identifier(system=system, value=value, type=kind)
 
 
 def _telephones(pid: Segment) -> list[tuple[Composite, str]]:

@@ -96,7 +96,8 @@ def number_of(xtn: Composite, region: str) -> str | None:
     """
     if xtn[3].upper() in _NO_TELEPHONE or xtn[2].upper() in _NO_TELEPHONE:
         return None
-    for written in (xtn[12], xtn[1]):
+    for place in (12, 1):
+        written = xtn[place]
         if written and (number := e164_of(written, region)):
             return number
     local = xtn[7]

@@ -9,7 +9,6 @@ from connectors.hl7v2.adt import MERGES, TELLS
 from tests.connectors.hl7v2.sample import ADT, NEW_YORK, adt, connector, fields
 
 MRN = Identifier(system="urn:oid:2.16.840.1.113883.19.5", value="MRN77", type="MR")
-ACCOUNT = Identifier(system="HARBOR", value="A9", type="AN")
 
 
 def read(raw: bytes, **settings: object) -> list[Change]:
@@ -25,7 +24,7 @@ def patient(raw: bytes) -> PatientFacts:
 @pytest.mark.parametrize("event", sorted(TELLS))
 def test_a_snapshot_of_the_patient(event: str) -> None:
     said = patient(adt(event))
-    assert said.ids == (MRN, ACCOUNT)
+    assert said.ids == (MRN,)
     assert (said.family, said.given, said.birth_date, said.sex) == ("Rivera", "Ana", date(1979, 5, 15), "female")
     assert [(phone.e164, phone.use) for phone in said.phones] == [("+12075550142", "home"), ("+12075550143", "mobile")]
     assert (said.language, said.postal_code, said.state, said.deceased) == ("es", "04101", "ME", None)
@@ -96,6 +95,20 @@ def test_older_fields_for_ids_count_where_they_name_an_assigner() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["SS", "DL", "TAX", "MB", "AN", "VN", "ss"])
+def test_numbers_that_name_no_single_patient_are_left_out(kind: str) -> None:
+    assert patient(adt(PID=pid(f3=f"999999999^^^X^{kind}~7^^^H^MR"))).ids == (
+        Identifier(system="H", value="7", type="MR"),
+    )
+    with pytest.raises(RejectedError, match="patient-id-missing"):
+        read(adt(PID=pid(f3=f"999999999^^^X^{kind}")))
+
+
+@pytest.mark.parametrize("cx", ["^^^H^MR", " ^^^H^MR", '""^^^H^MR', "1^^^SSA&2.16.840.1.113883.4.1&ISO"])
+def test_what_names_nobody_is_left_out(cx: str) -> None:
+    assert patient(adt(PID=pid(f3=f"{cx}~7^^^H^MR"))).ids == (Identifier(system="H", value="7", type="MR"),)
+
+
 def test_an_older_id_stands_alone_where_there_is_no_other() -> None:
     assert patient(adt(PID=fields("PID", f2="X1", f5="Rivera"))).ids == (Identifier(system="", value="X1"),)
 
@@ -127,7 +140,7 @@ def test_what_is_not_understood_has_a_stable_reason(raw: bytes, reason: str) -> 
 def test_two_records_turn_out_to_be_one_person(event: str) -> None:
     (said,) = read(adt(event, MRG="MRG|MRN12^^^HARBOR^MR~MRN13^^^HARBOR^MR"))
     assert isinstance(said, MergeFacts)
-    assert said.survivor.ids == (MRN, ACCOUNT)
+    assert said.survivor.ids == (MRN,)
     assert [identifier.value for identifier in said.merged] == ["MRN12", "MRN13"]
     assert said.version.tag == "M0002"
 

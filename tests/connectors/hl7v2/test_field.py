@@ -14,7 +14,6 @@ from connectors.hl7v2.field import (
     instant_of,
     minutes_of,
     offset_of,
-    patient_identifier,
     person_of,
     place_of,
     sender_zone,
@@ -159,11 +158,6 @@ def test_durations(amount: str, unit: str, expected: int | None) -> None:
 )
 def test_an_assigner_is_a_uri_where_its_universal_id_makes_one(authority: list[str], expected: str) -> None:
     assert assigner_of(authority) == expected
-
-
-def test_an_identifier_without_a_value_is_none() -> None:
-    assert patient_identifier(composite("^^^HARBOR^MR")) is None
-    assert patient_identifier(composite(" ^^^HARBOR^MR")) is None
 
 
 @pytest.mark.parametrize(
