@@ -77,7 +77,7 @@ class Upserted:
 
     row: Appointment
     changed: bool
-    "False where it told nothing new, so that nobody needs to be woken."
+    "False where it told nothing new, though perhaps more recently; nobody needs to be woken."
 
 
 def upsert(
@@ -152,14 +152,13 @@ def statement_of(said: AppointmentFacts, connection: str, index: BlindIndex) -> 
         "status": said.status,
         "starts_at": said.starts_at,
         "minutes": said.minutes,
-        "patient": None if said.patient is None else True,
+        "patient": None if said.patient is None else [named.model_dump() for named in said.patient.ids],
         "practitioner": said.practitioner,
         "location": said.location,
         "type": said.type,
         "reason": said.reason,
     }
     return Statement.of(
-        said,
         {name: value for name, value in told.items() if value is not None},
         ids=said.ids,
         version=said.version,
@@ -254,7 +253,7 @@ def _store(
     seal: Sealer,
     known: Known,
 ) -> bool:
-    """Merge a statement into its row; return whether it told anything new."""
+    """Merge a statement into its row; return whether anything of it may be different now."""
     told = Told.load(row.told)
     moves = owner is not None and owner != row.patient_id and bool(told.won({"patient"}, statement.rank))
     effect = statement.effect(told, stored, SEALED, reseal=moves)
@@ -279,7 +278,7 @@ def _store(
     db.flush()
     for scope, key in effect.fresh:
         db.add(AppointmentIdentifier(key=key, connection=scope, appointment_id=row.id))
-    return True
+    return bool(effect.news) or effect.rewrites
 
 
 def _patient_keys(said: AppointmentFacts, connection: str, index: BlindIndex) -> list[Key]:

@@ -65,7 +65,7 @@ def upsert(
         raise UnmatchedError("a request of a patient who was never told")
     stored = named(db, RequestIdentifier, "request_id", keys)
     found = only(keys, stored, "requests")
-    rank = rank_of(said.version, fingerprint_of(said, index))
+    rank = rank_of(said.version, fingerprint_of(said.model_dump(exclude={"version"}), index))
     row = None if found is None else db.get_one(ChartRequest, found)
     if row is not None and rank <= row.rank and stored.keys() >= set(keys):
         return row, False

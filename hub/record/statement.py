@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.api import Fact, Identifier, Version
+from connectors.api import Identifier, Version
 from hub.record.identity import Key, key_of
 from hub.record.version import Told, fingerprint_of, rank_of
 from hub.security.index import BlindIndex
@@ -23,7 +23,6 @@ class Statement:
     @classmethod
     def of(
         cls,
-        said: Fact,
         fields: Mapping[str, Any],
         *,
         ids: Collection[Identifier],
@@ -32,8 +31,9 @@ class Statement:
         index: BlindIndex,
         final: bool = False,
     ) -> "Statement":
-        """Return `said`, of which the row keeps `fields`."""
-        rank = rank_of(version, fingerprint_of(said, index), final=final)
+        """Return what tells `fields` (None for a deleted one) of the row that `ids` name."""
+        content = {"fields": fields, "ids": [identifier.model_dump() for identifier in ids]}
+        rank = rank_of(version, fingerprint_of(content, index), final=final)
         named = {key_of(identifier, connection, index): identifier for identifier in ids}
         return cls(fields, rank, tuple(named.items()))
 
@@ -48,10 +48,11 @@ class Statement:
         `reseal` says that the blob must be written anew whatever it holds.
         """
         won = told.won(self.fields, self.rank)
+        news = told.news(won, self.rank)
         fresh = self.keys - set(stored)
-        rewrites = reseal or bool(fresh) or not won.isdisjoint(sealed)
+        rewrites = reseal or bool(fresh) or not news.isdisjoint(sealed)
         keeps = bool((told.ranks.keys() & sealed) - won) or not set(stored) <= self.keys
-        return Effect(won, fresh, rewrites, rewrites and keeps)
+        return Effect(won, news, fresh, rewrites, rewrites and keeps)
 
     def merged(self, stored: Mapping[str, Any], won: frozenset[str]) -> dict[str, Any]:
         """Return the fields of a blob after this statement: those `won`, the others as stored, and all identifiers."""
@@ -66,6 +67,9 @@ class Effect:
 
     won: frozenset[str]
     "Fields that it tells anew."
+
+    news: frozenset[str]
+    "Those of them that may have another value now."
 
     fresh: frozenset[Key]
     "Identifiers that the row did not have."

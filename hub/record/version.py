@@ -9,24 +9,27 @@ whatever the order and the number of deliveries:
    a strictly newer statement;
 3. then the tag (MSH-10 counters and FHIR versionIds compare as numbers where both are numbers);
 4. then the statement's fingerprint. Two different statements under one control id do occur (97 in the public data).
+
+The fingerprint stands for the content alone, so a newer statement that says the same is seen to say nothing new.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 import orjson
 
-from connectors.api import Fact, Version
+from connectors.api import Version
 from hub.security.index import BlindIndex
 
 TAG_LETTERS = 80
 "Longest tag that is kept and compared; a longer one is no version, and could be anything."
 
 
-def fingerprint_of(said: Fact, index: BlindIndex) -> bytes:
-    """Return 16 bytes that stand for everything `said` says; keyed, since what it says can be guessed."""
-    return index.digest(orjson.dumps(said.model_dump(), default=sorted, option=orjson.OPT_SORT_KEYS))
+def fingerprint_of(content: Mapping[str, Any], index: BlindIndex) -> bytes:
+    """Return 16 bytes that stand for what a statement says, whenever it says it; keyed, since that can be guessed."""
+    return index.digest(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
 
 
 def tag_of(version: Version) -> str:
@@ -64,6 +67,15 @@ class Told:
         """Return those of `fields` that a statement of `rank` tells anew."""
         return frozenset(field for field in fields if rank > self.ranks.get(field, ""))
 
+    def news(self, won: Iterable[str], rank: str) -> frozenset[str]:
+        """Return those of the fields `won` that the statement of `rank` may give another value: its content differs."""
+        content = _content(rank)
+        return frozenset(field for field in won if _content(self.ranks.get(field, "")) != content)
+
     def told(self, fields: Iterable[str], rank: str) -> "Told":
         """Return this, with `fields` told by the statement of `rank`."""
         return Told({**self.ranks, **dict.fromkeys(fields, rank)})
+
+
+def _content(rank: str) -> str:
+    return rank.rpartition("|")[2]

@@ -51,6 +51,15 @@ def test_a_repeat_changes_nothing_and_opens_nothing(record: Record, db: Session)
     assert count(db) == 1
 
 
+def test_a_newer_statement_that_says_the_same_is_only_newer(record: Record, db: Session) -> None:
+    before = tell_visit(db, record, visit(**WHAT)).row.sealed
+    same = tell_visit(db, record, visit(60, "7", **WHAT))
+    assert (same.changed, same.row.sealed, same.row.version_tag) == (False, before, "7")
+    assert not tell_visit(db, record, visit(30, "3", status=CANCELLED, **WHAT)).changed
+    assert tell_visit(db, record, visit(61, "8", **{**WHAT, "location": "Room 3"})).changed
+    assert fields_of(db, record, same.row)["location"] == "Room 3"
+
+
 def test_a_newer_statement_wins_and_an_older_one_does_not(record: Record, db: Session) -> None:
     tell_visit(db, record, visit(60, "5", minutes=30))
     late = tell_visit(db, record, visit(0, "9", minutes=15, starts_at=VISIT + timedelta(days=1)))

@@ -47,6 +47,14 @@ def test_an_equal_statement_changes_nothing_and_needs_no_key(record: Record, db:
     assert count(db) == 1
 
 
+def test_a_newer_statement_that_says_the_same_is_only_newer(record: Record, db: Session) -> None:
+    before = tell_patient(db, record, person(**ANA)).sealed
+    row = tell_patient(db, record, person(60, "2", **ANA))
+    assert (row.sealed, row.version_at) == (before, person(60).version.at)
+    tell_patient(db, record, person(30, "3", **{**ANA, "family": "Cruz"}))
+    assert fields_of(db, record, row)["family"] == "Rivera"
+
+
 def test_a_whole_newer_statement_replaces_the_blob_without_opening_it(record: Record, db: Session) -> None:
     tell_patient(db, record, person(**ANA))
     newer = person(60, "2", **{**ANA, "family": "Rivera-Cruz"})
