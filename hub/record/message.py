@@ -10,7 +10,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from connectors.api import ReceiptFacts, ReplyFacts, Sms
 from hub.db import uuid7
 from hub.record import column, patient
-from hub.record.error import UnmatchedError
+from hub.record.error import IncompleteError, UnmatchedError
 from hub.record.trail import touch
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer, Table, line_subject
@@ -160,11 +160,17 @@ def receive(
 
     It belongs to the patient and the visit of our last text to that number, otherwise to the one patient who gave the
     number; where that is nobody or several it is sealed for the connection and day.
+
+    Raises:
+        IncompleteError: the sender is no telephone number, so nobody can be answered.
     """
     kept = _external(db, connection, said.external_id)
     if kept is not None:
         return kept, False
-    key = index.phone(said.sender)
+    try:
+        key = index.phone(said.sender)
+    except ValueError:
+        raise IncompleteError("a text from no telephone number") from None
     asked = last_sent(db, key, said.at)
     owner = asked.patient_id if asked is not None else None
     if owner is None:

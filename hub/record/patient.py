@@ -265,9 +265,17 @@ def _tell(
     if "phones" in effect.news:
         db.exec(delete(PatientPhone).where(col(PatientPhone.patient_id) == row.id))
         ranked = sorted(statement.fields["phones"] or (), key=lambda phone: (phone["use"] == "old", phone["rank"]))
-        first = {index.phone(phone["e164"]): phone for phone in reversed(ranked)}
-        for key, phone in first.items():
-            db.add(PatientPhone(key=key, patient_id=row.id, use=phone["use"], rank=phone["rank"]))
+        numbers = {_key(index, phone["e164"]): phone for phone in reversed(ranked)}
+        for number, phone in numbers.items():
+            if number is not None:
+                db.add(PatientPhone(key=number, patient_id=row.id, use=phone["use"], rank=phone["rank"]))
+
+
+def _key(index: BlindIndex, number: str) -> bytes | None:
+    try:
+        return index.phone(number)
+    except ValueError:  # kept with the others, but nobody calls from it
+        return None
 
 
 def _hit(phone: PatientPhone, row: Patient) -> Hit:

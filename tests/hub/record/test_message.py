@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from connectors.api import ReceiptFacts, ReplyFacts, Sms
 from hub.record import consent, message
-from hub.record.error import UnmatchedError
+from hub.record.error import IncompleteError, UnmatchedError
 from hub.record.message import Message, MessageStatus
 from hub.security.sealed import line_subject
 from tests.hub.record.conftest import Record
@@ -109,6 +109,11 @@ def test_a_text_of_nobody_known_is_sealed_for_the_line_and_day(record: Record, d
         row, _ = receive(db, record, reply(record, sender=sender, external_id=external_id))
         assert (row.patient_id, row.subject) == (None, line_subject("sms", record.now.date()))
         assert record.open(db, message.sealed_of(row))["number"] == sender
+
+
+def test_a_text_from_no_number_is_refused(record: Record, db: Session) -> None:
+    with pytest.raises(IncompleteError):
+        receive(db, record, reply(record, sender="72345"))
 
 
 def test_the_caps_count_what_may_have_been_sent(record: Record, db: Session) -> None:

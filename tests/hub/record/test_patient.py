@@ -137,6 +137,12 @@ def test_numbers_are_replaced_by_a_newer_list_and_kept_by_silence(record: Record
     assert db.exec(select(PatientPhone)).all() == []
 
 
+def test_a_number_that_is_none_is_kept_but_matches_nobody(record: Record, db: Session) -> None:
+    row = tell_patient(db, record, person(phones=(Phone(e164="ask at the desk"), Phone(e164=HOME), Phone(e164=HOME))))
+    assert len(fields_of(db, record, row)["phones"]) == 3
+    assert [phone.key for phone in db.exec(select(PatientPhone))] == [record.index.phone(HOME)]
+
+
 def test_a_shared_number_is_never_a_guess(record: Record, db: Session) -> None:
     ana = tell_patient(db, record, person(**ANA))
     son = tell_patient(db, record, person(number="4712", given="Leo", family="Rivera", phones=ANA["phones"]))

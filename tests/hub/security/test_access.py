@@ -1,6 +1,8 @@
 """Who may do and see what: the whole matrix, written out, and nothing beside it."""
 
+import re
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -55,6 +57,15 @@ def test_a_role_sees_these_fields_and_no_other(role: Role, stage: Stage) -> None
 
 def test_the_matrix_knows_every_role() -> None:
     assert {role for role, _ in MATRIX} == set(get_args(Role)) == set(ROLES) == set(GRANTS)
+
+
+def test_the_page_shows_the_same_tables() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "access.md").read_text()
+    lines = page.splitlines()
+    for role in ROLES:
+        scopes, fields = (line.split("|")[2:-1] for line in lines if line.startswith(f"| {role} |"))
+        assert [set(re.findall(r"`([^`]+)`", cell)) for cell in scopes] == [{str(scope) for scope in GRANTS[role]}]
+        assert [set(re.findall(r"`([^`]+)`", cell)) for cell in fields] == [MATRIX[role, stage] for stage in STAGES]
 
 
 def test_the_masked_stage_shows_exactly_what_it_is_allowed_and_nobody() -> None:
