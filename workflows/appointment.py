@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, Says, carrier_queue
     from workflows.activities.appointment import Answer, Appointments, Next, StepDue
-    from workflows.patience import ALWAYS, FEW, OUTSIDE, ROW
+    from workflows.patience import ALWAYS, FEW, OUTSIDE, ROW, SILENCE
 
 from workflows.writeback import write_back
 
@@ -81,6 +81,7 @@ class AppointmentFlow:
                 due,
                 task_queue=carrier_queue(step.carrier),
                 start_to_close_timeout=OUTSIDE,
+                heartbeat_timeout=SILENCE,
                 schedule_to_start_timeout=WAIT_AT_CARRIER,
                 retry_policy=FEW,
             )

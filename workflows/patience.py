@@ -4,11 +4,14 @@ from datetime import timedelta
 
 from temporalio.common import RetryPolicy
 
-ROW = timedelta(seconds=30)
-"For an activity that reads and writes rows."
+ROW = timedelta(seconds=10)
+"For an activity that reads and writes rows; what a killed worker had begun is begun anew after it."
 
-OUTSIDE = timedelta(seconds=60)
+OUTSIDE = timedelta(seconds=90)
 "For an activity that asks an outside system once."
+
+SILENCE = timedelta(seconds=10)
+"Without a sign of life, whoever asks an outside system is taken to be dead."
 
 ALWAYS = RetryPolicy(
     initial_interval=timedelta(seconds=1),

@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, TextStart, carrier_queue
     from workflows.activities.text import Texts
-    from workflows.patience import ALWAYS, DAYS, OUTSIDE, ROW
+    from workflows.patience import ALWAYS, DAYS, OUTSIDE, ROW, SILENCE
 
 USEFUL = timedelta(hours=12)
 "A text that could not go out for so long is left to staff."
@@ -27,6 +27,7 @@ class TextFlow:
                 start,
                 task_queue=carrier_queue(start.carrier),
                 start_to_close_timeout=OUTSIDE,
+                heartbeat_timeout=SILENCE,
                 schedule_to_close_timeout=USEFUL,
                 retry_policy=DAYS,
             )

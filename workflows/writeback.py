@@ -5,7 +5,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from workflows.activities.writeback import Writebacks
-    from workflows.patience import ALWAYS, DAYS, OUTSIDE, ROW, THREE_DAYS
+    from workflows.patience import ALWAYS, DAYS, OUTSIDE, ROW, SILENCE, THREE_DAYS
 
 
 async def write_back(writeback_id: str) -> None:
@@ -15,6 +15,7 @@ async def write_back(writeback_id: str) -> None:
             Writebacks.write,
             writeback_id,
             start_to_close_timeout=OUTSIDE,
+            heartbeat_timeout=SILENCE,
             schedule_to_close_timeout=THREE_DAYS,
             retry_policy=DAYS,
         )

@@ -44,6 +44,9 @@ PLAN_DEADLINE_S = 0.25
 ASK_S = 5.0
 "How long any other request may take."
 
+TASK = timedelta(seconds=5)
+"A worker that got a piece of a flow and says nothing for so long has died; the piece is given to another."
+
 
 class TemporalUnavailableError(UnavailableError):
     """Temporal does not answer; nothing was started."""
@@ -114,6 +117,7 @@ async def _ask_plan(client: Client, start: CallStart, deadline: float) -> Plan:
         start,
         id=call_flow_id(start.call_id),
         task_queue=TASK_QUEUE,
+        task_timeout=TASK,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
     started = asyncio.ensure_future(operation.workflow_handle())  # the SDK warns of an error here that nobody saw
@@ -205,7 +209,7 @@ async def start_upkeep(client: Client) -> None:
 async def _start(client: Client, flow: Flow, flow_id: str, start: object) -> None:
     try:
         await client.start_workflow(
-            flow, start, id=flow_id, task_queue=TASK_QUEUE, rpc_timeout=timedelta(seconds=ASK_S)
+            flow, start, id=flow_id, task_queue=TASK_QUEUE, task_timeout=TASK, rpc_timeout=timedelta(seconds=ASK_S)
         )
     except WorkflowAlreadyStartedError:
         return
@@ -222,6 +226,7 @@ async def _tell(
             start,
             id=flow_id,
             task_queue=TASK_QUEUE,
+            task_timeout=TASK,
             start_signal=signal,
             start_signal_args=words,
             rpc_timeout=timedelta(seconds=ASK_S),

@@ -269,12 +269,12 @@ class Clinic:
         return PatientFacts(**(told | said))
 
     def visit(self, patient: PatientFacts | None, **said: Any) -> AppointmentFacts:
-        """Return what an EHR says of a visit in ten days at 10:00 in New York."""
+        """Return what an EHR says of a visit in ten days at this time of day."""
         told: dict[str, Any] = {
             "ids": (Identifier(system="urn:harbor:visits", value=f"V{next(self._control)}"),),
             "version": self.version(),
             "status": AppointmentStatus.BOOKED,
-            "starts_at": NOW + timedelta(days=10),
+            "starts_at": self.now + timedelta(days=10),
             "minutes": 30,
             "patient": patient,
             "type": "Checkup",

@@ -194,18 +194,24 @@ async def test_a_text_that_cannot_go_out_is_left_to_staff(env: WorkflowEnvironme
     assert carrier.given_up
 
 
+@activity.defn(name="upkeep.sweep")
+async def sweep(before: UpkeepStart) -> UpkeepStart:
+    """Look, and count."""
+    return UpkeepStart(before.policy + 1)
+
+
 async def test_upkeep_sweeps_again_and_again_and_passes_on_what_it_saw(env: WorkflowEnvironment) -> None:
     seen: list[int] = []
     faults: list[Exception] = [OSError("disk")]
 
     @activity.defn(name="upkeep.sweep")
-    async def sweep(before: UpkeepStart) -> UpkeepStart:
+    async def counted(before: UpkeepStart) -> UpkeepStart:
         if len(seen) == 2 and faults:
             raise faults.pop()
         seen.append(before.policy)
-        return UpkeepStart(before.policy + 1)
+        return await sweep(before)
 
-    async with working(env.client, [sweep]):
+    async with working(env.client, [counted]):
         await start_upkeep(env.client)
         await start_upkeep(env.client)
         await env.sleep(timedelta(minutes=5))

@@ -23,7 +23,7 @@ from hub.vault.client import Access
 from workflows.activities import visit
 from workflows.activities.herald import Herald, Told
 from workflows.activities.outside import Outside
-from workflows.activities.sending import Handed, Known, hand_over
+from workflows.activities.sending import Handed, Known, alive, hand_over
 from workflows.activities.visit import Prospect, Seen
 
 WRITER = "system:workflows"
@@ -114,7 +114,7 @@ class Appointments:
         if seen is None or carrier is None:
             return HELD
         try:
-            async with self._outside.open(carrier, "message-body", "treatment") as line:
+            async with alive(), self._outside.open(carrier, "message-body", "treatment") as line:
                 attempt = await self._instance.db.run(
                     lambda db: self._record(db, seen, due, carrier, practice), write=True
                 )

@@ -1,9 +1,13 @@
 """Handing one text to a carrier, and what is known afterwards."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
+from temporalio import activity
 
 from connectors.api import (
     AuthExpiredError,
@@ -33,6 +37,27 @@ class Known(StrEnum):
 
     UNKNOWN = "unknown"
     "It may have gone out."
+
+
+BEAT_S = 3.0
+"Between signs of life of a process that waits for an outside system; patience.SILENCE is how long none may come."
+
+
+@asynccontextmanager
+async def alive() -> AsyncIterator[None]:
+    """Give signs of life while the block runs: when this process is killed, the next one need not wait for long."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(BEAT_S)
+
+    beating = asyncio.create_task(beat()) if activity.in_activity() else None
+    try:
+        yield
+    finally:
+        if beating is not None:
+            beating.cancel()
 
 
 @dataclass(frozen=True, slots=True)

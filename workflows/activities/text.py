@@ -25,7 +25,7 @@ from hub.temporal import TextStart
 from hub.vault.client import Access
 from workflows.activities.outside import Outside
 from workflows.activities.recipient import recipient_of
-from workflows.activities.sending import Handed, Known, hand_over
+from workflows.activities.sending import Handed, Known, alive, hand_over
 from workflows.activities.visit import WEEK, sender_of
 
 MISSED: Final = "missed-call"
@@ -83,7 +83,7 @@ class Texts:
         if draft is None:
             return "dropped"
         try:
-            async with self._outside.open(start.carrier, "message-body", "treatment") as line:
+            async with alive(), self._outside.open(start.carrier, "message-body", "treatment") as line:
                 attempt = await self._instance.db.run(lambda db: self._record(db, start, draft), write=True)
                 if isinstance(attempt, str):
                     return attempt

@@ -30,6 +30,7 @@ from hub.record.writeback import Writeback, WritebackState
 from hub.security.sealed import Sealed
 from hub.vault.client import Access
 from workflows.activities.outside import Outside
+from workflows.activities.sending import alive
 
 STATUS = "status"
 LOG = "log"
@@ -77,7 +78,7 @@ class Writebacks:
         if isinstance(found, str):
             return found
         try:
-            async with self._outside.open(found.row.connection, DATA[found.row.kind], "treatment") as line:
+            async with alive(), self._outside.open(found.row.connection, DATA[found.row.kind], "treatment") as line:
                 receipt = await _written(line.connector, line.ctx, found)
         except UnknownOutcomeError:
             await self._note(lambda db: writeback.tried(db, found.row.id, UnknownOutcomeError.code))
