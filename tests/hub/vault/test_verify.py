@@ -179,6 +179,17 @@ def rewritten(rows: list[Row], signer: Ed25519PrivateKey) -> list[Row]:
     return out
 
 
+def test_checkpoint_of_another_history_is_found(rows: list[Row]) -> None:
+    # Signed by the vault for the very same records, as by a copy of the instance that ran on: only the chain tells.
+    end, body, text, _, frontier = rows[3]
+    said = Checkpoint.parse(text)
+    other = bytes(Checkpoint(said.size, said.root, said.head, said.previous, said.at + 1))
+    mixed = [*rows[:3], (end, body, other, SIGNER.sign(other), frontier), *rows[4:]]
+    verdict = verify.verify(mixed, PUBLIC)
+    assert verdict.first_bad == end + 1
+    assert "its checkpoint follows another one" in verdict.reason
+
+
 def test_log_rewritten_without_the_key_is_found(rows: list[Row]) -> None:
     forged = rewritten(rows, Ed25519PrivateKey.generate())
     assert verify.verify(forged, PUBLIC).first_bad == rows[2][0]
