@@ -239,7 +239,8 @@ def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
 
     Callers who waited for a person get a callback task; phones stop ringing and agents are free again.
     """
-    rows = db.exec(select(Call).where(Call.host == host, col(Call.state) != CallState.ENDED)).all()
+    going_on = [state for state in CallState if state is not CallState.ENDED]
+    rows = db.exec(select(Call).where(Call.host == host, col(Call.state).in_(going_on))).all()
     for row in rows:
         if queue.waits(db, row.id):
             task.ask(

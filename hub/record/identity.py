@@ -18,6 +18,8 @@ from hub.security.index import BlindIndex
 ANYWHERE = ""
 "Stands for the connection of an identifier that is the same in every connection."
 
+URIS = ("urn:", "http://", "https://")
+
 Key = tuple[str, bytes]
 "Connection (or `ANYWHERE`) and blind index of one identifier."
 

@@ -126,6 +126,18 @@ def test_the_caps_count_what_may_have_been_sent(record: Record, db: Session) -> 
     assert message.sent_since(db, key, START + timedelta(seconds=1)) == []
 
 
+def test_texts_come_by_the_page(record: Record, db: Session) -> None:
+    owner = tell_patient(db, record, person(**ANA)).id
+    rows = []
+    for _ in range(2):
+        rows.append(send(db, record, owner))
+        record.later(minutes=1)
+    rows.append(receive(db, record, reply(record))[0])
+    page = message.recent(db, patient_id=owner, limit=2)
+    assert [row.id for row in page] == [rows[2].id, rows[1].id]
+    assert [row.id for row in message.recent(db, before=page[-1].id)] == [rows[0].id]
+
+
 def test_what_a_reply_means_is_kept(record: Record, db: Session) -> None:
     row, _ = receive(db, record, reply(record))
     message.understood(db, row.id, "confirm")

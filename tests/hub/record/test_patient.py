@@ -126,6 +126,21 @@ def test_a_batch_opens_each_row_once_and_builds_on_what_it_wrote(record: Record,
     assert (fields["language"], fields["sex"], fields["given"]) == ("en", "other", "Anna")
 
 
+def test_a_statement_that_was_taken_back_leaves_the_next_one_to_open_again(record: Record, db: Session) -> None:
+    tell_patient(db, record, person(**ANA))
+    batch = [person(60, language="en"), person(70, sex="other")]
+    known = opened(db, record, *batch)
+    lost = db.begin_nested()
+    patient.upsert(db, batch[0], connection="adt", seal=record.seal, index=record.index, now=record.now, known=known)
+    lost.rollback()
+    with pytest.raises(StaleError):
+        patient.upsert(
+            db, batch[1], connection="adt", seal=record.seal, index=record.index, now=record.now, known=known
+        )
+    fields = fields_of(db, record, tell_patient(db, record, batch[1]))
+    assert (fields["language"], fields["sex"], fields["family"]) == ("es", "other", "Rivera")
+
+
 def test_numbers_are_replaced_by_a_newer_list_and_kept_by_silence(record: Record, db: Session) -> None:
     row = tell_patient(db, record, person(**ANA))
     tell_patient(db, record, person(60, language="en"))
@@ -186,6 +201,17 @@ def test_nobody_is_made_without_an_identifier(record: Record, db: Session) -> No
     with pytest.raises(IncompleteError):
         tell_patient(db, record, person(ids=(), family="Rivera", given="Ana"))
     assert count(db) == 0
+
+
+def test_charts_under_break_glass_can_be_left_out(record: Record, db: Session) -> None:
+    ana = tell_patient(db, record, person(number="1", **ANA))
+    leo = tell_patient(db, record, person(number="2", **ANA))
+    patient.restrict(db, leo.id, True, by="officer", now=record.now)
+    born = record.index.birth(ANA["birth_date"])
+    assert [row.id for row in patient.search(db, birth=born, restricted=False)] == [ana.id]
+    assert patient.hidden(db, [ana.id, leo.id, None]) == {leo.id}
+    patient.restrict(db, leo.id, False, by="officer", now=record.now)
+    assert patient.hidden(db, [ana.id, leo.id]) == frozenset()
 
 
 def test_search_combines_what_is_given_and_pages(record: Record, db: Session) -> None:

@@ -41,6 +41,13 @@ def test_only_the_hash_is_kept(record: Record, db: Session, popped: Pop) -> None
         pop.find(db, popped.token_hash.hex(), record.now)
 
 
+def test_only_the_agent_who_is_rung_may_open_it(record: Record, db: Session, popped: Pop) -> None:
+    token = pop.token_of(record.pop_key, popped.id)
+    assert pop.find(db, token, record.now, agent_id=popped.agent_id) is popped
+    with pytest.raises(NotFoundError):
+        pop.find(db, token, record.now, agent_id=uuid4())
+
+
 def test_opening_again_keeps_the_stage(record: Record, db: Session, popped: Pop) -> None:
     pop.tried(db, popped.id, None, by="a", now=record.now)
     offer = db.get_one(queue.Offer, popped.id)

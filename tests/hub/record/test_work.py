@@ -10,7 +10,7 @@ from hub.errors import NotFoundError
 from hub.record import event, idempotency, policy, recording, reminder, request, task, voicemail, writeback
 from hub.record.appointment import Appointment
 from hub.record.error import UnmatchedError
-from hub.record.event import DeliveryState, EventError, Lane
+from hub.record.event import DeliveryState, DeliveryStateError, EventError, Lane
 from hub.record.idempotency import KeyReusedError
 from hub.record.policy import StalePolicyError
 from hub.record.recording import RecordingState
@@ -62,6 +62,22 @@ def test_a_sender_that_died_leaves_an_unknown_outcome(record: Record, db: Sessio
     reminder.unknown(db, row.id, record.now)
     assert reminder.stuck(db, record.now) == []
     assert reminder.sent(db, row.id, record.now).state is ReminderState.SENT
+
+
+def test_what_the_carrier_did_not_take_is_planned_again(record: Record, db: Session, booked: Appointment) -> None:
+    row = due(db, booked)
+    reminder.attempt(db, row.id, None, record.now)
+    assert reminder.released(db, row.id).state is ReminderState.PLANNED
+    assert reminder.attempt(db, row.id, None, record.now)
+    reminder.unknown(db, row.id, record.now)
+    assert reminder.released(db, row.id).state is ReminderState.UNKNOWN
+
+
+def test_reminders_come_by_the_page(db: Session, booked: Appointment) -> None:
+    rows = [due(db, booked, f"visit:-{n}d") for n in range(4)]
+    page = reminder.recent(db, appointment_id=booked.id, limit=3)
+    assert [row.id for row in page] == [row.id for row in rows[:0:-1]]
+    assert [row.id for row in reminder.recent(db, before=page[-1].id)] == [rows[0].id]
 
 
 def test_what_was_skipped_or_failed_says_why_and_stays(record: Record, db: Session, booked: Appointment) -> None:
@@ -154,6 +170,19 @@ def test_an_event_goes_to_who_asked_in_its_lanes(record: Record, db: Session) ->
     assert [delivery.id for delivery in event.pending(db)] == [delivery.id for delivery in ended]
 
 
+def test_a_delivery_that_failed_can_be_made_once_more(record: Record, db: Session) -> None:
+    _, (live, record_lane, *_) = event.emit(db, practice(webhooks=HOOKS), "call.answered", {}, now=record.now)
+    for delivery in (live, record_lane):
+        event.settle(db, delivery.id, DeliveryState.FAILED, record.now, code="500")
+    assert event.standing(db) == {(event.webhook_of(str(HOOKS[0]["url"])), DeliveryState.FAILED): 2}
+    assert {each.id for each, _ in event.deliveries(db, state=DeliveryState.FAILED)} == {live.id, record_lane.id}
+    with pytest.raises(DeliveryStateError):
+        event.again(db, live.id)
+    assert event.again(db, record_lane.id).tries == 0
+    with pytest.raises(DeliveryStateError):
+        event.again(db, record_lane.id)
+
+
 @pytest.mark.parametrize(("kind", "payload"), [("call.sang", {}), ("call.ended", {"name": "Ana"})])
 def test_an_event_holds_nothing_but_ids_and_codes(
     record: Record, db: Session, kind: str, payload: dict[str, str]
@@ -174,6 +203,10 @@ def test_a_policy_is_published_only_on_top_of_the_one_in_force(record: Record, d
         assert caught.value.status == 409
     assert policy.current(db) == (2, "a = 2")
     assert [row.version for row in policy.history(db)] == [2, 1]
+    assert [row.version for row in policy.history(db, before=2)] == [1]
+    assert policy.get(db, 1).text == "a = 1"
+    with pytest.raises(NotFoundError):
+        policy.get(db, 3)
 
 
 def test_a_repeated_write_answers_the_same_and_another_is_refused(record: Record, db: Session) -> None:
