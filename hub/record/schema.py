@@ -51,6 +51,7 @@ def create(*databases: Database) -> None:
     """Make the tables in new, empty files; only their owner may read them."""
     for database in databases:
         database.path.touch(mode=0o600)
+        database.path.chmod(0o600)  # somebody may have opened it before
     upgrade(*databases)
 
 

@@ -195,7 +195,7 @@ def outcome(db: Session, record: Record, said: list[AppointmentFacts]) -> dict[s
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

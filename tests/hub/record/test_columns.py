@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import LargeBinary, MetaData
-from sqlmodel import SQLModel, text
+from sqlmodel import SQLModel, select, text
 
 from hub.record import consent, pop, queue, schema, task
+from hub.record.appointment import Appointment
+from hub.record.call import Call
 from hub.record.inbox import InboxBase
+from hub.record.message import Message
+from hub.record.patient import Patient
 from hub.record.schema import File
+from hub.security.sealed import Table
 from tests.hub.record.conftest import Record
 from tests.hub.record.floor import add_agent, add_call, practice
 from tests.hub.record.say import (
@@ -91,7 +96,16 @@ CANARIES = [WHO["family"], WHO["given"], WHO["postal_code"], "1980-02-03", MOBIL
 CANARIES += [*WHAT.values(), "4711-canary", "call me about", "RIVERA A", "female"]
 
 
-def test_no_column_but_the_sealed_shows_what_a_record_says(record: Record) -> None:
+SEALED_IN: dict[Table, Any] = {
+    Table.PATIENT: Patient,
+    Table.APPOINTMENT: Appointment,
+    Table.CALL: Call,
+    Table.MESSAGE: Message,
+    Table.TASK: task.Task,
+}
+
+
+def test_no_column_but_the_sealed_shows_what_a_record_says_and_every_sealed_row_is_on_the_trail(record: Record) -> None:
     with record.database.write() as db:
         owner = tell_patient(db, record, person(number="4711-canary", **WHO))
         tell_patient(db, record, person(number="2", given=WHO["given"], family=WHO["family"]))
@@ -120,6 +134,14 @@ def test_no_column_but_the_sealed_shows_what_a_record_says(record: Record) -> No
             for (value,) in db.connection().execute(text(f'SELECT "{column.name}" FROM "{table.name}"'))
             if value is not None
         ]
+        sealed_rows = {
+            (kind, object_id)
+            for kind, model in SEALED_IN.items()
+            for (object_id,) in db.execute(select(model.id).where(model.sealed.is_not(None)))
+        }
+        noted = {item for each in record.noted(db) for items in each.objects.values() for item in items}
+    assert sealed_rows <= noted
+    assert {kind for kind, _ in sealed_rows} == set(SEALED_IN)
     filled = {table for table, _, _ in cells}
     assert {"patient", "appointment", "message", "call", "task", "intent", "pop", "opt_out", "chart_request"} <= filled
     assert ("staff", "email", "agent101@example.org") in cells

@@ -61,7 +61,7 @@ def store(db: Session, record: Record, connection: str, said: Change, known: Kno
     return "applied"
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2])
+@pytest.mark.parametrize("seed", [None, 1])
 def test_the_feed_five_times_over_gives_the_true_appointments(record: Record, seed: int | None) -> None:
     feed = corpus_path() / "hl7v2_feed"
     truth = json.loads((feed / "siu_feed_truth.json").read_text())

@@ -62,6 +62,7 @@ def test_every_script_can_be_the_last_one_that_was_run(database: Database) -> No
 
 
 def test_only_the_owner_reads_the_file_and_only_with_the_key(database: Database) -> None:
+    database.path.touch(mode=0o644)
     schema.create(database)
     assert database.path.stat().st_mode & 0o777 == 0o600
     assert not database.path.read_bytes().startswith(b"SQLite format 3")
