@@ -40,17 +40,17 @@ class Hl7v2(Connector[Hl7v2Settings]):
         Raises:
             RejectedError: not HL7 v2, or what its type cannot be without is missing.
         """
-        said: list[Change] = []
-        for part in messages_in(raw):
-            said += self._read(Message.parse(part, charset=self.settings.charset or ""), timezone, region)
-        return said
+        parts = messages_in(raw)
+        if len(parts) == 1:
+            return self._read(parts[0], timezone, region)
+        return [change for part in parts for change in self._read(part, timezone, region)]
 
-    def _read(self, message: Message, timezone: ZoneInfo, region: str) -> list[Change]:
+    def _read(self, raw: bytes, timezone: ZoneInfo, region: str) -> list[Change]:
+        message = Message.parse(raw, charset=self.settings.charset or "")
         code, event = message.type
-        code = code.upper()
-        if not (len(code) == 3 and code.isascii() and code.isalnum()):
-            raise RejectedError("message-type-invalid" if code else "message-type-missing", field="MSH-9")
         if code not in ("SIU", "ADT"):
+            if not (len(code) == 3 and code.isascii() and code.isalnum()):
+                raise RejectedError("message-type-invalid" if code else "message-type-missing", field="MSH-9")
             return []
         event = self.settings.events.get(event, event)
         reading = reading_of(message, zone=self.settings.zone or timezone, region=region)

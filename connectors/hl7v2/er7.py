@@ -61,6 +61,10 @@ def delimiters_of(head: str) -> Delimiters:
     return Delimiters(field, *[*meanings, "", "", "", ""][:5])
 
 
+_USUAL = f"MSH|{STANDARD}|"
+_USUALLY = Delimiters()
+
+
 class Composite:
     """One repetition of a field; `composite[n]` is the first subcomponent of component n, unescaped, NULL as empty."""
 
@@ -79,10 +83,12 @@ class Composite:
         value = parts[component - 1] if component <= len(parts) else ""
         if not value:
             return ""
-        separator = self._delimiters.subcomponent
-        if separator and separator in value:
-            value = value[: value.index(separator)]
-        return self._meant(value)
+        marks = self._delimiters
+        if marks.subcomponent and marks.subcomponent in value:
+            value = value[: value.index(marks.subcomponent)]
+        if value == NULL:
+            return ""
+        return self._message.unescape(value) if marks.escape and marks.escape in value else value
 
     def subs(self, component: int) -> list[str]:
         """Return the subcomponents of a component; one empty string where it is absent."""
@@ -133,7 +139,8 @@ class Segment:
 
     def composites(self, number: int) -> list[Composite]:
         """Return the repetitions of a field that say anything."""
-        text = self.field(number)
+        fields = self._fields
+        text = fields[number] if number < len(fields) else ""
         if not text or text == NULL:
             return []
         repetition = self._message.delimiters.repetition
@@ -190,6 +197,8 @@ class Message:
         text = decode(body, charset)
         if "\n" in text:
             text = text.replace("\r\n", "\r").replace("\n", "\r")
+        if text.startswith(_USUAL):
+            return cls(raw, text, _USUALLY)
         separator = text[3:4]
         line_end = text.find("\r")
         end = text.find(separator, 4) if separator else -1
@@ -272,7 +281,7 @@ def messages_in(raw: bytes) -> list[bytes]:
 
     A packet that holds no message at all is returned as it is, for `Message.parse` to refuse.
     """
-    if raw.startswith(b"MSH") and raw.find(b"MSH", 3) < 0:
+    if raw.rfind(b"MSH") == 0:
         return [raw]
     starts = [match.start() for match in _MESSAGE.finditer(raw)]
     if not starts:

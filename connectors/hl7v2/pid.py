@@ -77,7 +77,9 @@ def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
         given=name[2] or None,
         birth_date=date_of(pid.value(7)),
         sex=_SEXES.get(pid.value(8).strip().upper()),
-        phones=phones_of(_telephones(pid), reading.region, version.at.date()),
+        phones=phones_of(
+            [(pid.composites(number), use) for number, use in _TELEPHONES], reading.region, version.at.date()
+        ),
         language=language_of(pid.composite(15)) if pid.field(15) else None,
         postal_code=address[5] or None,
         state=address[4] or None,
@@ -93,16 +95,16 @@ def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
     of another patient.
     """
     said = pid.composites(3)
-    ids = {found: None for cx in said if (found := person_identifier(cx)) is not None}
-    texts = {cx.text for cx in said}
+    ids = [found for cx in said if (found := person_identifier(cx)) is not None]
+    texts = [cx.text for cx in said]
     for number in (2, 4):
+        if pid.field(number) in texts:
+            continue
         for cx in pid.composites(number):
-            if cx.text in texts:
-                continue
             found = person_identifier(cx)
             if found is not None and (not said or found.system):
-                ids[found] = None
-    return tuple(ids)
+                ids.append(found)
+    return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))
 
 
 def person_identifier(cx: Composite) -> Identifier | None:
@@ -112,10 +114,6 @@ def person_identifier(cx: Composite) -> Identifier | None:
         return None
     system = assigner_of(cx.subs(4))
     return None if system == _SSN else Identifier(system=system, value=value, type=kind)
-
-
-def _telephones(pid: Segment) -> list[tuple[Composite, str]]:
-    return [(xtn, use) for number, use in _TELEPHONES if pid.field(number) for xtn in pid.composites(number)]
 
 
 def _name(pid: Segment) -> Composite:

@@ -94,8 +94,6 @@ def number_of(xtn: Composite, region: str) -> str | None:
 
     The extension (XTN.8) is left out: no carrier can reach it.
     """
-    if xtn[3].upper() in _NO_TELEPHONE or xtn[2].upper() in _NO_TELEPHONE:
-        return None
     for place in (12, 1):
         written = xtn[place]
         if written and (number := e164_of(written, region)):
@@ -107,25 +105,23 @@ def number_of(xtn: Composite, region: str) -> str | None:
     return e164_of(f"+{country}{xtn[6]}{local}" if country else f"{xtn[6]}{local}", region)
 
 
-def phones_of(said: Iterable[tuple[Composite, str]], region: str, day: date) -> tuple[Phone, ...]:
-    """Return the numbers, each with the use that it has where XTN.2 names none.
+def phones_of(fields: Iterable[tuple[list[Composite], str]], region: str, day: date) -> tuple[Phone, ...]:
+    """Return the numbers of several fields, each with the use that it has where XTN.2 names none.
 
     In the order of the message, unless XTN.18 says otherwise; a number that ended before `day` (XTN.14) is old.
     """
     phones: dict[str, Phone] = {}
-    for xtn, use in said:
-        number = number_of(xtn, region)
-        if number is not None and number not in phones:
-            order = xtn[18]
-            rank = int(order) if order.isascii() and order.isdigit() else len(phones) + 1
-            phones[number] = Phone(e164=number, use=_use(xtn, use, day), rank=max(rank, 1))
+    for composites, use in fields:
+        for xtn in composites:
+            code, equipment = xtn[2].upper(), xtn[3].upper()
+            if code in _NO_TELEPHONE or equipment in _NO_TELEPHONE:
+                continue
+            number = number_of(xtn, region)
+            if number is not None and number not in phones:
+                use_of = "mobile" if equipment == "CP" else _USES.get(code, use)
+                order, ended = xtn[18], xtn[14]
+                if ended and (last := date_of(ended)) is not None and last < day:
+                    use_of = "old"
+                rank = max(int(order), 1) if order.isascii() and order.isdigit() else len(phones) + 1
+                phones[number] = Phone(e164=number, use=use_of, rank=rank)
     return tuple(phones.values())
-
-
-def _use(xtn: Composite, use: str, day: date) -> str:
-    ended = xtn[14]
-    if ended and (last := date_of(ended)) is not None and last < day:
-        return "old"
-    if xtn[3].upper() == "CP":
-        return "mobile"
-    return _USES.get(xtn[2].upper(), use)
