@@ -1,8 +1,8 @@
 """Which row a statement is about: by its business identifiers, never by likeness.
 
 An identifier counts within the connection that told it. One whose system is a URI (FHIR R4 Identifier.system: it names
-a set of values that are unique) is the same wherever it is told, so an EHR that speaks both FHIR and HL7 v2 keeps one
-row for one person.
+a set of values that are unique) is the same wherever it is told and whatever its type is called, so an EHR that speaks
+both FHIR and HL7 v2 keeps one row for one person.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -19,6 +19,7 @@ ANYWHERE = ""
 "Stands for the connection of an identifier that is the same in every connection."
 
 URIS = ("urn:", "http://", "https://")
+"How a system begins that names one set of values everywhere; an HL7 v2 namespace may hold a colon as well."
 
 Key = tuple[str, bytes]
 "Connection (or `ANYWHERE`) and blind index of one identifier."
@@ -26,7 +27,9 @@ Key = tuple[str, bytes]
 
 def key_of(identifier: Identifier, connection: str, index: BlindIndex) -> Key:
     """Return what stands for `identifier` in the record."""
-    if ":" in identifier.system:  # the namespace says all: FHIR and HL7 v2 name an id's type in different words
+    if identifier.system.startswith(
+        URIS
+    ):  # the namespace says all: FHIR and HL7 v2 name an id's type in different words
         return ANYWHERE, index.identifier(identifier.system, "", identifier.value)
     return connection, index.identifier(identifier.system, identifier.type, identifier.value)
 

@@ -1,15 +1,15 @@
 """What a batch of changes may know of sealed rows, although writers cannot read.
 
 A statement that mentions only some fields must be merged with what is stored, and what is stored is sealed. So before
-its transaction a batch asks which rows that concerns (`affected` of the noun), opens them in one audited vault
+its transaction a batch asks which rows that concerns (`hub.record.change.affected`), opens them in one audited vault
 request, and passes the answer on as `Known`. Rows that the batch itself writes are added as it goes.
 
-    with db.read() as look:
-        rows = patient.affected(look, facts, ...) + appointment.affected(look, facts, ...)
-        known = Known(zip(rows, opener.open(look, access, rows), strict=True))
-    with db.write() as session:
+    with database.read() as db:
+        rows = change.affected(db, facts, connection=name, index=index)
+        known = Known(zip(rows, opener.open(db, access, rows), strict=True))
+    with database.write() as db:
         for said in facts:
-            appointment.upsert(session, said, known=known, ...)
+            change.apply(db, said, connection=name, seal=sealer, index=index, now=clock(), known=known)
 """
 
 from collections.abc import Iterable, Mapping

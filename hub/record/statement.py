@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.api import Identifier, Version
-from hub.record.identity import Key, key_of
+from hub.record.identity import ANYWHERE, Key, key_of
 from hub.record.version import Told, fingerprint_of, rank_of
 from hub.security.index import BlindIndex
 
@@ -82,12 +82,15 @@ class Effect:
 
 
 def _joined(stored: Collection[Mapping[str, str]], ids: Collection[tuple[Key, Identifier]]) -> list[dict[str, str]]:
-    joined = [dict(kept) for kept in stored]
-    for (scope, _), identifier in ids:
-        kept = {"connection": scope, "system": identifier.system, "type": identifier.type, "value": identifier.value}
-        if kept not in joined:
-            joined.append(kept)
-    return sorted(joined, key=lambda kept: (kept["connection"], kept["system"], kept["type"], kept["value"]))
+    told = [
+        {"connection": scope, "system": identifier.system, "type": identifier.type, "value": identifier.value}
+        for (scope, _), identifier in ids
+    ]
+    joined: dict[tuple[str, ...], dict[str, str]] = {}
+    for kept in sorted([*map(dict, stored), *told], key=lambda kept: kept["type"]):
+        kind = "" if kept["connection"] == ANYWHERE else kept["type"]
+        joined[kept["connection"], kept["system"], kept["value"], kind] = kept
+    return [joined[key] for key in sorted(joined)]
 
 
 def identifiers_of(fields: Mapping[str, Any], connection: str) -> tuple[Identifier, ...]:
@@ -95,5 +98,5 @@ def identifiers_of(fields: Mapping[str, Any], connection: str) -> tuple[Identifi
     return tuple(
         Identifier(system=kept["system"], type=kept["type"], value=kept["value"])
         for kept in fields.get("ids", ())
-        if kept["connection"] in ("", connection)
+        if kept["connection"] in (ANYWHERE, connection)
     )

@@ -189,6 +189,21 @@ def test_identifiers_count_within_their_connection_unless_they_are_uris(record: 
     assert identifiers_of(fields, "ehr") == (world, Identifier(system="", value="fhir-9"))
 
 
+def test_the_same_uri_is_one_identifier_whatever_its_type_is_called(record: Record, db: Session) -> None:
+    system = "http://hospital.example.org/mrn"
+    one = tell_patient(db, record, person(ids=(Identifier(system=system, value="7"),), family="Okafor", given="Ife"))
+    typed = (Identifier(system=system, value="7", type="MR"),)
+    two = tell_patient(db, record, person(60, ids=typed, language="en"), "ehr")
+    assert one.id == two.id
+    assert identifiers_of(fields_of(db, record, two), "ehr") == typed
+
+
+def test_a_colon_does_not_make_a_namespace_known_everywhere(record: Record, db: Session) -> None:
+    local = (Identifier(system="HARBOR:A", value="7", type="MR"),)
+    one = tell_patient(db, record, person(ids=local, family="Okafor", given="Ife"))
+    assert tell_patient(db, record, person(ids=local, family="Okafor", given="Ife"), "ehr").id != one.id
+
+
 def test_identifiers_of_two_patients_are_a_conflict(record: Record, db: Session) -> None:
     tell_patient(db, record, person(number="1", family="Rivera", given="Ana"))
     tell_patient(db, record, person(number="2", family="Okafor", given="Ife"))
