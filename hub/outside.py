@@ -34,10 +34,12 @@ class Line:
 
 
 class Outside:
-    """The connections of the policy in force."""
+    """The connections of the policy in force, for one process."""
 
-    def __init__(self, instance: Instance, env: Mapping[str, str]) -> None:
+    def __init__(self, instance: Instance, env: Mapping[str, str], *, actor: str) -> None:
+        """Take `actor`, the process as the audit log names it: `system:workflows`."""
         self._instance = instance
+        self._actor = actor
         self._resolve = host.secrets(instance.paths.root, env)
         self._lock = threading.Lock()
         self._version: int | None = None
@@ -89,20 +91,12 @@ class Outside:
         """
         return await self._current()[1].webhook(url, "operations")
 
-    def secret(self, reference: str) -> str:
-        """Return the secret that `env:NAME` or `file:PATH` stands for.
-
-        Raises:
-            LookupError, OSError: there is none.
-        """
-        return self._resolve(reference)
-
     def _current(self) -> tuple[Mapping[str, AnyConnector], Egress, Practice]:
         version, practice = self._instance.policy()
         with self._lock:
             if version != self._version or self._egress is None:
                 self._connectors = self._built(practice)
-                self._egress = Egress(practice, self._instance.db, self._instance.clock, actor="system:workflows")
+                self._egress = Egress(practice, self._instance.db, self._instance.clock, actor=self._actor)
                 self._version = version
             return self._connectors, self._egress, practice
 

@@ -1,5 +1,7 @@
-"""Listening to a recording: an audited read, then the sealed container as sound."""
+"""Listening to recordings and voicemails: an audited read of the key, then the sealed container as sound."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -11,35 +13,80 @@ from hub.g711 import Pcm
 from hub.instance import Instance
 from hub.record import recording
 from hub.record.recording import RecordingState
+from hub.record.voicemail import Voicemail, VoicemailState
 from hub.security.container import Reader, binding_of, read
 from hub.security.sealed import Table
 from hub.vault.client import Access
 
 
-def listen(db: Session, instance: Instance, call_id: UUID, access: Access) -> bytes:
-    """Return a call's recording as stereo WAV, the caller left and the agent right.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A sealed container and what opens it; whoever has it may read it without asking the vault again."""
+
+    path: Path
+    key: bytes = field(repr=False)
+    binding: bytes = field(repr=False)
+    unsealed: bool
+    "It is still being written, or a crash cut it off."
+
+    wave: Callable[[tape.Source], bytes]
+    "How it becomes a WAV file."
+
+    def open(self) -> Reader:
+        """Open the container.
+
+        Raises:
+            NotFoundError: the file is gone.
+            ContainerError: the file is not what was written.
+        """
+        return read(self.path, self.key, self.binding, unsealed=self.unsealed)
+
+
+def recording_of(db: Session, instance: Instance, call_id: UUID, access: Access) -> Kept:
+    """Return a call's recording; the caller is on the left of its sound, the agent on the right.
 
     Raises:
         NotFoundError: the call has none.
         VaultUnavailableError: the read cannot be audited, so there is none.
-        ContainerError: the file is not what was written.
     """
-    with _opened(db, instance, call_id, access) as source:
-        return tape.stereo_wav(source)
-
-
-def hear(db: Session, instance: Instance, call_id: UUID, access: Access) -> tuple[Pcm, Pcm]:
-    """Return what the caller and what the agent said, as samples; raises as `listen`."""
-    with _opened(db, instance, call_id, access) as source:
-        return tape.channels(tape.frames(source))
-
-
-def _opened(db: Session, instance: Instance, call_id: UUID, access: Access) -> Reader:
     kept = [row for row in recording.of_call(db, call_id) if row.state is not RecordingState.LOST]
     if not kept:
         raise NotFoundError("the call has no recording")
     row = kept[0]
+    running = row.state is RecordingState.RUNNING
     key = instance.opener.media_key(db, access, row.subject, Table.RECORDING, row.id, row.lane_id)
-    path: Path = instance.paths.media / row.name
-    binding = binding_of(instance.keys.tenant, Table.RECORDING, row.id)
-    return read(path, key, binding, unsealed=row.state is RecordingState.RUNNING)
+    return _kept(instance, Table.RECORDING, row.id, row.name, key, running, tape.stereo_wav)
+
+
+def message_of(db: Session, instance: Instance, row: Voicemail, access: Access) -> Kept:
+    """Return a voicemail; raises as `recording_of`."""
+    if row.state is VoicemailState.LOST:
+        raise NotFoundError("nothing of the message was kept")
+    running = row.state is VoicemailState.RUNNING
+    key = instance.opener.media_key(db, access, row.subject, Table.VOICEMAIL, row.id, row.lane_id)
+    return _kept(instance, Table.VOICEMAIL, row.id, row.name, key, running, tape.mono_wav)
+
+
+def sound_of(kept: Kept) -> bytes:
+    """Return it as 16-bit WAV; takes time, and no database. Raises as `Kept.open`."""
+    with kept.open() as source:
+        return kept.wave(source)
+
+
+def hear(db: Session, instance: Instance, call_id: UUID, access: Access) -> tuple[Pcm, Pcm]:
+    """Return what the caller and what the agent said, as samples; raises as `recording_of` and `Kept.open`."""
+    with recording_of(db, instance, call_id, access).open() as source:
+        return tape.channels(tape.frames(source))
+
+
+def _kept(
+    instance: Instance,
+    table: Table,
+    object_id: UUID,
+    name: str,
+    key: bytes,
+    running: bool,
+    wave: Callable[[tape.Source], bytes],
+) -> Kept:
+    binding = binding_of(instance.keys.tenant, table, object_id)
+    return Kept(instance.paths.media / name, key, binding, running, wave)

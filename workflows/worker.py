@@ -20,6 +20,7 @@ from connectors.api import Reads, Sends
 from hub import embedded
 from hub.errors import ChartlineError, NotFoundError
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.temporal import (
     TASK_QUEUE,
     TemporalUnavailableError,
@@ -34,7 +35,6 @@ from workflows.activities.call import Calls
 from workflows.activities.delivery import Deliveries
 from workflows.activities.feed import Feeds
 from workflows.activities.herald import Herald
-from workflows.activities.outside import Outside
 from workflows.activities.text import Texts
 from workflows.activities.upkeep import Upkeep
 from workflows.activities.writeback import Writebacks
@@ -75,7 +75,7 @@ class House:
     def __init__(self, instance: Instance, client: Client, env: Mapping[str, str]) -> None:
         self._instance = instance
         self._client = client
-        self._outside = Outside(instance, env)
+        self._outside = Outside(instance, env, actor="system:workflows")
         herald = Herald(instance, client)
         self._appointments = Appointments(instance, self._outside, herald)
         self._texts = Texts(instance, self._outside)

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import structlog
@@ -13,14 +15,18 @@ import uvicorn
 import uvloop
 
 from hub.api.app import create
+from hub.api.flows import Flows
 from hub.instance import Instance
 from hub.logs import configure, follow
 from hub.outside import Outside
-from hub.settings import Paths
+from hub.settings import Address, Paths
 from hub.supervisor import say_ready
-from hub.temporal import connect
 
 log = structlog.get_logger()
+
+BACKLOG = 2048
+GRACE_S = 5
+"Requests under way may take so long once the process is told to end."
 
 
 class _Server(uvicorn.Server):
@@ -31,7 +37,7 @@ class _Server(uvicorn.Server):
         self._paths = paths
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
+    def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals to the process."""
         yield
 
@@ -41,16 +47,16 @@ class _Server(uvicorn.Server):
         say_ready(self._paths, "hub")
 
 
-def main() -> None:
-    """Serve until SIGTERM."""
+def main() -> int:
+    """Serve until SIGTERM; 1 where the address cannot be had."""
     parser = argparse.ArgumentParser(prog="python -m hub.api", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     paths = Paths(parser.parse_args().dir.resolve())
     configure("hub")
-    uvloop.run(_serve(paths))
+    return uvloop.run(_serve(paths))
 
 
-async def _serve(paths: Paths) -> None:
+async def _serve(paths: Paths) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     follow(loop)
@@ -58,22 +64,45 @@ async def _serve(paths: Paths) -> None:
         loop.add_signal_handler(signum, stop.set)
     instance = await Instance.open_when_possible(paths, "hub", stop)
     if instance is None:
-        return
-    _, practice = instance.policy()
-    bind = practice.http.bind
-    client = await connect(paths, instance.keys, os.environ, lazy=True)
-    app = create(instance, Outside(instance, os.environ), client)
-    # No access log: addresses hold tokens.
-    config = uvicorn.Config(app, host=bind.host, port=bind.port, log_config=None, access_log=False, server_header=False)
-    server = _Server(config, paths)
-    serving = asyncio.create_task(server.serve())
+        return 0
+    try:
+        _, practice = instance.policy()
+        listener = _listener(practice.http.bind)
+        if listener is None:
+            return 1
+        app = create(instance, Outside(instance, os.environ, actor="system:hub"), Flows(instance))
+        # No access log: addresses hold tokens and what is searched for.
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        await _until(_Server(config, paths), listener, stop)
+    finally:
+        instance.close()
+    return 0
+
+
+async def _until(server: _Server, listener: socket.socket, stop: asyncio.Event) -> None:
+    serving = asyncio.create_task(server.serve([listener]))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
     stopped.cancel()
-    instance.close()
+
+
+def _listener(bind: Address) -> socket.socket | None:
+    family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+    try:
+        return socket.create_server((bind.host, bind.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        log.error("cannot listen", bind=str(bind), reason=os.strerror(error.errno or 0))
+        return None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,48 +1,123 @@
 """The HTTP door: JSON under /v1, carriers' callbacks, and what runs beside them for as long as it serves."""
 
-from fastapi import APIRouter, FastAPI, Request
-from temporalio.client import Client
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
 
-from hub.api import carriers, lists, pops, problem
+from fastapi import APIRouter, FastAPI, Request
+from sqlalchemy import text
+
+from hub.api import (
+    appointments,
+    calls,
+    carriers,
+    connections,
+    login,
+    messages,
+    patients,
+    policies,
+    pops,
+    problem,
+    queues,
+    tasks,
+    voicemails,
+    webhooks,
+)
+from hub.api.caller import InstanceDep
+from hub.api.flows import OK, Flows
+from hub.api.guard import Guard
+from hub.api.once import KEPT
+from hub.api.page import Answer
 from hub.chart import Charts
+from hub.feeds.waker import Waker
 from hub.instance import Instance
 from hub.outside import Outside
+from hub.record import idempotency
+from hub.vault.client import VaultUnavailableError
+
+FORGET_S = 3600.0
+"Between two looks for idempotency keys that are too old."
+
+ROUTERS = (
+    *(login.router, patients.router, appointments.router, calls.router, pops.router, tasks.router, queues.router),
+    *(voicemails.router, messages.router, connections.router, webhooks.router, policies.router),
+)
 
 
-def create(instance: Instance, outside: Outside, temporal: Client) -> FastAPI:
-    """Return the application; it opens nothing and closes nothing."""
+class Health(Answer):
+    """Whether the parts answer."""
+
+    status: Literal["ok", "degraded"]
+    vault: str
+    "ok, full (the audit log has no room), or the code of an error."
+
+    temporal: str
+    "ok, or the code of an error."
+
+
+def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
+    """Return the application; it closes nothing that it is given."""
     app = FastAPI(
         title="Chartline",
+        summary="The phone line that reads the chart.",
         version="1",
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        lifespan=_beside,
+        generate_unique_id_function=lambda route: f"{route.tags[0]}-{route.name}",
     )
     app.state.instance = instance
     app.state.outside = outside
-    app.state.charts = Charts(outside)
-    app.state.temporal = temporal
+    app.state.charts = Charts(instance, outside)
+    app.state.flows = flows
+    app.state.waker = Waker(flows.wake)
+    app.state.door = login.Door()
+    app.add_middleware(Guard)
     problem.install(app)
     v1 = APIRouter(prefix="/v1")
-    v1.include_router(pops.router)
-    v1.include_router(lists.router)
-    v1.add_api_route("/health", health, methods=["GET"], tags=["health"])
+    for router in ROUTERS:
+        v1.include_router(router)
+    v1.add_api_route("/health", health, summary="Health", tags=["health"])
     app.include_router(v1)
     app.include_router(carriers.router)
     return app
 
 
-async def health(request: Request) -> dict[str, object]:
+async def health(request: Request, instance: InstanceDep) -> Health:
     """Say whether the parts answer; needs no login and tells nothing else."""
-    instance: Instance = request.app.state.instance
-    return {"status": "ok", "vault": await _vault(instance)}
+    flows: Flows = request.app.state.flows
+    vault, temporal, _ = await asyncio.gather(
+        asyncio.to_thread(_vault, instance),
+        flows.health(),
+        instance.db.run(lambda db: db.connection().execute(text("SELECT 1"))),
+    )
+    return Health(status="ok" if vault == temporal == OK else "degraded", vault=vault, temporal=temporal)
 
 
-async def _vault(instance: Instance) -> str:
-    from hub.vault.client import VaultUnavailableError
-
+def _vault(instance: Instance) -> str:
     try:
-        found = await instance.db.run(lambda _: instance.vault.health())
+        return str(instance.vault.health()["audit"])
     except VaultUnavailableError as error:
         return error.code
-    return str(found.get("audit", "ok"))
+
+
+@asynccontextmanager
+async def _beside(app: FastAPI) -> AsyncIterator[None]:
+    """Run what goes on between requests."""
+    beside = [asyncio.create_task(app.state.waker.run()), asyncio.create_task(_forget(app.state.instance))]
+    try:
+        yield
+    finally:
+        for task in beside:
+            task.cancel()
+        for task in beside:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _forget(instance: Instance) -> None:
+    while True:
+        await instance.db.run(lambda db: idempotency.forget(db, instance.clock() - KEPT), write=True)
+        await asyncio.sleep(FORGET_S)

@@ -1,17 +1,36 @@
 """Who makes a request: the bearer token, what its owner's roles allow, and what the audit log will say of them."""
 
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from sqlmodel import Session
 
-from hub.db import uuid7
+from hub.api.guard import number_of
+from hub.api.problem import declared
+from hub.errors import DeniedError
 from hub.instance import Instance
 from hub.record import token
-from hub.record.token import TokenError
+from hub.record.token import Token, TokenError, TokenKind
 from hub.security import access
-from hub.security.access import Actor, Scope
+from hub.security.access import Actor, Scope, ScopeError
+from hub.vault.client import VaultUnavailableError
+
+_bearer = HTTPBearer(auto_error=False, description="A token of `chartline token create`, or of `POST /v1/login`.")
+
+
+class PersonNeededError(DeniedError):
+    """Only a person can do this, and the token stands for nobody."""
+
+    code = "person-needed"
+
+
+GUARDED: dict[int | str, dict[str, Any]] = declared(TokenError, ScopeError)
+"What every route may answer that needs a token."
+
+READING: dict[int | str, dict[str, Any]] = declared(TokenError, ScopeError, VaultUnavailableError)
+"... and that opens what is sealed."
 
 
 def instance_of(request: Request) -> Instance:
@@ -24,48 +43,66 @@ def instance_of(request: Request) -> Instance:
 InstanceDep = Annotated[Instance, Depends(instance_of)]
 
 
-async def actor_of(request: Request, instance: InstanceDep) -> Actor:
-    """Return who asks.
+async def token_of(
+    instance: InstanceDep, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> tuple[Token, Actor]:
+    """Return the token that came with the request, and who shows it.
 
     Raises:
         TokenError: no bearer token, or one that opens nothing.
     """
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret:
+    if shown is None:
         raise TokenError("a bearer token is needed")
-    now = instance.clock()
+    secret, now = shown.credentials, instance.clock()
 
-    def look(db: Session) -> tuple[Actor, bool, token.Token]:
-        row, owner = token.find(db, secret.strip(), now)
+    def look(db: Session) -> tuple[Token, Actor]:
+        row, owner = token.find(db, secret, now)
+        if row.kind is TokenKind.LOGIN:
+            raise TokenError("this token opens a session, nothing else")
         name = str(owner.id) if owner is not None else f"token:{row.id}"
-        roles = owner.roles if owner is not None else None
-        return access.actor_of(name, roles=roles, token=row.scopes), token.due(row, now), row
+        return row, access.actor_of(name, roles=None if owner is None else owner.roles, token=row.scopes)
 
-    actor, due, row = await instance.db.run(look)
-    if due:
+    row, actor = await instance.db.run(look)
+    if token.due(row, now):
         await instance.db.run(lambda db: token.used(db, row.id, now), write=True)
+    return row, actor
+
+
+TokenDep = Annotated[tuple[Token, Actor], Depends(token_of)]
+
+
+async def allowed(scopes: SecurityScopes, shown: TokenDep) -> Actor:
+    """Return who asks, if they may do all that the route needs.
+
+    Raises:
+        ScopeError: they may not.
+    """
+    _, actor = shown
+    for scope in scopes.scopes:
+        actor.need(Scope(scope))
     return actor
 
 
-ActorDep = Annotated[Actor, Depends(actor_of)]
+def needs(*scopes: Scope) -> Any:
+    """Return a dependency that lets in who may do all of `scopes`, and returns them as `Actor`."""
+    return Security(allowed, scopes=list(scopes))
 
 
-def needs(scope: Scope) -> Callable[[Actor], Actor]:
-    """Return a dependency that lets in who may do `scope`, and returns them."""
+def person_of(actor: Actor) -> UUID:
+    """Return the staff id of who asks.
 
-    def allowed(actor: ActorDep) -> Actor:
-        actor.need(scope)
-        return actor
-
-    return allowed
+    Raises:
+        PersonNeededError: it is a program.
+    """
+    try:
+        return UUID(actor.id)
+    except ValueError:
+        raise PersonNeededError("this token stands for nobody") from None
 
 
 def session_of(request: Request) -> str:
     """Return the id under which this request stands in the audit log."""
-    kept = getattr(request.state, "session", None)
-    if kept is None:
-        kept = request.state.session = f"request:{uuid7()}"
-    return str(kept)
+    return f"request:{number_of(request)}"
 
 
 SessionDep = Annotated[str, Depends(session_of)]

@@ -2,37 +2,143 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from connectors.api import Section
-from hub.api.caller import InstanceDep, SessionDep, needs
+from hub.api.caller import READING, InstanceDep, SessionDep, needs, person_of
+from hub.api.identify import identified
+from hub.api.once import OnceDep
+from hub.api.page import Answer
+from hub.api.problem import declared
 from hub.chart import Charts
-from hub.errors import DeniedError
+from hub.errors import NotFoundError, UsageError
 from hub.instance import Instance
 from hub.record import appointment, call, patient, pop, request, task
 from hub.record.appointment import Appointment
 from hub.record.call import Call
-from hub.record.pop import Pop, PopLockedError, PopStage
+from hub.record.idempotency import KeyReusedError
+from hub.record.patient import Patient
+from hub.record.pop import Pop, PopExpiredError, PopLockedError, PopStage
+from hub.rules import matching
 from hub.rules import pop as rules
-from hub.rules.matching import Kind
-from hub.rules.pop import Identity, Ringing, Typed
-from hub.security.access import Actor, Scope
+from hub.rules.pop import Ringing, Typed
+from hub.security.access import Actor, RestrictedError, Scope
 from hub.vault.client import Access
 
-router = APIRouter(prefix="/pops", tags=["pops"])
+router = APIRouter(
+    prefix="/pops", tags=["pops"], responses=READING | declared(NotFoundError, PopExpiredError, UsageError)
+)
 
-AgentDep = Annotated[Actor, Depends(needs(Scope.POPS))]
+Agent = Annotated[Actor, needs(Scope.POPS)]
+
+SECTIONS = frozenset(Section) - {Section.REQUESTS}
+"What is asked of the EHR while the agent waits; requests stand in the record."
 
 
-class NotYourPopError(DeniedError):
-    """The pop belongs to another agent."""
+class MaskedPop(Answer):
+    """What an agent sees before anyone was verified: whether someone is known, never who."""
 
-    code = "pop-not-yours"
+    stage: Literal["masked", "locked"]
+    call: UUID
+    number: str
+    "Empty where it is withheld, or where the token may not see numbers."
+
+    did: str
+    queue: str | None
+    waited_seconds: int
+    match: matching.Kind
+    why: str
+    candidates: int
+    language: str
+    repeat_caller: bool
+    open_tasks: int
+
+
+class PopVisit(Answer):
+    """A coming appointment of a verified caller."""
+
+    id: UUID
+    starts_at: datetime | None
+    minutes: int | None
+    status: str
+    "FHIR R4 Appointment.status."
+
+    confirmed: bool
+    practitioner: str | None
+    location: str | None
+    type: str | None
+
+
+class PopRequest(Answer):
+    """Something that the verified caller asked for, and waits for."""
+
+    kind: str
+    status: str
+
+
+class PopTask(Answer):
+    """Something that is left to do for the verified caller."""
+
+    id: UUID
+    kind: str
+
+
+class PopContact(Answer):
+    """A call of the verified caller."""
+
+    medium: Literal["phone"]
+    at: datetime
+    path: str | None
+
+
+class PopChart(Answer):
+    """Where the chart's sections come from."""
+
+    read_at: datetime | None
+    missing: str | None
+    "Why there are none: `late`, `no-source`, or the code of an error."
+
+
+class FullPop(Answer):
+    """What an agent sees of a verified caller: of these fields, those that the agent's roles need."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    stage: Literal["full"] = "full"
+    call: UUID
+    patient: UUID
+    name: str | None = None
+    language: str | None = None
+    appointments: list[PopVisit] | None = None
+    requests: list[PopRequest] | None = None
+    tasks: list[PopTask] | None = None
+    contacts: list[PopContact] | None = None
+    allergies: list[str] | None = None
+    problems: list[str] | None = None
+    medications: list[str] | None = None
+    coverage: list[str] | None = None
+    care_team: list[str] | None = Field(None, alias="care-team")
+    chart: PopChart | None = None
+    "Absent for roles that see no section of the chart."
+
+
+class VerifiedPop(FullPop):
+    """The caller is who they say; with the full stage."""
+
+    verified: Literal[True] = True
+
+
+class Refused(Answer):
+    """Name and date of birth are not those of anybody who may be calling."""
+
+    verified: Literal[False] = False
+    stage: Literal["masked", "full", "locked"]
+    tries_left: int
 
 
 class Said(BaseModel):
@@ -41,158 +147,173 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="forbid", str_max_length=200)
 
     name: str = Field(min_length=1)
+    "Given and family name, in any order."
+
     birth_date: date
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class _Found:
     """A pop and its call, as the rows say."""
 
     pop: Pop
     call: Call
-    candidates: list[UUID]
+    match: matching.Match
+    "As it stands now: a chart may have become restricted since the phone rang."
+
     open_tasks: int
     calls_before: int
 
 
-@router.get("/{token}")
+@router.get("/{token}", summary="Open a pop", response_model_exclude_unset=True, responses=declared(RestrictedError))
 async def get(
-    token: str, actor: AgentDep, instance: InstanceDep, session: SessionDep, request: Request
-) -> dict[str, Any]:
-    """Return the masked stage, or the full one once the agent verified who calls."""
+    token: str, actor: Agent, instance: InstanceDep, session: SessionDep, request: Request
+) -> MaskedPop | FullPop:
+    """Return the masked stage, or the full one once the agent verified who calls.
+
+    A pop of another agent is not found. A restricted chart says so and nothing else.
+    """
     found = await _found(instance, token, actor)
     access = actor.access("treatment", session=session)
     if found.pop.stage is PopStage.FULL and found.pop.patient_id is not None:
-        return await _full(instance, request.app.state.charts, found, found.pop.patient_id, actor, access)
+        return FullPop(**await _full(instance, request.app.state.charts, found, found.pop.patient_id, actor, access))
     return await _masked(instance, found, actor, access)
 
 
-@router.post("/{token}/verify")
+@router.post(
+    "/{token}/verify",
+    summary="Verify who calls",
+    response_model_exclude_unset=True,
+    responses=declared(PopLockedError, RestrictedError, KeyReusedError),
+)
 async def verify(
-    token: str, said: Said, actor: AgentDep, instance: InstanceDep, session: SessionDep, request: Request
-) -> dict[str, Any]:
-    """Compare name and date of birth with those who gave the number; three misses lock the pop.
+    token: str, said: Said, actor: Agent, instance: InstanceDep, session: SessionDep, request: Request, once: OnceDep
+) -> VerifiedPop | Refused:
+    """Compare name and date of birth with those who gave the number, then with anyone of that name and date.
 
-    Raises:
-        PopLockedError: it is locked.
+    The third miss locks the pop for good. A repeat with the same Idempotency-Key is no second try.
     """
     found = await _found(instance, token, actor)
-    if found.pop.stage is PopStage.LOCKED:
+    if found.match.kind == "restricted":
+        raise RestrictedError("a restricted chart needs a reason")
+    access, now = actor.access("treatment", session=session), instance.clock()
+    answer = await once.before()
+    if answer is None:
+        if found.pop.stage is PopStage.LOCKED:
+            raise PopLockedError(f"pop {found.pop.id} is locked")
+        typed = Typed(said.name, said.birth_date)
+        who = await instance.db.run(lambda db: identified(db, instance, found.match.patients, typed, access))
+
+        def note(db: Session) -> dict[str, Any]:
+            row = pop.tried(db, found.pop.id, who, by=actor.id, now=now)
+            left = max(rules.TRIES - row.tries, 0)
+            return {"patient": str(who) if who else None, "stage": row.stage.value, "tries_left": left}
+
+        answer = await once.run(note)
+    elif answer["patient"] is not None and found.pop.stage is not PopStage.FULL:
         raise PopLockedError(f"pop {found.pop.id} is locked")
-    access = actor.access("treatment", session=session)
-    now = instance.clock()
-    who = await instance.db.run(lambda db: _identify(db, instance, found.candidates, said, access))
-
-    def note(db: Session) -> Pop:
-        row = pop.tried(db, found.pop.id, who, by=actor.id, now=now)
-        if who is not None:
-            call.verified(db, found.call.id, who, by=actor.id, now=now)
-        return row
-
-    row = await instance.db.run(note, write=True)
-    if who is None:
-        left = max(rules.TRIES - row.tries, 0)
-        return {"verified": False, "stage": row.stage.value, "tries_left": left}
-    found = await _found(instance, token, actor)
-    shown = await _full(instance, request.app.state.charts, found, who, actor, access)
-    return {"verified": True, **shown}
+    if answer["patient"] is None:
+        return Refused(verified=False, stage=answer["stage"], tries_left=answer["tries_left"])
+    shown = await _full(instance, request.app.state.charts, found, UUID(answer["patient"]), actor, access)
+    return VerifiedPop(verified=True, **shown)
 
 
-async def _found(instance: Instance, token: str, actor: Actor) -> Found:
-    now = instance.clock()
+async def _found(instance: Instance, token: str, actor: Actor) -> _Found:
+    agent_id, now = person_of(actor), instance.clock()
 
-    def look(db: Session) -> Found:
-        row = pop.find(db, token, now)
-        if str(row.agent_id) != actor.id:
-            raise NotYourPopError("this pop belongs to another agent")
-        found = db.get_one(Call, row.call_id)
-        candidates = list(patient.match_phone(db, found.caller_key).patients) if found.caller_key else []
-        tasks = sum(len(task.open_of(db, one)) for one in candidates)
-        return Found(row, found, candidates, tasks, call.count_before(db, found))
+    def look(db: Session) -> _Found:
+        row = pop.find(db, token, now, agent_id=agent_id)
+        ringing = db.get_one(Call, row.call_id)
+        match = matching.Match("none") if ringing.caller_key is None else patient.match_phone(db, ringing.caller_key)
+        if ringing.match == "restricted":
+            match = matching.Match("restricted")
+        tasks = sum(len(task.open_of(db, one)) for one in match.patients)
+        return _Found(row, ringing, match, tasks, call.count_before(db, ringing))
 
     return await instance.db.run(look)
 
 
-async def _masked(instance: Instance, found: Found, actor: Actor, access: Access) -> dict[str, Any]:
-    def look(db: Session) -> dict[str, Any]:
-        said = instance.opener.open(db, access, [call.sealed_of(found.call)])[0]
-        return rules.masked(
-            Ringing(
-                number=said.get("number") or "" if actor.may(Scope.NUMBERS_READ) else "",
-                did=found.call.did,
-                queue=found.call.queue,
-                waited_seconds=_waited(found.call, instance.clock()),
-                match=cast(Kind, found.call.match),
-                candidates=len(found.candidates),
-                language=(found.call.plan or {}).get("language", ""),
-                calls_before=found.calls_before,
-                open_tasks=found.open_tasks,
-            )
+async def _masked(instance: Instance, found: _Found, actor: Actor, access: Access) -> MaskedPop:
+    """Open the call, which is on record before it is shown, and say what may be said of it."""
+    (said,) = await instance.db.run(lambda db: instance.opener.open(db, access, [call.sealed_of(found.call)]))
+    shown = rules.masked(
+        Ringing(
+            number=said.get("number") or "" if actor.may(Scope.NUMBERS_READ) else "",
+            did=found.call.did,
+            queue=found.call.queue,
+            waited_seconds=_waited(found.call, instance.clock()),
+            match=found.match.kind,
+            candidates=len(found.match.patients),
+            language=(found.call.plan or {}).get("language", ""),
+            calls_before=found.calls_before,
+            open_tasks=found.open_tasks,
         )
-
-    shown = await instance.db.run(look)
-    shown["stage"] = "locked" if found.pop.stage is PopStage.LOCKED else shown["stage"]
-    return shown
-
-
-def _identify(db: Session, instance: Instance, candidates: list[UUID], said: Said, access: Access) -> UUID | None:
-    rows = [db.get_one(patient.Patient, one) for one in candidates]
-    opened = instance.opener.open(db, access, [patient.sealed_of(row) for row in rows])
-    stored = [Identity(one.get("given") or "", one.get("family") or "", _date(one.get("birth_date"))) for one in opened]
-    index = rules.identify(stored, Typed(said.name, said.birth_date))
-    return None if index is None else candidates[index]
+    )
+    stage = "locked" if found.pop.stage is PopStage.LOCKED else "masked"
+    return MaskedPop(**(shown | {"stage": stage, "call": found.call.id}))
 
 
 async def _full(
-    instance: Instance, charts: Charts, found: Found, patient_id: UUID, actor: Actor, access: Access
+    instance: Instance, charts: Charts, found: _Found, patient_id: UUID, actor: Actor, access: Access
 ) -> dict[str, Any]:
-    """Ask the record and the chart for the fields that the roles allow, and for nothing else."""
+    """Ask the record and the chart for the fields that the roles allow, and for nothing else.
+
+    Raises:
+        RestrictedError: the chart has come under break-glass.
+    """
     wanted = rules.fields_of(actor.roles)
-    now = instance.clock()
-
-    def look(db: Session) -> tuple[dict[str, Any], dict[str, Any]]:
-        row = db.get_one(patient.Patient, patient_id)
-        visits = appointment.upcoming(db, patient_id, now) if "appointments" in wanted else []
-        opened = instance.opener.open(
-            db, access, [patient.sealed_of(row), *(appointment.sealed_of(visit) for visit in visits)]
-        )
-        person, told = opened[0], opened[1:]
-        known: dict[str, Any] = {
-            "name": f"{person.get('given') or ''} {person.get('family') or ''}".strip(),
-            "language": person.get("language") or "",
-            "appointments": [_visit(visit, said) for visit, said in zip(visits, told, strict=True)],
-            "requests": [{"kind": one.kind, "status": one.status} for one in request.open_of(db, patient_id)],
-            "tasks": [{"id": str(one.id), "kind": one.kind} for one in task.open_of(db, patient_id)],
-            "contacts": [_contact(one) for one in call.of_patient(db, patient_id)],
-        }
-        return known, person
-
-    known, person = await instance.db.run(look)
-    sections = frozenset(section for section in Section if section.value in wanted)
-    known |= await charts.read(person, sections)
-    return {"patient": str(patient_id), "call": str(found.call.id), **rules.full(actor.roles, known)}
+    row = await instance.db.run(lambda db: db.get_one(Patient, patient_id))
+    if row.restricted:
+        raise RestrictedError("a restricted chart needs a reason")
+    known, person = await instance.db.run(lambda db: _known(db, instance, row, wanted, access))
+    shown: dict[str, Any] = {"stage": "full", "call": found.call.id, "patient": patient_id}
+    if sections := frozenset(section for section in SECTIONS if section.value in wanted):
+        chart = await charts.read(patient_id, person, sections, access)
+        known |= {section.value: list(lines) for section, lines in chart.sections.items()}
+        shown["chart"] = PopChart(read_at=chart.read_at, missing=chart.missing)
+    return shown | rules.full(actor.roles, known)
 
 
-def _visit(row: Appointment, said: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "starts_at": row.starts_at.isoformat() if row.starts_at else None,
-        "minutes": row.minutes,
-        "status": row.status.value,
-        "confirmed": row.confirmed_at is not None,
-        "practitioner": said.get("practitioner"),
-        "location": said.get("location"),
-        "type": said.get("type"),
+def _known(
+    db: Session, instance: Instance, row: Patient, wanted: frozenset[str], access: Access
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the wanted fields that stand in the record, and the opened patient."""
+    visits = appointment.upcoming(db, row.id, instance.clock()) if "appointments" in wanted else []
+    sealed = [patient.sealed_of(row), *(appointment.sealed_of(visit) for visit in visits)]
+    person, *told = instance.opener.open(db, access, sealed)
+    known: dict[str, Any] = {
+        "name": f"{person.get('given') or ''} {person.get('family') or ''}".strip(),
+        "language": person.get("language") or "",
     }
+    if "appointments" in wanted:
+        known["appointments"] = [_visit(visit, said) for visit, said in zip(visits, told, strict=True)]
+    if "requests" in wanted:
+        known["requests"] = [PopRequest(kind=one.kind, status=one.status) for one in request.open_of(db, row.id)]
+    if "tasks" in wanted:
+        known["tasks"] = [PopTask(id=one.id, kind=one.kind) for one in task.open_of(db, row.id)]
+    if "contacts" in wanted:
+        known["contacts"] = [
+            PopContact(medium="phone", at=one.started_at, path=one.path) for one in call.of_patient(db, row.id)
+        ]
+    return known, person
 
 
-def _contact(row: Call) -> dict[str, Any]:
-    return {"medium": "phone", "at": row.started_at.isoformat(), "path": row.path}
+def _visit(row: Appointment, said: dict[str, Any]) -> PopVisit:
+    return PopVisit(
+        id=row.id,
+        starts_at=row.starts_at,
+        minutes=row.minutes,
+        status=row.status.value,
+        confirmed=row.confirmed_at is not None,
+        practitioner=said.get("practitioner"),
+        location=said.get("location"),
+        type=said.get("type"),
+    )
+
+
+def _contact(row: Call) -> PopContact:
+    return PopContact(medium="phone", at=row.started_at, path=row.path)
 
 
 def _waited(row: Call, now: datetime) -> int:
-    return round((now - (row.queued_at or row.started_at)).total_seconds())
-
-
-def _date(kept: Any) -> date | None:
-    return date.fromisoformat(kept) if isinstance(kept, str) else kept
+    return round(((row.bridged_at or row.ended_at or now) - (row.queued_at or row.started_at)).total_seconds())

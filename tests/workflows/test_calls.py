@@ -16,6 +16,7 @@ from connectors.api import Identifier, RequestFacts, TransientError
 from connectors.sandbox.carrier import Carrier
 from connectors.sandbox.store import Store
 from hub.db import uuid7
+from hub.outside import Outside
 from hub.record import call, consent, recording, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call, CallState
@@ -31,7 +32,6 @@ from hub.vault.client import Vault, VaultUnavailableError
 from tests.workflows.clinic import NOW, PHONE, Clinic
 from workflows.activities.call import Aftermath, Calls, NotYetError
 from workflows.activities.herald import Herald
-from workflows.activities.outside import Outside
 from workflows.activities.text import Texts
 from workflows.activities.writeback import Writebacks
 
@@ -40,7 +40,7 @@ DID = "+12125550100"
 
 def calls_of(clinic: Clinic, client: Client) -> Calls:
     instance = clinic.instance
-    return Calls(instance, Outside(instance, {}), Herald(instance, client), client)
+    return Calls(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, client), client)
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def calls(clinic: Clinic, nobody: Client) -> Calls:
 
 @pytest.fixture
 def texts(clinic: Clinic) -> Texts:
-    return Texts(clinic.instance, Outside(clinic.instance, {}))
+    return Texts(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"))
 
 
 @pytest.fixture
 def writebacks(clinic: Clinic) -> Writebacks:
-    return Writebacks(clinic.instance, Outside(clinic.instance, {}))
+    return Writebacks(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"))
 
 
 def start_of(patients: Sequence[UUID], match: str = "one") -> CallStart:

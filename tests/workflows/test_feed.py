@@ -23,6 +23,7 @@ from connectors.api import (
     Sms,
 )
 from hub.db import uuid7
+from hub.outside import Outside
 from hub.record import change, consent, inbox, message, patient
 from hub.record.appointment import Appointment
 from hub.record.event import Event
@@ -37,14 +38,13 @@ from tests.workflows.clinic import MRN, PHONE, Clinic
 from workflows.activities import feed
 from workflows.activities.feed import Drained, Feeds
 from workflows.activities.herald import Herald
-from workflows.activities.outside import Outside
 
 FEED = "adt"
 
 
 def feeds_of(clinic: Clinic, client: Client) -> Feeds:
     instance = clinic.instance
-    return Feeds(instance, Outside(instance, {}), Herald(instance, client), client)
+    return Feeds(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, client), client)
 
 
 @pytest.fixture

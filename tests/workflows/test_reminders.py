@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from connectors.api import AppointmentFacts, AppointmentStatus, RejectedError, TransientError
 from connectors.sandbox.carrier import Carrier, Fault
+from hub.outside import Outside
 from hub.record import appointment, consent, message, reminder, writeback
 from hub.record.appointment import Appointment
 from hub.record.event import Delivery, Event
@@ -23,7 +24,6 @@ from hub.vault.client import Vault, VaultUnavailableError
 from tests.workflows.clinic import PHONE, Clinic
 from workflows.activities.appointment import HELD, Answer, Appointments, StepDue
 from workflows.activities.herald import Herald
-from workflows.activities.outside import Outside
 
 FIRST, SECOND, LAST = "visit-3d", "visit-1d", "visit-2h"
 
@@ -35,7 +35,7 @@ def desk(clinic: Clinic, nobody: Client) -> Appointments:
 
 def desk_of(clinic: Clinic, client: Client) -> Appointments:
     instance = clinic.instance
-    return Appointments(instance, Outside(instance, {}), Herald(instance, client))
+    return Appointments(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, client))
 
 
 def texts(carrier: Carrier) -> list[str]:

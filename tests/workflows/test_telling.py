@@ -20,6 +20,7 @@ from connectors.sandbox.carrier import Carrier
 from hub import db as database
 from hub import webhook
 from hub.db import uuid7
+from hub.outside import Outside
 from hub.record import call, event, message, queue, reminder, staff, writeback
 from hub.record.appointment import Appointment
 from hub.record.event import Delivery, DeliveryState, Lane
@@ -31,7 +32,6 @@ from hub.temporal import DeliveryStart, TextStart, UpkeepStart
 from tests.workflows.clinic import PHONE, WEBHOOK_SECRET, Clinic, serving
 from tests.workflows.test_feed import remember, said
 from workflows.activities.delivery import Deliveries, Tried
-from workflows.activities.outside import Outside
 from workflows.activities.text import Texts
 from workflows.activities.upkeep import Upkeep
 
@@ -59,7 +59,7 @@ async def crm(clinic: Clinic) -> AsyncIterator[Crm]:
 
 @pytest.fixture
 def deliveries(clinic: Clinic) -> Deliveries:
-    return Deliveries(clinic.instance, Outside(clinic.instance, {}))
+    return Deliveries(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"))
 
 
 def emitted(clinic: Clinic, kind: str = "reminder.sent", **payload: str) -> DeliveryStart:
@@ -181,7 +181,7 @@ async def test_stop_help_and_start_get_one_answer_each(
             index=instance.index,
             now=clinic.now,
         )
-    texts = Texts(instance, Outside(instance, {}))
+    texts = Texts(instance, Outside(instance, {}, actor="system:workflows"))
     start = TextStart(kind, str(row.id), "sms")
     assert [await texts.send(start) for _ in range(2)] == ["sent", "sent"]
     (sent,) = carrier.texts
@@ -190,7 +190,7 @@ async def test_stop_help_and_start_get_one_answer_each(
 
 
 def upkeep_of(clinic: Clinic, client: Client) -> Upkeep:
-    return Upkeep(clinic.instance, Outside(clinic.instance, {}), client)
+    return Upkeep(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"), client)
 
 
 async def started(env: WorkflowEnvironment, flow_id: str) -> bool:

@@ -12,6 +12,7 @@ from temporalio import activity
 from connectors.api import FINAL, Sends, SetsStatus, Sms
 from hub.db import uuid7
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import appointment, message, reminder, task, writeback
 from hub.record.appointment import Appointment
 from hub.record.message import MessageStatus
@@ -22,7 +23,6 @@ from hub.settings import Practice
 from hub.vault.client import Access
 from workflows.activities import visit
 from workflows.activities.herald import Herald, Told
-from workflows.activities.outside import Outside
 from workflows.activities.sending import Handed, Known, alive, hand_over
 from workflows.activities.visit import Prospect, Seen
 

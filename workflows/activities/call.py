@@ -13,6 +13,7 @@ from temporalio.client import Client
 from connectors.api import Logs
 from hub.errors import UnavailableError
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import appointment, call, patient, recording, writeback
 from hub.record.call import ABANDONED, DROPPED, HUNG_UP, MISSED, Call, CallState
 from hub.record.event import Delivery, DeliveryState, Event, Lane
@@ -27,7 +28,6 @@ from hub.temporal import CallStart, TemporalUnavailableError, TextStart, send_te
 from hub.vault.client import Access
 from workflows.activities import text
 from workflows.activities.herald import Herald
-from workflows.activities.outside import Outside
 from workflows.activities.writeback import LOG
 
 VAULT_S = 0.15

@@ -8,12 +8,12 @@ from temporalio import activity
 
 from hub import webhook
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import event, policy
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.security.egress import DestinationDeniedError, EgressDeniedError
 from hub.temporal import DeliveryStart
 from hub.webhook import Letter, Outcome, Taken, WebhookSecretError
-from workflows.activities.outside import Outside
 
 DELIVERED = "delivered"
 GONE = "gone"

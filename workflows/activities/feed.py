@@ -31,6 +31,7 @@ from connectors.api import (
 from hub.errors import ChartlineError
 from hub.feeds.fact import read_row
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import appointment, change, inbox
 from hub.record.error import StaleError
 from hub.record.inbox import UNMATCHED, InboxMessage, State
@@ -42,7 +43,6 @@ from hub.temporal import appointment_answered, appointment_changed, send_text
 from hub.vault.client import Access
 from workflows.activities import reply
 from workflows.activities.herald import Herald, Told
-from workflows.activities.outside import Outside
 from workflows.activities.reply import Consequence
 from workflows.fault import DEFECT, place_of
 

@@ -13,6 +13,7 @@ from temporalio import activity
 
 from connectors.api import Sends, Sms
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import call, consent, message, task
 from hub.record.call import Call
 from hub.record.message import Message, MessageStatus
@@ -23,7 +24,6 @@ from hub.security.egress import EgressDeniedError
 from hub.settings import Hours, Practice
 from hub.temporal import TextStart
 from hub.vault.client import Access
-from workflows.activities.outside import Outside
 from workflows.activities.recipient import recipient_of
 from workflows.activities.sending import Handed, Known, alive, hand_over
 from workflows.activities.visit import WEEK, sender_of

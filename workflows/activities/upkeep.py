@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from connectors.api import Logs
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import event, message, queue, reminder, task, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call, CallState
@@ -26,7 +27,6 @@ from hub.temporal import (
     call_ended,
     deliver,
 )
-from workflows.activities.outside import Outside
 from workflows.activities.visit import upcoming_ids
 from workflows.activities.writeback import LOG, STATUS
 

@@ -21,6 +21,7 @@ from connectors.api import (
 )
 from hub.errors import ChartlineError
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import appointment, patient, task, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call
@@ -29,7 +30,6 @@ from hub.record.statement import identifiers_of
 from hub.record.writeback import Writeback, WritebackState
 from hub.security.sealed import Sealed
 from hub.vault.client import Access
-from workflows.activities.outside import Outside
 from workflows.activities.sending import alive
 
 STATUS = "status"
