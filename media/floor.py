@@ -9,10 +9,11 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
-from sqlmodel import Session
+from sqlmodel import Session as Db
 
 from hub.g711 import Codec
 from hub.record import agent, queue
@@ -21,9 +22,11 @@ from media.errors import MediaError, UnacceptableError
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
-from media.offer import Agreed, offer_audio, settle
+from media.offer import Agreed, answer_audio, offer_audio, settle
 from media.relay import BuiltinRelay
+from media.sdp import Session
 from media.sip.endpoint import Endpoint
+from media.sip.leg import Leg
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
@@ -89,20 +92,20 @@ class Floor:
         now = self._line.now()
         until = now + timedelta(seconds=seconds) if seconds else None
 
-        def change(db: Session) -> None:
+        def change(db: Db) -> None:
             agent.registered(db, owner, until, now)
             self._pair(db)
 
         self._note(change)
 
     async def enter(
-        self, call_id: UUID, queue_name: str, priority: int, language: str, before: Callable[[Session], object]
+        self, call_id: UUID, queue_name: str, priority: int, language: str, before: Callable[[Db], object]
     ) -> asyncio.Queue[Offer]:
         """Let a caller wait, after `before` in the same transaction; offers for them come out of the queue returned."""
         offers = self._waiting.setdefault(call_id, asyncio.Queue())
         now, host = self._line.now(), self._line.host
 
-        def change(db: Session) -> None:
+        def change(db: Db) -> None:
             before(db)
             queue.enter(db, call_id, queue_name, priority, now, host, language=language)
             self._pair(db)
@@ -159,18 +162,18 @@ class Floor:
     async def _passed(self, offer: Offer, why: OfferState) -> None:
         now = self._line.now()
 
-        def change(db: Session) -> None:
+        def change(db: Db) -> None:
             queue.refuse(db, offer.id, why, now)
             self._pair(db)
 
         await self._ledger.do(change)
         self._changed.set()
 
-    def _pair(self, db: Session) -> None:
+    def _pair(self, db: Db) -> None:
         if queue.pair(db, self._line.practice, self._line.now()):
             log.info("agents rung")
 
-    def _note(self, change: Callable[[Session], object]) -> None:
+    def _note(self, change: Callable[[Db], object]) -> None:
         self._ledger.note(change)
         self._changed.set()
 
@@ -196,6 +199,7 @@ def _connect(leg: AudioLeg, call: Outgoing) -> bool:
     except UnacceptableError:
         call.bye()
         return False
+    call.on_offer = partial(renegotiated, call, leg)
     return True
 
 
@@ -208,6 +212,18 @@ def connect(leg: AudioLeg, agreed: Agreed, *, via: str | None = None) -> None:
         event_type_in=agreed.receive_events,
         via=via,
     )
+
+
+def renegotiated(call: Leg, leg: AudioLeg, offer: Session) -> Session:
+    """Let a leg follow the peer's new offer, and return the answer: another address, or hold and its end.
+
+    Raises:
+        UnacceptableError: nothing in it that we speak; the call goes on as it was.
+    """
+    origin = call.local.origin.next() if call.local is not None else None
+    session, agreed = answer_audio(offer, leg.local, origin=origin)
+    connect(leg, agreed)
+    return session
 
 
 def _why(calls: list[Outgoing]) -> OfferState:

@@ -7,6 +7,7 @@ Nothing that the caller hears waits for the record or for Temporal beyond a dead
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,12 +23,12 @@ from hub.rules.menu import Ask, Go
 from hub.rules.routing import Plan
 from hub.settings.practice import Overflow
 from media.errors import MediaError, UnacceptableError
-from media.floor import Answered, Floor, connect
+from media.floor import Answered, Floor, connect, renegotiated
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
-from media.notice import Notices
-from media.offer import answer_audio
+from media.notice import Emitted, Notices
+from media.offer import answer_audio, offer_audio, settle
 from media.plan import Planner
 from media.prompts import Prompts
 from media.relay import BuiltinRelay
@@ -112,7 +113,6 @@ class InboundCall:
         self.leg = await self._answer()
         if self.leg is None:
             return
-        await self.sip.acked
         self.consented = await self.leg.play(house.prompts.stock("this-call-may-be-recorded", plan.language))
         await self._go(await self._menu(plan, self.leg))
 
@@ -138,8 +138,7 @@ class InboundCall:
             )
             self.subject = row.subject
 
-        house.ledger.note(change)
-        house.notices.tell("call.ringing", self.id, {"match": match.kind}, still=self._goes_on)
+        house.notices.tell("call.ringing", self.id, {"match": match.kind}, along=change, still=self._goes_on)
 
     async def _answer(self) -> AudioLeg | None:
         """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
@@ -148,21 +147,34 @@ class InboundCall:
         except MediaError as error:
             self.sip.reject(error.status)
             return None
-        if self.sip.offer is None:
-            leg.close()
-            self.sip.reject(488)
-            return None
+        self.sip.on_offer = partial(renegotiated, self.sip, leg)
         try:
-            session, agreed = answer_audio(self.sip.offer, leg.local)
+            if self.sip.offer is None:
+                await self._offer(leg)
+            else:
+                session, agreed = answer_audio(self.sip.offer, leg.local)
+                connect(leg, agreed, via=self.sip.source[0])
+                self.sip.answer(session)
         except UnacceptableError:
             leg.close()
             self.sip.reject(488)
+            self.sip.bye()
             return None
-        connect(leg, agreed, via=self.sip.source[0])
         at = self.house.line.now()
-        self.sip.answer(session)
         self.house.ledger.note(lambda db: call.answered(db, self.id, at))
+        await self.sip.acked
         return leg
+
+    async def _offer(self, leg: AudioLeg) -> None:
+        """Make the offer in our answer, where the INVITE has none: the caller's ACK answers it (RFC 3264 section 4).
+
+        Raises:
+            UnacceptableError: the ACK takes none of it.
+        """
+        offer = offer_audio(leg.local)
+        self.sip.answer(offer)
+        if await self.sip.acked and self.sip.remote is not None:
+            connect(leg, settle(offer, self.sip.remote), via=self.sip.source[0])
 
     # Menus
 
@@ -223,9 +235,14 @@ class InboundCall:
     def _offered(self, offer: Offer) -> None:
         house = self.house
         key, at = house.line.instance.keys.pop, house.line.now()
-        house.ledger.note(lambda db: pop.open(db, offer, key=key, now=at))
         payload = {"queue": offer.queue, "agent": str(offer.agent_id), "offer": str(offer.id)}
-        house.notices.tell("call.offered", self.id, payload, still=self._goes_on)
+        house.notices.tell(
+            "call.offered",
+            self.id,
+            payload,
+            along=lambda db: pop.open(db, offer, key=key, now=at),
+            still=self._goes_on,
+        )
 
     async def _overflow(self, overflow: Overflow, go: Go) -> bool:
         """Do what the policy says of those who wait long; True when that ends the wait."""
@@ -259,11 +276,10 @@ class InboundCall:
             queue.answer(db, offer.id, at)
             call.bridged(db, self.id, agent.agent_id, at)
 
-        house.ledger.note(change)
+        payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
+        house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on)
         if self.consented:
             self.tape = await house.taping.start(self.id, self.subject, [leg, agent.leg])
-        payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
-        house.notices.tell("call.answered", self.id, payload, still=self._goes_on)
         cause = await asyncio.shield(agent.sip.ended)
         self.cause = "agent" if cause is Cause.HANGUP else "system"
 
@@ -281,7 +297,7 @@ class InboundCall:
             await self._say_goodbye(language)
             return
         self.path = call.VOICEMAIL
-        await asyncio.wait({asyncio.ensure_future(leg.digits.get())}, timeout=LONGEST_MESSAGE_S)
+        await _key(leg, LONGEST_MESSAGE_S)
         await self._say_goodbye(language)
 
     # The end
@@ -309,33 +325,34 @@ class InboundCall:
         if self.leg is not None:
             self.leg.close()
         seconds = await self.tape.stop() if self.tape is not None else 0.0
-        row = await house.ledger.do(lambda db: self._close(db, at, stats, seconds))
+        written = house.ledger.note(lambda db: self._close(db, at, stats, seconds))
+        house.notices.follow(written)
+        await asyncio.wrap_future(written)
         house.floor.again()
-        self._tell_end(row)
         await house.planner.ended(self.id)
 
-    def _close(self, db: Session, at: datetime, stats: list[tuple[str, Any]], seconds: float) -> call.Call:
-        tape = self.tape
+    def _close(self, db: Session, at: datetime, stats: list[tuple[str, Any]], seconds: float) -> list[Emitted]:
+        tape, path = self.tape, self.path
         if tape is not None and tape.box is None:
             recording.end(db, tape.id, seconds, at, state=tape.state)
+        elif tape is not None and seconds < SHORTEST_MESSAGE_S:
+            voicemail.end(db, tape.id, 0.0)
+            path = None
         elif tape is not None:
-            voicemail.end(db, tape.id, seconds if seconds >= SHORTEST_MESSAGE_S else 0.0)
-            if seconds >= SHORTEST_MESSAGE_S:
-                task.ask(db, "voicemail", key=f"voicemail:{tape.id}", reason=tape.box or "", now=at, call_id=self.id)
-        queue.leave(db, self.id, self.path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
+            voicemail.end(db, tape.id, seconds)
+            task.ask(db, "voicemail", key=f"voicemail:{tape.id}", reason=tape.box or "", now=at, call_id=self.id)
+        queue.leave(db, self.id, path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
         for role, figures in stats:
             call.leg(db, self.id, role, protection=figures.protection, loss=figures.loss, jitter_ms=figures.jitter_ms)
         pop.close(db, self.id, at + timedelta(seconds=self.wrap_up_seconds))
         queue.pair(db, self.house.line.practice, at)
-        return call.ended(db, self.id, self.cause, at, path=self.path)
-
-    def _tell_end(self, row: call.Call) -> None:
-        notices = self.house.notices
-        notices.tell("call.ended", self.id, {"status": row.path or ""})
+        row = call.ended(db, self.id, self.cause, at, path=path)
+        said = [("call.ended", {"status": row.path or ""})]
         if row.path in {call.ABANDONED, call.MISSED}:
-            notices.tell(f"call.{row.path}", self.id, {"match": row.match})
-        if row.path == call.VOICEMAIL and self.tape is not None:
-            notices.tell("voicemail.received", self.id, {"voicemail": str(self.tape.id)})
+            said.append((f"call.{row.path}", {"match": row.match}))
+        if row.path == call.VOICEMAIL and tape is not None:
+            said.append(("voicemail.received", {"voicemail": str(tape.id)}))
+        return [self.house.notices.emit(db, kind, self.id, payload, at) for kind, payload in said]
 
     def _goes_on(self) -> bool:
         return not self.sip.ended.done()

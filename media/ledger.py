@@ -49,9 +49,12 @@ class Ledger:
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
-    def note(self, change: Callable[[Session], object]) -> None:
-        """Write `change` soon and in order; returns at once."""
-        self._entries.put(_Entry(change, Future(), kept=True))
+    def note(self, change: Callable[[Session], T]) -> "Future[T]":
+        """Write `change` soon and in order, however long that takes; returns at once.
+
+        The future resolves once it is committed; nobody needs to look at it, and nobody can cancel it.
+        """
+        return self._put(change, kept=True)
 
     async def do(self, change: Callable[[Session], T]) -> T:
         """Write `change` after everything noted before it, and return what it returns once it is committed.
@@ -61,10 +64,13 @@ class Ledger:
         Raises:
             Exception: what `change` raised, or what hindered the commit; nothing of it is written then.
         """
-        entry: _Entry[T] = _Entry(change, Future(), kept=False)
+        return await asyncio.wrap_future(self._put(change, kept=False))
+
+    def _put(self, change: Callable[[Session], T], *, kept: bool) -> "Future[T]":
+        entry: _Entry[T] = _Entry(change, Future(), kept)
         entry.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._entries.put(entry)
-        return await asyncio.wrap_future(entry.written)
+        return entry.written
 
     def close(self) -> None:
         """Write what is left, then end the thread."""

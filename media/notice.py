@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +21,9 @@ from media.line import Line
 
 log = structlog.get_logger()
 
+Emitted = tuple[Event, list[Delivery]]
+"An event that stands in the rows, and whom to tell."
+
 
 class Notices:
     """Writes events beside the calls they are about, and posts them."""
@@ -31,32 +36,50 @@ class Notices:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(
-        self, kind: str, call_id: UUID, payload: Mapping[str, str], *, still: Callable[[], bool] = lambda: True
+        self,
+        kind: str,
+        call_id: UUID,
+        payload: Mapping[str, str],
+        *,
+        along: Callable[[Session], object] = lambda _: None,
+        still: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Tell an event of INTERFACE's list; returns at once. The live lane is dropped when `still` is no longer so."""
-        self._spawn(self._tell(kind, call_id, payload, still))
+        """Tell an event of INTERFACE's list, and write `along` in the same transaction, before it; returns at once.
+
+        The live lane is dropped when `still` is no longer so.
+        """
+        at = self._line.now()
+
+        def change(db: Session) -> list[Emitted]:
+            along(db)
+            return [self.emit(db, kind, call_id, payload, at)]
+
+        self.follow(self._ledger.note(change), still=still)
+
+    def emit(self, db: Session, kind: str, call_id: UUID, payload: Mapping[str, str], at: datetime) -> Emitted:
+        """Write an event within a change of the caller's; hand what comes back to `follow`."""
+        said = {"call": str(call_id), **payload}
+        return event.emit(db, self._line.practice, kind, said, now=at, call_id=call_id)
+
+    def follow(self, written: "Future[list[Emitted]]", *, still: Callable[[], bool] = lambda: True) -> None:
+        """Tell what a change emits, once it is committed; returns at once."""
+        self._spawn(self._follow(written, still))
 
     async def close(self) -> None:
         """Wait for what is under way to be written; what is not posted then stays in the record lane."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _tell(self, kind: str, call_id: UUID, payload: Mapping[str, str], still: Callable[[], bool]) -> None:
-        line, at = self._line, self._line.now()
-
-        def emit(db: Session) -> tuple[Event, list[Delivery]]:
-            said = {"call": str(call_id), **payload}
-            return event.emit(db, line.practice, kind, said, now=at, call_id=call_id)
-
-        told, deliveries = await self._ledger.do(emit)
-        for delivery in deliveries:
-            if delivery.lane is Lane.LIVE:
-                self._spawn(self._post(told, delivery, still))
-        record = [str(delivery.id) for delivery in deliveries if delivery.lane is Lane.RECORD]
-        if record:
-            try:
-                await deliver(self._client, str(told.id), record)
-            except TemporalUnavailableError:
-                log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
+    async def _follow(self, written: "Future[list[Emitted]]", still: Callable[[], bool]) -> None:
+        for told, deliveries in await asyncio.wrap_future(written):
+            for delivery in deliveries:
+                if delivery.lane is Lane.LIVE:
+                    self._spawn(self._post(told, delivery, still))
+            record = [str(delivery.id) for delivery in deliveries if delivery.lane is Lane.RECORD]
+            if record:
+                try:
+                    await deliver(self._client, str(told.id), record)
+                except TemporalUnavailableError:
+                    log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
 
     async def _post(self, told: Event, delivery: Delivery, still: Callable[[], bool]) -> None:
         letter = webhook.letter_of(told, delivery.webhook, self._line.practice, self._line.instance)
