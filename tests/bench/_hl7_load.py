@@ -5,6 +5,7 @@ ids of its own, checks MSA-1 and MSA-2 of every answer, and prints one JSON obje
 is connected to again; that time counts.
 """
 
+import contextlib
 import json
 import select
 import socket
@@ -30,18 +31,30 @@ class Sender:
         self.line = self._connected()
 
     def _connected(self) -> socket.socket:
-        line = socket.create_connection(("127.0.0.1", self._port))
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return line
+        deadline = time.monotonic() + DRAIN_S
+        while True:
+            try:
+                line = socket.create_connection(("127.0.0.1", self._port), timeout=DRAIN_S)
+            except ConnectionError:  # a short queue of connections is the server's own
+                if time.monotonic() > deadline:
+                    raise
+                continue
+            line.settimeout(None)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return line
 
     def send(self, control_id: bytes, frame: bytes) -> None:
         self.control_id, self._answer = control_id, b""
         self.began = time.perf_counter()
-        self.line.sendall(frame)
+        with contextlib.suppress(ConnectionError):  # seen again, and counted, when the answer is fetched
+            self.line.sendall(frame)
 
     def received(self) -> bool | None:
         """Return whether the answer accepts the message; None while it is not whole."""
-        data = self.line.recv(65536)
+        try:
+            data = self.line.recv(65536)
+        except ConnectionError:
+            return False
         self._answer += data
         if self._answer.endswith(END):
             return b"MSA|AA|" + self.control_id in self._answer
@@ -105,7 +118,8 @@ def main() -> None:
                 waiting.discard(sender)
                 poll.unregister(fd)
                 continue
-            latencies.append(at - sender.began)
+            if accepted:
+                latencies.append(at - sender.began)
             if closes is None:
                 time.sleep(0.005)
                 closes = closed(sender.line)

@@ -28,6 +28,10 @@ async def python_hl7(port: int) -> None:
         await server.serve_forever()
 
 
+class _Server(MLLPServer):  # type: ignore[misc]
+    request_queue_size = 128  # its own 5 is fewer than the senders, who would wait for TCP to try again
+
+
 class _Handler(AbstractHandler):  # type: ignore[misc]
     def reply(self) -> str:
         parse_message(self.incoming_message)
@@ -49,7 +53,7 @@ def hl7apy(port: int) -> None:
     """Serve until the process ends."""
     kinds = ("ADT^A01", "ORU^R01", "ADT^A34")
     handlers = dict.fromkeys(kinds, (_Handler,)) | {"ERR": (_ErrorHandler,)}
-    MLLPServer("127.0.0.1", port, handlers).serve_forever()
+    _Server("127.0.0.1", port, handlers).serve_forever()
 
 
 def main() -> None:
