@@ -30,7 +30,8 @@ HEAD_BYTES = 4096
 "How much of a frame over the limit is kept, to answer it by its control id."
 
 IN_FLIGHT = 256
-"Messages of one connection that wait to be durable; beyond it the sender waits."
+IN_FLIGHT_BYTES = 32 * 1024 * 1024
+"Of one connection, waiting to be durable; beyond either the sender waits."
 
 CLOSING_S = 3.0
 "How long messages under way may take to become durable when the listener stops."
@@ -102,6 +103,9 @@ class _Slot:
     """The place of one answer in its order."""
 
     header: Header
+    size: int
+    "Bytes of the message."
+
     answer: bytes = b""
 
 
@@ -113,10 +117,11 @@ class _Connection(asyncio.Protocol):
         self._framer = Framer(listener.settings.max_frame)
         self._slots: deque[_Slot] = deque()
         self._transport: asyncio.Transport | None = None
+        self._bytes = 0
         self._clogged = False
         "The sender does not fetch its answers."
 
-        self._held = False
+        self.held = False
         "Nothing more is read for now."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,8 +134,9 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for frame in self._framer.feed(data):
-            slot = _Slot(header_of(frame.body))
+            slot = _Slot(header_of(frame.body), len(frame.body))
             self._slots.append(slot)
+            self._bytes += slot.size
             if frame.oversize:
                 self._settle(slot, Code.REJECT, "frame-over-limit")
             elif not looks_like_hl7(frame.body):
@@ -151,12 +157,14 @@ class _Connection(asyncio.Protocol):
         """Let a sender wait that is far ahead of its answers, and only then."""
         if self._transport is None or self._listener.closing:
             return
-        held = self._clogged or len(self._slots) > (IN_FLIGHT // 2 if self._held else IN_FLIGHT)
-        if held and not self._held:
+        part = 2 if self.held else 1
+        ahead = len(self._slots) > IN_FLIGHT // part or self._bytes > IN_FLIGHT_BYTES // part
+        held = self._clogged or ahead
+        if held and not self.held:
             self._transport.pause_reading()
-        elif self._held and not held:
+        elif self.held and not held:
             self._transport.resume_reading()
-        self._held = held
+        self.held = held
 
     async def _take(self, slot: _Slot, body: bytes) -> None:
         code, reason = Code.ACCEPT, ""
@@ -171,12 +179,13 @@ class _Connection(asyncio.Protocol):
 
     def _settle(self, slot: _Slot, code: Code, reason: str) -> None:
         slot.answer = self._listener.answer(slot.header, code, reason)
+        self._bytes -= slot.size
         ready = []
         while self._slots and self._slots[0].answer:
             ready.append(self._slots.popleft().answer)
         if ready and self._transport is not None:
             self._transport.write(b"".join(ready))
-        if self._held:
+        if self.held:
             self._regulate()
 
     def stop_reading(self) -> None:

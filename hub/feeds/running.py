@@ -60,18 +60,29 @@ class Connections:
         self._practice: tuple[str, str] | None = None
 
     async def run(self, started: Callable[[], None]) -> None:
-        """Follow the policy until cancelled; call `started` once the first version's connections are begun."""
+        """Follow the policy until cancelled; call `started` each time that a version's connections are begun."""
         try:
             while True:
-                version, practice = await asyncio.to_thread(self._instance.policy)
-                if version != self._version:
+                practice = await self._news()
+                if practice is not None:
                     await self._follow(practice)
-                    if self._version == 0:
-                        started()
-                    self._version = version
+                    started()
                 await asyncio.sleep(LOOK_S)
         finally:
             await asyncio.shield(self.close())
+
+    async def _news(self) -> Practice | None:
+        """Return the policy if there is a new version; what is running goes on while it cannot be read."""
+        try:
+            version, practice = await asyncio.to_thread(self._instance.policy)
+        except Exception as error:  # the database may be busy or away for a while, and feeds have one of their own
+            code = error.code if isinstance(error, ChartlineError) else type(error).__name__
+            log.warning("policy not read", code=code)
+            return None
+        if version == self._version:
+            return None
+        self._version = version
+        return practice
 
     async def close(self) -> None:
         """End every connection: what is under way is still stored and acknowledged."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
-from hub.errors import UnavailableError
+from hub.errors import ChartlineError
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ LONGEST_S = 30.0
 "Between tries while Temporal is down."
 
 Wake = Callable[[str], Awaitable[None]]
-"Wakes the flow of one connection; raises UnavailableError where it cannot."
+"Wakes the flow of one connection, or raises."
 
 
 class Waker:
@@ -53,8 +53,9 @@ class Waker:
                     await self._wake(connection)
                     due.discard(connection)
                 pause = self._again_s
-            except UnavailableError as error:
-                log.warning("flows not woken", connections=len(due), code=error.code, again_in_s=pause)
+            except Exception as error:  # whatever it is: the rows are stored, and senders must not feel it
+                code = error.code if isinstance(error, ChartlineError) else type(error).__name__
+                log.warning("flows not woken", connections=len(due), code=code, again_in_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_S)
                 self.note(due)

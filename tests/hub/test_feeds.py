@@ -461,3 +461,19 @@ async def test_a_connection_that_cannot_start_holds_up_no_other(box: Postbox) ->
             taken.close()
             assert b"MSA|AA" in await sent(busy, siu())
     assert {row.connection for row in box.rows()} == {"adt", "lab"}
+
+
+async def test_while_the_policy_cannot_be_read_what_runs_goes_on(box: Postbox) -> None:
+    first, second = free_port(), free_port()
+    box.publish(connection("adt", first))
+    async with running(box):
+        assert b"MSA|AA" in await sent(first, siu())
+        with box.instance.db.write() as db:
+            db.connection().exec_driver_sql("ALTER TABLE policy RENAME TO gone")
+        try:
+            assert b"MSA|AA" in await sent(first, siu("S14"))
+        finally:
+            with box.instance.db.write() as db:
+                db.connection().exec_driver_sql("ALTER TABLE gone RENAME TO policy")
+        box.publish(connection("adt", first) + connection("lab", second))
+        assert b"MSA|AA" in await sent(second, siu())

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from connectors.api import ConnectorError, Context, RejectedError, TransientError
 from connectors.hl7v2.er7 import Message
-from connectors.hl7v2.mllp import HEAD_BYTES, IN_FLIGHT, Frame, Framer, Listener, looks_like_hl7
+from connectors.hl7v2.mllp import HEAD_BYTES, IN_FLIGHT, IN_FLIGHT_BYTES, Frame, Framer, Listener, looks_like_hl7
 from connectors.hl7v2.settings import Hl7v2Settings
 from tests.connectors.hl7v2.sample import connector, siu
 
@@ -207,6 +207,22 @@ async def test_a_sender_far_ahead_of_its_answers_has_to_wait() -> None:
         await writing
     assert answers == [("AA", f"N{number}") for number in range(count)]
     assert inbox.keys == [f"N{number}" for number in range(count)]
+
+
+async def test_a_sender_of_large_messages_has_to_wait_sooner() -> None:
+    size, disk = 1024 * 1024, asyncio.Event()
+    inbox = Inbox(gates={f"N{number}": disk for number in range(80)})
+    async with listening(inbox) as listener, sending(listener) as sender:
+        everything = b"".join(framed(numbered(number, size)) for number in range(80))
+        writing = asyncio.ensure_future(sender.send(everything))
+        await inbox.until(IN_FLIGHT_BYTES // size)
+        (connection,) = listener.connections
+        assert connection.held
+        assert len(inbox.raws) < 40
+        disk.set()
+        assert [await sender.answer() for _ in range(80)] == [("AA", f"N{number}") for number in range(80)]
+        await writing
+        assert not connection.held
 
 
 async def test_a_sender_that_goes_away_takes_nothing_with_it() -> None:
