@@ -130,8 +130,10 @@ def test_forked_process_uses_connections_of_its_own(one: Threaded) -> None:
     ours, theirs = multiprocessing.Pipe()
     child = os.fork()
     if child == 0:
-        theirs.send([one.vault.unwrap(NURSE, [group]) for _ in range(20)])
-        os._exit(0)
+        try:
+            theirs.send([one.vault.unwrap(NURSE, [group]) for _ in range(20)])
+        finally:
+            os._exit(0)  # whatever happened: there is one pytest
     assert [one.vault.unwrap(NURSE, [group]) for _ in range(20)] == [wanted] * 20
     assert ours.recv() == [wanted] * 20
     assert os.waitpid(child, 0)[1] == 0
