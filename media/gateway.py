@@ -12,6 +12,7 @@ from temporalio.client import Client
 from hub.instance import Instance
 from hub.record.call import close_orphans
 from hub.temporal import connect
+from media.contacts import Contacts
 from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
@@ -48,6 +49,7 @@ class Gateway:
         self._relay = BuiltinRelay(ports, self._prompts.music)
         self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)
         self._floor = Floor(self.line, self._ledger, self.endpoint, self._relay)
+        self._contacts = Contacts(self.line, self._ledger, self.endpoint.registrar)
         self._notices = Notices(self.line, self._ledger, client, self._http)
         self._house = House(
             line=self.line,
@@ -81,11 +83,13 @@ class Gateway:
             log.warning("calls of a dead process closed", calls=len(lost))
         await self._house.taping.recover()
         await self.line.load()
+        phones = await self._contacts.kept()
         await self._say_all()
         self.line.on_policy.append(self._say_again)
         self.endpoint.on_invite = self._take
-        self.endpoint.on_registered = self._floor.registered
+        self.endpoint.on_registered = self._registered
         await self.endpoint.start()
+        self._contacts.restore(phones)
         work = (self.line.watch(), self._floor.run(), self._house.planner.warm())
         self._tasks = [asyncio.create_task(each) for each in work]
 
@@ -111,6 +115,10 @@ class Gateway:
         await asyncio.to_thread(self._ledger.close)
         self._relay.close()
         await self._http.aclose()
+
+    def _registered(self, extension: str, seconds: int) -> None:
+        self._contacts.changed(extension)
+        self._floor.registered(extension, seconds)
 
     async def _take(self, incoming: Incoming) -> None:
         taken = InboundCall(self._house, incoming)

@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).with_name("migrations")
 NOUNS = (
     *("patient", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
     *("call", "queue", "agent", "pop", "recording", "voicemail", "event"),
-    *("staff", "token", "policy", "idempotency"),
+    *("staff", "contact", "token", "policy", "idempotency"),
 )
 "Modules of this package with tables of chartline.db; the tables of sealing and of intents come with them."
 

@@ -1,8 +1,8 @@
-"""Where each extension's phones are (RFC 3261 section 10.3); kept in memory, phones register anew after a restart."""
+"""Where each extension's phones are (RFC 3261 section 10.3); kept in memory, `restore` brings back what was written."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from media.errors import ProtocolError
@@ -63,6 +63,19 @@ class Registrar:
         found = [binding for binding, _ in self._bindings.get(extension, {}).values()]
         return sorted(found, key=lambda binding: (binding.preference, binding.expires_at), reverse=True)
 
+    def bindings(self, extension: str) -> Mapping[str, Binding]:
+        """Return the phones of an extension by what tells them apart."""
+        return {key: binding for key, (binding, _) in self._bindings.get(extension, {}).items()}
+
+    def left(self, binding: Binding) -> float:
+        """Return for how many seconds a phone stays registered."""
+        return max(0.0, binding.expires_at - self._timers.clock())
+
+    def restore(self, extension: str, key: str, seconds: float, binding: Binding) -> None:
+        """Take up a phone that registered with a predecessor and stays for `seconds`; nobody is told of it."""
+        self._remove(extension, key)
+        self._keep(extension, key, seconds, replace(binding, expires_at=self._timers.clock() + seconds))
+
     def holds(self, source: Place) -> bool:
         """Tell whether a phone is registered from this address."""
         return self._sources[source] > 0
@@ -98,9 +111,7 @@ class Registrar:
         for key, binding, seconds in changes:
             self._remove(extension, key)
             if seconds:
-                timer = self._timers.after(seconds, partial(self._expire, extension, key))
-                self._bindings.setdefault(extension, {})[key] = binding, timer
-                self._sources[binding.source] += 1
+                self._keep(extension, key, seconds, binding)
         self._on_change(extension, self._seconds(extension))
         return self._listed(request, extension)
 
@@ -145,6 +156,11 @@ class Registrar:
     def _expire(self, extension: str, key: str) -> None:
         self._remove(extension, key)
         self._on_change(extension, self._seconds(extension))
+
+    def _keep(self, extension: str, key: str, seconds: float, binding: Binding) -> None:
+        timer = self._timers.after(seconds, partial(self._expire, extension, key))
+        self._bindings.setdefault(extension, {})[key] = binding, timer
+        self._sources[binding.source] += 1
 
     def _remove(self, extension: str, key: str) -> None:
         present = self._bindings.get(extension, {})

@@ -27,7 +27,7 @@ from hub.cli.instance import opened
 from hub.db import now
 from hub.demo.phone import AGENT_HZ, CALLER_HZ, Caller, Ended, Phones, free_port
 from hub.instance import Instance
-from hub.record import agent, call, event, policy, queue, recording, staff, task, voicemail
+from hub.record import agent, call, contact, event, policy, queue, recording, staff, task, voicemail
 from hub.record.agent import Presence
 from hub.record.call import Call, CallLeg
 from hub.record.queue import Offer, OfferState
@@ -148,6 +148,8 @@ def _all_go_home(db: Session) -> None:
     for row in db.exec(select(agent.Agent)).all():
         agent.presence(db, row.staff_id, Presence.OFFLINE, now())
         agent.registered(db, row.staff_id, None, now())
+    for phone in db.exec(select(contact.Contact)).all():
+        db.delete(phone)
 
 
 async def phoned(desk: Desk, kind: str, extension: str, port: int, *, calls: int = 1) -> "asyncio.Task[Ended]":

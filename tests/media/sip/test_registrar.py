@@ -230,3 +230,29 @@ def test_an_address_is_known_as_a_phone_s_as_long_as_one_is_registered_from_it(l
     assert not registrar.holds((PHONE[0], 1))
     line.passes(200)
     assert not registrar.holds(PHONE)
+
+
+def test_a_phone_of_a_predecessor_is_rung_and_renews_and_its_old_words_are_refused(line: Phones) -> None:
+    line.register()
+    ((key, binding),) = line.endpoint.registrar.bindings("101").items()
+    assert line.endpoint.registrar.left(binding) == 120
+    after = Phones()
+    after.endpoint.registrar.restore("101", key, 50.0, binding)
+    assert after.contacts() == line.contacts()
+    assert after.endpoint.registrar.holds(PHONE)
+    assert after.registered == []
+    assert after.register().status == 400
+    after.sequence = 10
+    assert after.register().status == 200
+    assert len(after.contacts()) == 1
+
+
+def test_a_phone_of_a_predecessor_is_gone_when_its_time_is_over(line: Phones) -> None:
+    line.register()
+    ((key, binding),) = line.endpoint.registrar.bindings("101").items()
+    after = Phones()
+    after.endpoint.registrar.restore("101", key, 50.0, binding)
+    after.clock.now += 51
+    after.endpoint.timers.run()
+    assert after.contacts() == []
+    assert after.registered == [("101", 0)]
