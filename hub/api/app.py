@@ -66,7 +66,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_beside,
-        generate_unique_id_function=lambda route: f"{route.tags[0]}-{route.name}",
+        generate_unique_id_function=lambda route: "-".join([*map(str, route.tags[:1]), route.name]),
     )
     app.state.instance = instance
     app.state.outside = outside

@@ -146,7 +146,7 @@ class Door:
             self._missed.popitem(last=False)
 
 
-@router.post("", summary="Log in", responses=declared(LoginError, PasswordChangeError, TooManyTriesError, UsageError))
+@router.post("", summary="Log in", responses=declared(LoginError, PasswordChangeError, TooManyTriesError))
 async def log_in(said: Credentials, request: Request, instance: InstanceDep, session: SessionDep) -> LoginSession:
     """Open a session; it ends after ten minutes without a request, and after twelve hours."""
     row = await _known(said, request, instance, session)

@@ -16,7 +16,7 @@ from hub.api.once import OnceDep
 from hub.api.page import Answer
 from hub.api.problem import declared
 from hub.chart import Charts
-from hub.errors import NotFoundError, UsageError
+from hub.errors import NotFoundError
 from hub.instance import Instance
 from hub.record import appointment, call, patient, pop, request, task
 from hub.record.appointment import Appointment
@@ -30,9 +30,7 @@ from hub.rules.pop import Ringing, Typed
 from hub.security.access import Actor, RestrictedError, Scope
 from hub.vault.client import Access
 
-router = APIRouter(
-    prefix="/pops", tags=["pops"], responses=READING | declared(NotFoundError, PopExpiredError, UsageError)
-)
+router = APIRouter(prefix="/pops", tags=["pops"], responses=READING | declared(NotFoundError, PopExpiredError))
 
 Agent = Annotated[Actor, needs(Scope.POPS)]
 

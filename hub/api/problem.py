@@ -32,6 +32,10 @@ class TooLargeError(UsageError):
     status = 413
 
 
+class InvalidError(UsageError):
+    """The request does not have the documented shape; `fields` says where."""
+
+
 class FieldFault(BaseModel):
     """One thing wrong with a request; what stood there is not repeated."""
 
@@ -139,15 +143,33 @@ async def _shape(_request: Request, error: Exception) -> JSONResponse:
     fields = [
         FieldFault(field=".".join(str(part) for part in fault["loc"]), fault=fault["type"]) for fault in error.errors()
     ]
-    return problem(422, "invalid", "the request does not have the documented shape", fields=fields)
+    return problem(422, InvalidError.code, "the request does not have the documented shape", fields=fields)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return FastAPI's document with our errors in the place of its own."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
         parts = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = schema["components"]["schemas"]
+        for foreign in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(foreign, None)
         schemas |= parts.pop("$defs")
         schemas["Problem"] = parts
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                _tell_shape(operation)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _tell_shape(operation: dict[str, Any]) -> None:
+    """Say what is answered to a request that cannot be read; FastAPI knows only its own form of it."""
+    answers = operation["responses"]
+    wrong = [InvalidError] if operation.get("parameters") or "requestBody" in operation else []
+    for status, answer in declared(*wrong, *([TooLargeError] if "requestBody" in operation else [])).items():
+        kept = answers.get(str(status), {})
+        if MEDIA_TYPE in kept.get("content", {}):
+            answer["description"] += f"\n\n{kept['description']}"
+        answers[str(status)] = answer
+    operation["responses"] = dict(sorted(answers.items()))
