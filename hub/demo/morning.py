@@ -110,6 +110,8 @@ async def play(stage: Stage, phones: Phones) -> list[Told]:
         asyncio.create_task(phones.agent("answers", agent.extension, ports[agent.extension], calls=100, talk_s=TALK_S))
         for agent in desks
     ]
+    for agent in desks:
+        await phones.listens(ports[agent.extension])
     try:
         main, nurse = await asyncio.gather(
             _main_line(stage, phones), _nurse_line(phones, stage.agents["103"], ports["103"])
@@ -134,6 +136,7 @@ async def _nurse_line(phones: Phones, nurse: Agent, port: int) -> list[Told]:
     for does, story in nurse_stories():
         if does:
             phone = asyncio.create_task(phones.agent(does, nurse.extension, port, calls=1, talk_s=TALK_S))
+            await phones.listens(port)
             told.append(await _told(phones, story))
             phone.cancel()
             await asyncio.gather(phone, return_exceptions=True)

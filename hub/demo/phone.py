@@ -28,6 +28,8 @@ PORTS = 30_200, 32_700
 
 MEDIA_RANGE = 10_000, 19_000
 
+START_S = 20.0
+
 MEDIA_PORTS = 8
 "What one sipp may bind: sound and pictures, each with its reports."
 
@@ -133,6 +135,16 @@ class Phones:
         scenario = self._scenario(f"agent-{kind}", words)
         return await self._run(scenario, self._target, "-m", str(calls), "-p", str(port))
 
+    async def listens(self, port: int) -> None:
+        """Return once a phone that was just started has its port.
+
+        Raises:
+            TimeoutError: it never does.
+        """
+        async with asyncio.timeout(START_S):
+            while _is_free(port):  # noqa: ASYNC110 - sipp tells nobody
+                await asyncio.sleep(0.01)
+
     def _scenario(self, name: str, words: Mapping[str, object]) -> Path:
         path = self._work / f"{name}-{next(self._count)}.xml"
         path.write_text(Template(_text(name)).substitute(words))
@@ -159,6 +171,15 @@ class Phones:
             await process.wait()
             raise
         return Ended(status == 0, errors.read_text()[-400:] if status and errors.exists() else "")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def _text(name: str) -> str:

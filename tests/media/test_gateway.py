@@ -153,7 +153,9 @@ def _all_go_home(db: Session) -> None:
 
 
 async def phoned(desk: Desk, kind: str, extension: str, port: int, *, calls: int = 1) -> "asyncio.Task[Ended]":
-    return asyncio.create_task(desk.phones.agent(kind, extension, port, calls=calls, ring_s=0.1, talk_s=1.0))
+    phone = asyncio.create_task(desk.phones.agent(kind, extension, port, calls=calls, ring_s=0.1, talk_s=1.0))
+    await desk.phones.listens(port)
+    return phone
 
 
 async def test_talk_is_bridged_both_ways_recorded_and_told(desk: Desk) -> None:
