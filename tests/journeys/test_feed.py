@@ -25,7 +25,7 @@ timezone = "America/New_York"
 bind = "127.0.0.1:{http}"
 [sip]
 udp = "127.0.0.1:{sip}"
-rtp_ports = "30000-30199"
+rtp_ports = "19000-19199"
 [[number]]
 did = "+12125550100"
 queue = "desk"
