@@ -21,7 +21,7 @@ from hub.instance import Instance
 from hub.record import call, patient, recording
 from hub.recordings import Kept, recording_of, sound_of
 from hub.security.access import Actor, RestrictedError, Scope
-from hub.security.container import ContainerError
+from hub.security.container import ContainerError, ContainerUnsealedError
 from hub.vault.client import Access
 
 router = APIRouter(prefix="/calls", tags=["calls"], responses=READING)
@@ -151,7 +151,7 @@ async def one(call_id: UUID, actor: Reader, instance: InstanceDep, session: Sess
     "/{call_id}/recording",
     summary="Listen to a call",
     response_class=Response,
-    responses=declared(NotFoundError, RestrictedError, ContainerError)
+    responses=declared(NotFoundError, RestrictedError, ContainerError, ContainerUnsealedError)
     | {200: {"content": {"audio/wav": {}}, "description": "16-bit WAV: the caller left, the agent right."}},
 )
 async def listen(call_id: UUID, actor: Listener, instance: InstanceDep, session: SessionDep) -> Response:

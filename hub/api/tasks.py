@@ -13,8 +13,8 @@ from hub.api.page import LIMIT, Answer, CursorParam, LimitParam, Page, one_of, p
 from hub.api.problem import declared
 from hub.errors import NotFoundError
 from hub.record import patient, task
-from hub.record.error import StaleError
 from hub.record.idempotency import KeyReusedError
+from hub.record.task import TaskClosedError
 from hub.security.access import Actor, Scope
 
 router = APIRouter(prefix="/tasks", tags=["tasks"], responses=GUARDED)
@@ -61,7 +61,9 @@ async def tasks(
     return await instance.db.run(look)
 
 
-@router.post("/{task_id}/done", summary="Close a task", responses=declared(NotFoundError, StaleError, KeyReusedError))
+@router.post(
+    "/{task_id}/done", summary="Close a task", responses=declared(NotFoundError, TaskClosedError, KeyReusedError)
+)
 async def done(task_id: UUID, actor: Writer, instance: InstanceDep, once: OnceDep) -> Task:
     """Close a task; one that one closed oneself stays as it is."""
     now = instance.clock()

@@ -18,7 +18,7 @@ from hub.record import patient, voicemail
 from hub.record.idempotency import KeyReusedError
 from hub.recordings import Kept, message_of, sound_of
 from hub.security.access import Actor, RestrictedError, Scope
-from hub.security.container import ContainerError
+from hub.security.container import ContainerError, ContainerUnsealedError
 
 router = APIRouter(prefix="/voicemails", tags=["voicemails"], responses=READING)
 
@@ -52,7 +52,7 @@ async def voicemails(
     "/{voicemail_id}/audio",
     summary="Listen to a voicemail",
     response_class=Response,
-    responses=declared(NotFoundError, RestrictedError, ContainerError)
+    responses=declared(NotFoundError, RestrictedError, ContainerError, ContainerUnsealedError)
     | {200: {"content": {"audio/wav": {}}, "description": "16-bit WAV."}},
 )
 async def audio(voicemail_id: UUID, actor: Listener, instance: InstanceDep, session: SessionDep) -> Response:

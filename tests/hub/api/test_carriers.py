@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
-from sqlmodel import select
+from sqlmodel import col, select
 
 from connectors.sandbox.sms import signature
 from hub.feeds.waker import Waker
@@ -31,7 +31,8 @@ async def called_back(office: Office, body: bytes, *, path: str = "sms/replies",
 
 def stored(office: Office) -> list[InboxMessage]:
     with office.instance.inbox.read() as db:
-        return list(db.exec(select(InboxMessage).where(InboxMessage.connection == "sms")))
+        of_carrier = select(InboxMessage).where(InboxMessage.connection == "sms")
+        return list(db.exec(of_carrier.order_by(col(InboxMessage.seq))))
 
 
 async def test_a_proven_callback_is_stored_sealed_then_acknowledged(office: Office) -> None:

@@ -23,7 +23,7 @@ def hired(office: Office, *roles: Role, own: bool = True) -> Worker:
     row = office.write(staff.add, email=email, roles=roles or ["front-desk"], now=office.now, password=GIVEN)
     if own:
         office.write(staff.set_password, row.id, OWN)
-    return Worker(row.id, email, "", "")
+    return Worker(row.id, email, "")
 
 
 async def login(office: Office, who: Worker, password: str = OWN) -> httpx.Response:
@@ -89,7 +89,7 @@ async def test_a_new_password_ends_the_other_sessions(office: Office) -> None:
 async def test_who_and_what_was_wrong_is_not_said(office: Office) -> None:
     who, gone = hired(office), hired(office)
     office.write(staff.disable, gone.id, by="system:test", now=office.now)
-    nobody = Worker(who.id, "nobody@harbor.example", "", "")
+    nobody = Worker(who.id, "nobody@harbor.example", "")
     answers = [await login(office, who, "wrong"), await login(office, gone), await login(office, nobody)]
     answers.append(await change(office, nobody, OWN, OWN + " anew"))
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(401, "login-refused")] * 4
