@@ -2,22 +2,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import httpx
 import structlog
+from sqlmodel import Session
 from temporalio.client import Client
 
 from hub.instance import Instance
-from hub.record.call import close_orphans
+from hub.record.call import DROPPED, close_orphans
 from hub.temporal import connect
 from media.contacts import Contacts
 from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
 from media.line import Line
-from media.notice import Notices
+from media.notice import Emitted, Notices
 from media.plan import Planner
 from media.ports import Ports
 from media.prompts import Prompts
@@ -77,11 +78,8 @@ class Gateway:
         Raises:
             OSError: the SIP address is taken.
         """
-        now, host = self._instance.clock(), self.line.host
-        lost = await self._ledger.do(lambda db: close_orphans(db, host, now))
-        if lost:
-            log.warning("calls of a dead process closed", calls=len(lost))
-        await self._house.taping.recover()
+        lost = await self._close_orphans()
+        tapes = await self._house.taping.left()
         await self.line.load()
         phones = await self._contacts.kept()
         await self._say_all()
@@ -90,8 +88,30 @@ class Gateway:
         self.endpoint.on_registered = self._registered
         await self.endpoint.start()
         self._contacts.restore(phones)
-        work = (self.line.watch(), self._floor.run(), self._house.planner.warm())
-        self._tasks = [asyncio.create_task(each) for each in work]
+        work = (
+            *(self.line.watch(), self._floor.run(), self._house.planner.warm()),
+            *(self._house.taping.recover(tapes), self._tell_ends(lost)),
+        )
+        self._tasks += [asyncio.create_task(each) for each in work]
+
+    async def _close_orphans(self) -> list[UUID]:
+        """End the calls that a dead process of this host had, tell webhooks so, and return them."""
+        now, host, notices = self._instance.clock(), self.line.host, self._house.notices
+
+        def change(db: Session) -> tuple[list[UUID], list[Emitted]]:
+            lost = close_orphans(db, host, now)
+            return lost, [notices.emit(db, "call.ended", each, {"status": DROPPED}, now) for each in lost]
+
+        lost, told = await self._ledger.do(change)
+        notices.follow_now(told)
+        if lost:
+            log.warning("calls of a dead process closed", calls=len(lost))
+        return lost
+
+    async def _tell_ends(self, calls: Sequence[UUID]) -> None:
+        """Let the flows of calls that were lost wind up what is left of them."""
+        for call_id in calls:
+            await self._house.planner.ended(call_id)
 
     async def _say_all(self) -> None:
         """Render what callers will hear, as far as this machine can speak."""

@@ -15,7 +15,7 @@ import structlog
 from sqlmodel import Session
 
 from hub.db import uuid7
-from hub.record import call, pop, queue, recording, task, voicemail
+from hub.record import call, pop, queue, recording, task
 from hub.record.queue import Offer
 from hub.rules import menu
 from hub.rules.matching import Match
@@ -34,13 +34,11 @@ from media.prompts import Prompts
 from media.relay import BuiltinRelay
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
-from media.taping import Tape, Taping
+from media.taping import Tape, Taping, end_message
 
 log = structlog.get_logger()
 
 LONGEST_MESSAGE_S = 180.0
-SHORTEST_MESSAGE_S = 1.0
-"Less than this is somebody who hung up at the tone."
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,12 +333,8 @@ class InboundCall:
         tape, path = self.tape, self.path
         if tape is not None and tape.box is None:
             recording.end(db, tape.id, seconds, at, state=tape.state)
-        elif tape is not None and seconds < SHORTEST_MESSAGE_S:
-            voicemail.end(db, tape.id, 0.0)
+        elif tape is not None and not end_message(db, tape.id, self.id, tape.box or "", seconds, at):
             path = None
-        elif tape is not None:
-            voicemail.end(db, tape.id, seconds)
-            task.ask(db, "voicemail", key=f"voicemail:{tape.id}", reason=tape.box or "", now=at, call_id=self.id)
         queue.leave(db, self.id, path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
         for role, figures in stats:
             call.leg(db, self.id, role, protection=figures.protection, loss=figures.loss, jitter_ms=figures.jitter_ms)

@@ -65,12 +65,19 @@ class Notices:
         """Tell what a change emits, once it is committed; returns at once."""
         self._spawn(self._follow(written, still))
 
+    def follow_now(self, told: list[Emitted]) -> None:
+        """Tell what is committed already; returns at once."""
+        self._spawn(self._tell(told, lambda: True))
+
     async def close(self) -> None:
         """Wait for what is under way to be written; what is not posted then stays in the record lane."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow(self, written: "Future[list[Emitted]]", still: Callable[[], bool]) -> None:
-        for told, deliveries in await asyncio.wrap_future(written):
+        await self._tell(await asyncio.wrap_future(written), still)
+
+    async def _tell(self, emitted: list[Emitted], still: Callable[[], bool]) -> None:
+        for told, deliveries in emitted:
             for delivery in deliveries:
                 if delivery.lane is Lane.LIVE:
                     self._spawn(self._post(told, delivery, still))

@@ -1,7 +1,9 @@
 """Recordings and voicemails of calls: the row and the key first, then the container; and what a crash left of them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -10,20 +12,27 @@ from sqlmodel import Session, select
 
 from hub import tape
 from hub.db import uuid7
-from hub.errors import ChartlineError
+from hub.errors import ChartlineError, ConflictError
 from hub.g711 import RATE
 from hub.instance import Instance
-from hub.record import recording, voicemail
+from hub.record import recording, task, voicemail
+from hub.record.recording import Recording as RecordingRow
 from hub.record.recording import RecordingState
 from hub.record.voicemail import Voicemail, VoicemailState
 from hub.security.container import binding_of, read, recover
 from hub.security.sealed import Table
-from hub.vault.client import Access
+from hub.vault.client import Access, VaultUnavailableError
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.recorder import SUFFIX, Place, Recorder, Recording
 
 log = structlog.get_logger()
+
+SHORTEST_MESSAGE_S = 1.0
+"Less than this is somebody who hung up at the tone."
+
+AGAIN_S = 1.0
+"Between tries to recover what could not be."
 
 
 @dataclass(slots=True)
@@ -42,6 +51,20 @@ class Tape:
         ended = await self.recording.stop()
         self.state = RecordingState.FILED if ended.state == "sealed" else RecordingState.PARTIAL
         return ended.seconds
+
+
+Left = RecordingRow | Voicemail
+"A recording that a process which died was making."
+
+
+def end_message(db: Session, message_id: UUID, call_id: UUID, box: str, seconds: float, now: datetime) -> bool:
+    """Note that a message is finished and let somebody hear it; return whether there is one to hear."""
+    if seconds < SHORTEST_MESSAGE_S:
+        voicemail.end(db, message_id, 0.0)
+        return False
+    voicemail.end(db, message_id, seconds)
+    task.ask(db, "voicemail", key=f"voicemail:{message_id}", reason=box, now=now, call_id=call_id)
+    return True
 
 
 class Taping:
@@ -87,36 +110,63 @@ class Taping:
         """Seal what still runs, and wait for the disk."""
         await self._recorder.close()
 
-    async def recover(self) -> None:
-        """Seal the authentic prefix of every recording that the record says was being made."""
-        await self._instance.db.run(self._recover, write=True)
+    async def left(self) -> list[Left]:
+        """Return the recordings that the record says are being made; before the first call they are a predecessor's."""
 
-    def _recover(self, db: Session) -> None:
+        def look(db: Session) -> list[Left]:
+            messages = select(Voicemail).where(Voicemail.state == VoicemailState.RUNNING)
+            return [*recording.running(db), *db.exec(messages)]
+
+        return await self._instance.db.run(look)
+
+    async def recover(self, left: Sequence[Left]) -> None:
+        """Seal the authentic prefix of each; they wait for a vault that is away and for a process that still ends."""
+        while left:
+            later = []
+            for each in left:
+                try:
+                    seconds = await asyncio.to_thread(self._recovered, each)
+                except (VaultUnavailableError, ConflictError):
+                    later.append(each)
+                    continue
+                await self._file(each, seconds)
+            left = later
+            if left:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _file(self, each: Left, seconds: float | None) -> None:
+        """Write what became of a recording; `seconds` is None where nothing of it can be heard."""
         now = self._instance.clock()
-        for row in recording.running(db):
-            found = self._sealed(db, Table.RECORDING, row.id, row.subject, row.lane_id, row.name)
-            state = RecordingState.LOST if found is None else RecordingState.PARTIAL
-            recording.end(db, row.id, found or 0.0, now, state=state)
-        for message in db.exec(select(Voicemail).where(Voicemail.state == VoicemailState.RUNNING)).all():
-            found = self._sealed(db, Table.VOICEMAIL, message.id, message.subject, message.lane_id, message.name)
-            voicemail.end(db, message.id, found or 0.0)
 
-    def _sealed(
-        self, db: Session, table: Table, tape_id: UUID, subject: UUID, lane_id: bytes, name: str
-    ) -> float | None:
-        """Return the seconds of what could be sealed; None where nothing could be."""
+        def change(db: Session) -> None:
+            if isinstance(each, Voicemail):
+                end_message(db, each.id, each.call_id, each.box, seconds or 0.0, now)
+            else:
+                state = RecordingState.LOST if seconds is None else RecordingState.PARTIAL
+                recording.end(db, each.id, seconds or 0.0, now, state=state)
+
+        await asyncio.wrap_future(self._ledger.note(change))
+
+    def _recovered(self, each: Left) -> float | None:
+        """Seal what is authentic and return its seconds; None where nothing is.
+
+        Raises:
+            VaultUnavailableError, ConflictError: not now.
+        """
         instance = self._instance
-        path: Path = instance.paths.media / name
-        access = Access("system:media", "system", "operations", session=f"recover-{tape_id}")
+        path: Path = instance.paths.media / each.name
+        access = Access("system:media", "system", "operations", session=f"recover-{each.id}")
+        table = Table.VOICEMAIL if isinstance(each, Voicemail) else Table.RECORDING
+        binding = binding_of(instance.keys.tenant, table, each.id)
         try:
-            key = instance.opener.media_key(db, access, subject, table, tape_id, lane_id)
-            found = recover(path, key, binding_of(instance.keys.tenant, table, tape_id))
+            with instance.db.read() as db:
+                key = instance.opener.media_key(db, access, each.subject, table, each.id, each.lane_id)
+            found = recover(path, key, binding)
+        except (VaultUnavailableError, ConflictError):
+            raise
         except (ChartlineError, OSError) as error:
-            log.error("recording not recovered", recording=str(tape_id), kind=type(error).__name__)
+            log.error("recording not recovered", recording=str(each.id), kind=type(error).__name__)
             return None
-        log.info("recording recovered", recording=str(tape_id), bytes=found.size)
-        return self._seconds(path, key, table, tape_id)
-
-    def _seconds(self, path: Path, key: bytes, table: Table, tape_id: UUID) -> float:
-        with read(path, key, binding_of(self._instance.keys.tenant, table, tape_id)) as source:
+        log.info("recording recovered", recording=str(each.id), bytes=found.size)
+        with read(path, key, binding) as source:
             return max((frame.position + len(frame.payload) for frame in tape.frames(source)), default=0) / RATE

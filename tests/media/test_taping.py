@@ -1,0 +1,167 @@
+"""What a process that died leaves on tape: sealed as far as it is authentic, now or once the vault is back."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from string import Template
+
+import pytest
+from sqlmodel import Session
+
+from hub.audio import tone
+from hub.cli import setup
+from hub.cli.instance import opened
+from hub.db import now, uuid7
+from hub.demo.phone import free_port
+from hub.g711 import RATE, Codec, encode
+from hub.instance import Instance
+from hub.record import call, task
+from hub.record.recording import Recording, RecordingState
+from hub.record.voicemail import Voicemail, VoicemailState
+from hub.rules.matching import Match
+from hub.settings import Paths
+from hub.tape import CALLER
+from media.ledger import Ledger
+from media.rtp import FRAME
+from media.taping import Tape, Taping
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    text = Path(__file__).with_name("practice.toml").read_text()
+    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
+    setup.make(Paths(tmp_path / "i"), Template(text).substitute(ports))
+    with opened(tmp_path / "i") as instance:
+        yield instance
+
+
+async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str | None = None) -> Tape:
+    """Begin a recording, let it hear the caller, and leave it as a process that is killed leaves it."""
+    call_id = uuid7()
+
+    def ring(db: Session) -> call.Call:
+        return call.ring(
+            db,
+            call_id,
+            did="+12125550100",
+            trunk="line",
+            host="media-test",
+            number="+12125550123",
+            name=None,
+            match=Match("none"),
+            seal=instance.sealer,
+            index=instance.index,
+            now=now(),
+        )
+
+    row = await instance.db.run(ring, write=True)
+    tape = await taping.start(call_id, row.subject, [], box=box)
+    assert tape is not None
+    track, began = tape.recording.track(CALLER), asyncio.get_running_loop().time()
+    coded = encode(Codec.PCMU, tone(440.0, seconds=seconds))
+    for number, place in enumerate(range(0, len(coded), FRAME)):
+        track.heard(Codec.PCMU, 1, place, coded[place : place + FRAME], began + number * FRAME / RATE)
+    tape.recording.hand_over()
+    path = tape.recording.path
+    await until(lambda: path.exists() and path.stat().st_size > len(coded))
+    copy = path.with_suffix(".copy")
+    shutil.copy(path, copy)
+    copy.replace(path)  # the writer, which lives on in this process, holds its lock on the other file
+    return tape
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if holds():
+                return
+            await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def vault_held(instance: Instance) -> Iterator[None]:
+    pid = int(instance.vault.health()["pid"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_talks_and_messages_of_a_dead_process_are_filed_and_messages_get_their_task(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    before = Taping(instance, ledger)
+    talk = await begun(instance, before, seconds=1.5)
+    message = await begun(instance, before, seconds=2.0, box="desk")
+    blip = await begun(instance, before, seconds=0.3, box="desk")
+    after = Taping(instance, ledger)
+    left = await after.left()
+    assert {row.id for row in left} == {talk.id, message.id, blip.id}
+    await after.recover(left)
+    with instance.db.read() as db:
+        kept = db.get_one(Recording, talk.id)
+        assert kept.state is RecordingState.PARTIAL
+        assert kept.seconds == pytest.approx(1.5, abs=0.1)
+        assert db.get_one(Voicemail, message.id).state is VoicemailState.NEW
+        assert db.get_one(Voicemail, blip.id).state is VoicemailState.LOST
+        assert [row.key for row in task.open_tasks(db, kind="voicemail")] == [f"voicemail:{message.id}"]
+    assert await after.left() == []
+    await before.close()
+    ledger.close()
+
+
+async def test_a_recording_waits_for_the_vault_and_keeps_nobody_from_writing(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    before = Taping(instance, ledger)
+    talk = await begun(instance, before, seconds=1.5)
+    after = Taping(instance, ledger)
+    left = await after.left()
+    with vault_held(instance):
+        recovering = asyncio.create_task(after.recover(left))
+        await until(lambda: instance.vault._broken_until > 0.0)  # the first try has given up
+        async with asyncio.timeout(1):
+            await ledger.do(lambda db: task.ask(db, "callback", key="callback:meanwhile", now=now()))
+        assert not recovering.done()
+    async with asyncio.timeout(20):
+        await recovering
+    with instance.db.read() as db:
+        assert db.get_one(Recording, talk.id).state is RecordingState.PARTIAL
+    await before.close()
+    ledger.close()
+
+
+async def test_a_recording_that_another_process_still_writes_is_left_to_it(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    before = Taping(instance, ledger)
+    talk = await begun(instance, before, seconds=1.0)
+    with talk.recording.path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        after = Taping(instance, ledger)
+        recovering = asyncio.create_task(after.recover(await after.left()))
+        done, _ = await asyncio.wait({recovering}, timeout=0.5)
+        assert not done
+    async with asyncio.timeout(20):
+        await recovering
+    with instance.db.read() as db:
+        assert db.get_one(Recording, talk.id).state is RecordingState.PARTIAL
+    await before.close()
+    ledger.close()
+
+
+async def test_a_recording_whose_file_is_gone_is_lost(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    before = Taping(instance, ledger)
+    talk = await begun(instance, before, seconds=1.0)
+    talk.recording.path.unlink()
+    after = Taping(instance, ledger)
+    await after.recover(await after.left())
+    with instance.db.read() as db:
+        assert db.get_one(Recording, talk.id).state is RecordingState.LOST
+    await before.close()
+    ledger.close()
