@@ -94,6 +94,7 @@ class House:
         self._threads = ThreadPoolExecutor(ACTIVITIES, thread_name_prefix="activity")
         self._carriers: dict[str, asyncio.Task[None]] = {}
         self._version: int | None = None
+        self._hindered = ""
 
     async def run(self, stop: asyncio.Event, *, ready: asyncio.Event) -> None:
         """Work until `stop` is set; `ready` is set once the first flow could run.
@@ -154,10 +155,12 @@ class House:
         except NotFoundError:
             return  # nothing published yet
         except ChartlineError as error:
-            log.warning("policy not followed yet", code=error.code)
+            if error.code != self._hindered:
+                log.warning("policy not followed yet", code=error.code)
+            self._hindered = error.code
             return
         self._serve([name for name, connector in connectors.items() if isinstance(connector, Sends)])
-        self._version = version
+        self._version, self._hindered = version, ""
         log.info("policy in force", version=version, connections=len(practice.connections))
 
     def _serve(self, carriers: Sequence[str]) -> None:

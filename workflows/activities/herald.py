@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from uuid import UUID
 
 from sqlmodel import Session
@@ -27,8 +28,13 @@ class Herald:
     def note(
         self, db: Session, kind: str, payload: Mapping[str, str], now: datetime, *, call_id: UUID | None = None
     ) -> Told:
-        """Note an event in the caller's transaction; hand what comes back to `start` once it is committed."""
+        """Note an event in the caller's transaction, if a webhook asks for its kind.
+
+        Hand what comes back to `start` once it is committed.
+        """
         _, practice = self._instance.policy()
+        if not any(fnmatchcase(kind, pattern) for hook in practice.webhooks for pattern in hook.events):
+            return ()
         _, deliveries = event.emit(db, practice, kind, payload, now=now, call_id=call_id)
         return deliveries
 
