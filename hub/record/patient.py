@@ -21,13 +21,12 @@ from hub.record.known import Known
 from hub.record.statement import Effect, Statement
 from hub.record.trail import touch
 from hub.record.version import Told
-from hub.record.zone import zone_of
 from hub.rules.matching import Hit, Match, match
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer, Table
 
 SEALED = frozenset({"family", "given", "birth_date", "sex", "phones", "language", "postal_code", "state"})
-"Told fields that are sealed; beside them the blob holds `ids` and the `zone` that follows from the address."
+"Told fields that are sealed; beside them the blob holds `ids`."
 
 PLAIN = frozenset({"deceased", "active"})
 "Told fields that are columns."
@@ -240,9 +239,6 @@ def restrict(db: Session, patient_id: UUID, restricted: bool, *, by: str, now: d
 
 
 def _seal(db: Session, row: Patient, fields: dict[str, Any], *, seal: Sealer, index: BlindIndex, known: Known) -> None:
-    fields.pop("zone", None)
-    if zone := zone_of(fields.get("state"), fields.get("postal_code")):
-        fields["zone"] = zone
     row.sealed = seal.seal(db, row.id, Table.PATIENT, row.id, fields)
     known.sealed(Table.PATIENT, row.id, row.sealed, fields)
     family, given, birth = fields.get("family"), fields.get("given"), fields.get("birth_date")

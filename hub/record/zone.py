@@ -16,16 +16,39 @@ _STATES: Mapping[str, str] = {
     "Pacific/Guam": "GU MP",
     "Pacific/Pago_Pago": "AS",
 }
-"States and territories that keep one time by law; those that 49 CFR part 71 divides are left out on purpose."
+"States and territories that keep one time by law."
 
-ZONES: Mapping[str, str] = {state: zone for zone, states in _STATES.items() for state in states.split()}
+_DIVIDED: Mapping[str, str] = {
+    "AK": "America/Anchorage America/Adak",
+    "AZ": "America/Phoenix America/Denver",
+    "FL": "America/New_York America/Chicago",
+    "ID": "America/Boise America/Los_Angeles",
+    "IN": "America/Indiana/Indianapolis America/Chicago",
+    "KS": "America/Chicago America/Denver",
+    "KY": "America/New_York America/Chicago",
+    "MI": "America/Detroit America/Menominee",
+    "ND": "America/Chicago America/Denver",
+    "NE": "America/Chicago America/Denver",
+    "NV": "America/Los_Angeles America/Denver",
+    "OR": "America/Los_Angeles America/Boise",
+    "SD": "America/Chicago America/Denver",
+    "TN": "America/Chicago America/New_York",
+    "TX": "America/Chicago America/Denver",
+}
+"""States that 49 CFR part 71 divides, and Arizona, part of which changes its clocks: the clock of most people first.
+The two are never more than an hour apart."""
+
+ZONES: Mapping[str, tuple[str, ...]] = {
+    **{state: (zone,) for zone, states in _STATES.items() for state in states.split()},
+    **{state: tuple(zones.split()) for state, zones in _DIVIDED.items()},
+}
 
 
-def zone_of(state: str | None, postal_code: str | None) -> str | None:
-    """Return the IANA zone of a United States address, or None where the state alone does not tell it.
+def zones_of(state: str | None, postal_code: str | None) -> tuple[str, ...]:
+    """Return the IANA zones that a United States address may be in, the likeliest first; none for any other address.
 
     A postal code that is no ZIP code says that the letters mean a state of another country.
     """
     if state is None or (postal_code and not ZIP.fullmatch(postal_code.strip())):
-        return None
-    return ZONES.get(state.strip().upper())
+        return ()
+    return ZONES.get(state.strip().upper(), ())

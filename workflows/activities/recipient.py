@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from hub.record.zone import zones_of
 from hub.settings import Practice
 
 
@@ -17,20 +18,25 @@ class Recipient:
 
     language: str
     zone: ZoneInfo
-    "Of the patient's home as far as the address tells it, otherwise the practice's."
+    "Of the patient's home as far as the address tells it (docs/reference/reminders.md), otherwise the practice's."
 
     given: str | None = field(repr=False)
 
 
 def recipient_of(fields: Mapping[str, Any], practice: Practice) -> Recipient:
     """Return to whom a text for this patient goes."""
-    zone = fields.get("zone")
     return Recipient(
         phone=_number(fields.get("phones") or ()),
         language=str(fields.get("language") or practice.practice.languages[0]).partition("-")[0].casefold(),
-        zone=ZoneInfo(zone) if zone else practice.practice.zone,
+        zone=_zone(fields, practice.practice.zone),
         given=fields.get("given"),
     )
+
+
+def _zone(fields: Mapping[str, Any], practice: ZoneInfo) -> ZoneInfo:
+    """Return the patient's clock; in a state with two it is the practice's where that is one of them."""
+    zones = zones_of(fields.get("state"), fields.get("postal_code"))
+    return practice if not zones or practice.key in zones else ZoneInfo(zones[0])
 
 
 def _number(phones: Sequence[Mapping[str, Any]]) -> str | None:
