@@ -53,6 +53,9 @@ class Appointment(SQLModel, table=True):
 
     created_at: datetime = column.instant()
     changed_at: datetime = column.instant()
+    since_at: datetime = column.instant()
+    "Since when it has this status and this start, by our clock."
+
     told: dict[str, list[str]] = column.document()
     "Which statement told each field: rank to field names (hub.record.version)."
 
@@ -120,9 +123,12 @@ def upsert(
         row = _new(said, connection, cast(UUID, owner), now)
         db.add(row)
     stored = keys_of(row.id, owners)
+    before = row.status, row.starts_at
     if not _store(db, row, said, statement, stored, connection=connection, owner=owner, seal=seal, known=known):
         return Upserted(row, changed=False)
     row.changed_at = now
+    if (row.status, row.starts_at) != before:
+        row.since_at = now
     touch(db, f"connection:{connection}", "write", row.patient_id, Table.APPOINTMENT, row.id)
     db.add(row)
     db.flush()
@@ -237,6 +243,7 @@ def _new(said: AppointmentFacts, connection: str, patient_id: UUID, now: datetim
         version_connection=connection,
         created_at=now,
         changed_at=now,
+        since_at=now,
         sealed=b"",
     )
 

@@ -47,6 +47,12 @@ def opted_out(db: Session, phone: bytes, program: str) -> bool:
     return any(choice.out for choice in found)
 
 
+def wanted_since(db: Session, phone: bytes, program: str) -> datetime | None:
+    """Return when texts of `program` to this number were last asked for again; None where they never were stopped."""
+    found = db.exec(select(OptOut).where(OptOut.key == phone, col(OptOut.program).in_([program, ALL])))
+    return max((choice.at for choice in found if not choice.out), default=None)
+
+
 def _choose(db: Session, phone: bytes, program: str, out: bool, at: datetime) -> bool:
     kept = db.get(OptOut, (phone, program))
     if kept is None:

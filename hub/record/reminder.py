@@ -58,7 +58,10 @@ class Reminder(SQLModel, table=True):
 
 
 def plan(db: Session, appointment_id: UUID, starts_at: datetime, step: str, due_at: datetime) -> Reminder:
-    """Return the row of this step of this visit; made where there is none, moved where it is still only planned."""
+    """Return the row of this step of this visit, planned unless it was attempted.
+
+    One that was skipped is planned again: what stood against it is over, or the caller would not ask.
+    """
     query = select(Reminder).where(
         Reminder.appointment_id == appointment_id, Reminder.starts_at == starts_at, Reminder.step == step
     )
@@ -71,8 +74,8 @@ def plan(db: Session, appointment_id: UUID, starts_at: datetime, step: str, due_
             due_at=due_at,
             state=ReminderState.PLANNED,
         )
-    elif row.state is ReminderState.PLANNED:
-        row.due_at = due_at
+    elif row.state in {ReminderState.PLANNED, ReminderState.SKIPPED}:
+        row.state, row.due_at, row.reason, row.settled_at = ReminderState.PLANNED, due_at, "", None
     db.add(row)
     db.flush()
     return row

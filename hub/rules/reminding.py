@@ -22,6 +22,9 @@ WEEK_CAP: Final = 3
 REMINDED: Final = frozenset({"booked"})
 "FHIR R4 Appointment.status of a visit that will take place and that nobody has come to yet."
 
+CLOSED: Final = frozenset({"not-booked", "opted-out", "confirmed", "over"})
+"Why a visit gets no reminder any more."
+
 _WEEK: Final = timedelta(days=7)
 
 
@@ -32,7 +35,7 @@ class Visit:
     starts_at: datetime
     status: str
     known_at: datetime
-    "Since when it is booked for this time: a step that was due before is not made up for."
+    "Since when it is booked for this time and texts are wanted: a step that was due before is not made up for."
 
     confirmed: bool = False
     opted_out: bool = False
@@ -56,7 +59,7 @@ class Step:
 
 
 def closed(visit: Visit, now: datetime) -> str | None:
-    """Return why the visit gets no reminder any more, as a code; None while it gets some."""
+    """Return why the visit gets no reminder any more, as one of `CLOSED`; None while it gets some."""
     if visit.status not in REMINDED:
         return "not-booked"
     if visit.opted_out:

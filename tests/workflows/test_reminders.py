@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlmodel import Session
@@ -21,11 +22,12 @@ from hub.record.reminder import Reminder, ReminderState
 from hub.record.task import Task
 from hub.record.writeback import Writeback
 from hub.vault.client import Vault, VaultUnavailableError
-from tests.workflows.clinic import PHONE, Clinic
+from tests.workflows.clinic import NOW, PHONE, Clinic
 from workflows.activities.appointment import HELD, Answer, Appointments, StepDue
 from workflows.activities.herald import Herald
 
 FIRST, SECOND, LAST = "visit-3d", "visit-1d", "visit-2h"
+NEW_YORK = ZoneInfo("America/New_York")
 
 
 @pytest.fixture
@@ -189,6 +191,75 @@ async def test_a_moved_visit_moves_its_reminders(desk: Appointments, clinic: Cli
         (SECOND, "skipped", "moved"),
         (FIRST, "planned", ""),
     ]
+    assert len(texts(carrier)) == 1
+
+
+@pytest.mark.parametrize(
+    ("off", "on"),
+    [
+        ({"status": AppointmentStatus.CANCELLED}, {"status": AppointmentStatus.BOOKED}),
+        ({"starts_at": NOW + timedelta(days=20)}, {"starts_at": NOW + timedelta(days=10)}),
+    ],
+)
+async def test_a_visit_that_comes_back_in_time_gets_every_step_that_is_still_to_come(
+    desk: Appointments, clinic: Clinic, carrier: Carrier, off: dict[str, object], on: dict[str, object]
+) -> None:
+    said = clinic.visit(clinic.person())
+    (told,) = clinic.store(said)
+    visit = told.appointment_id
+    assert visit is not None
+    for change in (off, on):
+        desk.next_step(str(visit))
+        clinic.later(hours=1)
+        clinic.store(said.model_copy(update={**change, "version": clinic.version()}))
+    for step in (FIRST, SECOND, LAST):
+        assert await due(desk, clinic, visit, step) == "sent"
+    assert len(texts(carrier)) == 3
+
+
+async def test_what_fell_due_while_a_visit_was_off_is_not_made_up_for(
+    desk: Appointments, clinic: Clinic, carrier: Carrier
+) -> None:
+    said = clinic.visit(clinic.person())
+    (told,) = clinic.store(said)
+    visit = told.appointment_id
+    assert visit is not None
+    assert await due(desk, clinic, visit, FIRST) == "sent"
+    clinic.store(said.model_copy(update={"status": AppointmentStatus.CANCELLED, "version": clinic.version()}))
+    assert desk.next_step(str(visit)).end == "gone"
+    clinic.later(days=2, hours=1)
+    clinic.store(said.model_copy(update={"version": clinic.version()}))
+    assert await due(desk, clinic, visit, LAST) == "sent"
+    assert len(texts(carrier)) == 2
+
+
+async def test_what_fell_due_while_texts_were_stopped_is_not_made_up_for(
+    desk: Appointments, clinic: Clinic, carrier: Carrier
+) -> None:
+    visit, key = clinic.book(), clinic.instance.index.phone(PHONE)
+    assert await due(desk, clinic, visit, FIRST) == "sent"
+    with clinic.instance.db.write() as db:
+        consent.stop(db, key, consent.ALL, clinic.now)
+    assert desk.next_step(str(visit)).name is None
+    clinic.later(days=2, hours=1)
+    with clinic.instance.db.write() as db:
+        consent.start(db, key, consent.ALL, clinic.now)
+    assert await due(desk, clinic, visit, LAST) == "sent"
+    assert len(texts(carrier)) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "hour"),
+    [("AZ", 9 + 2), ("AK", 9 + 4), ("FL", 9)],  # on the practice's clock; Florida has that one, among others
+)
+async def test_a_state_with_two_clocks_has_the_one_of_most_people(
+    desk: Appointments, clinic: Clinic, carrier: Carrier, state: str, hour: int
+) -> None:
+    starts_at = datetime(2026, 3, 7, 7, tzinfo=NEW_YORK)
+    (told,) = clinic.store(clinic.visit(clinic.person(state=state, postal_code=None), starts_at=starts_at))
+    assert told.appointment_id is not None
+    assert await due(desk, clinic, told.appointment_id, FIRST) == "sent"
+    assert clinic.now.astimezone(NEW_YORK).hour == hour
     assert len(texts(carrier)) == 1
 
 

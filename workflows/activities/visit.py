@@ -30,6 +30,11 @@ WEEK = timedelta(days=7)
 ALMOST = timedelta(seconds=1)
 "A step so near is due: clocks of two processes differ."
 
+MOVED, OVERTAKEN, DECEASED, NO_NUMBER = "moved", "overtaken", "deceased", "no-number"
+
+ASIDE = frozenset({MOVED, OVERTAKEN, DECEASED, NO_NUMBER, *reminding.CLOSED})
+"Why a step is put aside; it is planned again where that is over before it falls due."
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -83,11 +88,11 @@ def prospect_of(db: Session, seen: Seen, practice: Practice, index: BlindIndex, 
     visit = Visit(
         starts_at=row.starts_at,
         status=row.status,
-        known_at=_known_at(row, rows, now),
+        known_at=_known_at(db, row, key),
         confirmed=row.confirmed_at is not None,
         opted_out=key is not None and consent.opted_out(db, key, PROGRAM),
     )
-    taken = [name for name, each in rows.items() if each.state is not ReminderState.PLANNED]
+    taken = [name for name, each in rows.items() if not _open(each)]
     sent = [] if key is None else message.sent_since(db, key, now - WEEK)
     closed = _closed(seen, visit, now)
     step = None if closed else reminding.next_step(visit, taken, practice, now, seen.recipient.zone, sent)
@@ -114,9 +119,9 @@ def tidy(db: Session, prospect: Prospect, now: datetime) -> None:
         if each.state is not ReminderState.PLANNED:
             continue
         if each.starts_at != prospect.starts_at:
-            reminder.skipped(db, each.id, now, "moved")
+            reminder.skipped(db, each.id, now, MOVED)
         elif step is None or each.step != step.name:
-            reminder.skipped(db, each.id, now, prospect.closed or "overtaken")
+            reminder.skipped(db, each.id, now, prospect.closed or OVERTAKEN)
     if step is not None:
         reminder.plan(db, prospect.seen.appointment.id, prospect.starts_at, step.name, step.due_at)
 
@@ -153,21 +158,21 @@ def upcoming_ids(db: Session, now: datetime, *, after: UUID | None = None, limit
 
 def _closed(seen: Seen, visit: Visit, now: datetime) -> str | None:
     if seen.patient.deceased:
-        return "deceased"
+        return DECEASED
     if seen.recipient.phone is None:
-        return "no-number"
+        return NO_NUMBER
     return reminding.closed(visit, now)
 
 
-def _known_at(row: Appointment, rows: Mapping[str, Reminder], now: datetime) -> datetime:
-    """Return since when this time of the visit is planned with.
+def _open(row: Reminder) -> bool:
+    """Return whether a step was neither taken nor given up."""
+    return row.state is ReminderState.PLANNED or (row.state is ReminderState.SKIPPED and row.reason in ASIDE)
 
-    The first step that was ever planned for it says so: what falls due before that was over when we heard of it.
-    """
-    if not rows:
-        return row.changed_at
-    first = min(each.due_at for each in rows.values())
-    return min(first - timedelta(microseconds=1), now)
+
+def _known_at(db: Session, row: Appointment, phone: bytes | None) -> datetime:
+    """Return since when the visit is to be reminded of: it is booked for this time, and texts are wanted."""
+    wanted = None if phone is None else consent.wanted_since(db, phone, PROGRAM)
+    return row.since_at if wanted is None else max(row.since_at, wanted)
 
 
 def _state(row: Appointment) -> tuple[datetime, str, datetime | None]:
