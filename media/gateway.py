@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-import httpx
 import structlog
 from sqlmodel import Session
 from temporalio.client import Client
@@ -48,10 +47,9 @@ class Gateway:
         self._prompts = Prompts.load(instance.paths.root)
         ports = Ports(sip.udp.host, sip.rtp_ports.first, sip.rtp_ports.last)
         self._relay = BuiltinRelay(ports, self._prompts.music)
-        self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)
         self._floor = Floor(self.line, self._ledger, self.endpoint, self._relay)
         self._contacts = Contacts(self.line, self._ledger, self.endpoint.registrar)
-        self._notices = Notices(self.line, self._ledger, client, self._http)
+        self._notices = Notices(self.line, self._ledger, client)
         self._house = House(
             line=self.line,
             ledger=self._ledger,
@@ -134,7 +132,6 @@ class Gateway:
         await self._house.taping.close()
         await asyncio.to_thread(self._ledger.close)
         self._relay.close()
-        await self._http.aclose()
 
     def _registered(self, extension: str, seconds: int) -> None:
         self._contacts.changed(extension)

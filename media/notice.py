@@ -13,9 +13,12 @@ from sqlmodel import Session
 from temporalio.client import Client
 
 from hub import webhook
+from hub.errors import ChartlineError
 from hub.record import event
 from hub.record.event import Delivery, DeliveryState, Event, Lane
+from hub.security.egress import Egress
 from hub.temporal import TemporalUnavailableError, deliver
+from hub.webhook import Taken
 from media.ledger import Ledger
 from media.line import Line
 
@@ -24,15 +27,20 @@ log = structlog.get_logger()
 Emitted = tuple[Event, list[Delivery]]
 "An event that stands in the rows, and whom to tell."
 
+FIRST_S = 5.0
+"How long the first try of the record lane may take here."
+
+_LIVE = {Taken.DELIVERED: DeliveryState.DONE, Taken.DROPPED: DeliveryState.DROPPED}
+
 
 class Notices:
     """Writes events beside the calls they are about, and posts them."""
 
-    def __init__(self, line: Line, ledger: Ledger, client: Client, http: httpx.AsyncClient) -> None:
+    def __init__(self, line: Line, ledger: Ledger, client: Client) -> None:
         self._line = line
         self._ledger = ledger
         self._client = client
-        self._http = http
+        self._clients: dict[tuple[int, str], httpx.AsyncClient] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(
@@ -72,33 +80,64 @@ class Notices:
     async def close(self) -> None:
         """Wait for what is under way to be written; what is not posted then stays in the record lane."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for client in self._clients.values():
+            await client.aclose()
 
     async def _follow(self, written: "Future[list[Emitted]]", still: Callable[[], bool]) -> None:
         await self._tell(await asyncio.wrap_future(written), still)
 
     async def _tell(self, emitted: list[Emitted], still: Callable[[], bool]) -> None:
         for told, deliveries in emitted:
+            hooks: dict[str, dict[Lane, Delivery]] = {}
             for delivery in deliveries:
-                if delivery.lane is Lane.LIVE:
-                    self._spawn(self._post(told, delivery, still))
-            record = [str(delivery.id) for delivery in deliveries if delivery.lane is Lane.RECORD]
-            if record:
-                try:
-                    await deliver(self._client, str(told.id), record)
-                except TemporalUnavailableError:
-                    log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
+                hooks.setdefault(delivery.webhook, {})[delivery.lane] = delivery
+            for lanes in hooks.values():
+                self._spawn(self._tell_one(told, lanes, still))
 
-    async def _post(self, told: Event, delivery: Delivery, still: Callable[[], bool]) -> None:
-        letter = webhook.letter_of(told, delivery.webhook, self._line.practice, self._line.instance)
-        if letter is None:
-            return
-        outcome = await webhook.post_live(self._http, letter, self._line.now, still)
-        state = {
-            webhook.Taken.DELIVERED: DeliveryState.DONE,
-            webhook.Taken.DROPPED: DeliveryState.DROPPED,
-        }.get(outcome.taken, DeliveryState.FAILED)
+    async def _tell_one(self, told: Event, lanes: Mapping[Lane, Delivery], still: Callable[[], bool]) -> None:
+        """Tell one webhook at once. Most take it, and a workflow is begun only for what nobody took."""
+        record = lanes[Lane.RECORD]
+        taken = await self._tried(told, record.webhook, live=Lane.LIVE in lanes, still=still)
         at = self._line.now()
-        self._ledger.note(lambda db: event.settle(db, delivery.id, state, at, code=str(outcome.status or "")))
+
+        def settle(db: Session) -> None:
+            if Lane.LIVE in lanes:
+                event.settle(db, lanes[Lane.LIVE].id, _LIVE.get(taken, DeliveryState.FAILED), at)
+            if taken is Taken.DELIVERED:
+                event.settle(db, record.id, DeliveryState.DONE, at)
+
+        self._ledger.note(settle)
+        if taken is Taken.DELIVERED:
+            return
+        try:
+            await deliver(self._client, str(told.id), [str(record.id)])
+        except TemporalUnavailableError:
+            log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
+
+    async def _tried(self, told: Event, hook: str, *, live: bool, still: Callable[[], bool]) -> Taken:
+        line = self._line
+        try:
+            letter = webhook.letter_of(told, hook, line.practice, line.instance)
+            if letter is None:
+                return Taken.DROPPED
+            http = await self._http(letter.url)
+        except ChartlineError as error:
+            log.warning("webhook not reached", notice=str(told.id), code=error.code)
+            return Taken.LATER
+        if live:
+            return (await webhook.post_live(http, letter, line.now, still)).taken
+        return (await webhook.post(http, letter, line.now(), within=FIRST_S)).taken
+
+    async def _http(self, url: str) -> httpx.AsyncClient:
+        """Return the client for a webhook of the policy in force; one for as long as that policy holds."""
+        line = self._line
+        key = (line.version, url)
+        if key not in self._clients:
+            for old in [each for each in self._clients if each[0] != line.version]:
+                await self._clients.pop(old).aclose()
+            egress = Egress(line.practice, line.instance.db, line.now, actor="system:media")
+            self._clients[key] = await egress.webhook(url, "operations")
+        return self._clients[key]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
