@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -26,6 +27,9 @@ from hub.errors import UnavailableError
 from hub.settings import Paths
 
 HOST = "127.0.0.1"
+
+PORTS = 17_000, 19_000
+"Where the server's port is chosen."
 
 FASTER = ("history.transferProcessorMaxPollRPS=2000", "history.timerProcessorMaxPollRPS=2000")
 "The development server polls its one history shard 20 times a second, a step of 50 ms in everything; this lifts it."
@@ -110,14 +114,16 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def choose_port(kept: str | None) -> int:
-    """Return the port of last time if it is free, else a new one."""
+    """Return the port of last time if it is free, else a new one.
+
+    Not one that the kernel gives to outgoing connections: while the server is being started again, any connection of
+    any program could take it, and every client would have to look for the server anew.
+    """
     if kept is not None:
         port = int(kept.rpartition(":")[2])
         if _free(port):
             return port
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return next(port for port in iter(lambda: random.randrange(*PORTS), 0) if _free(port))
 
 
 def _free(port: int) -> bool:
