@@ -1,0 +1,224 @@
+"""Reminders fall due over a season that passes in seconds: each once, at the right local time, none after a cancel."""
+
+import itertools
+from collections import deque
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from hub.record import message
+from hub.record.appointment import Appointment
+from hub.record.message import Message
+from hub.record.reminder import Reminder, ReminderState
+from hub.record.task import Task
+from hub.record.writeback import Writeback
+from hub.temporal.flow import appointment_flow_id
+from tests.journeys.diary import (
+    BEGIN,
+    PRACTICE,
+    STORIES,
+    Happening,
+    Story,
+    at_practice,
+    happenings,
+    number_of,
+    starts_of,
+)
+from tests.journeys.reckoning import MINUTE, Text, Visit, World, minutes
+from tests.journeys.season import ADT, Season, practice, working
+from tests.journeys.told import VISITS, Sender, own_of
+
+SLACK = 5 * MINUTE
+"So much later may texts come once a carrier is up again: it is not asked all the time."
+
+ANSWERS = {
+    "STOP": "Quiet Cove Clinic: you will get no more texts from us. Reply START to get them again.",
+    "START": "Quiet Cove Clinic: you will get our texts again. Reply STOP to end, HELP for help.",
+}
+
+OWNERS = {number_of(story): (story, "") for story in reversed(STORIES)} | {
+    number_of(story, second=True): (story, ", second number") for story in STORIES
+}
+
+Seen = tuple[str, str, str]
+"Whose number, the minute on the clock there, and the text or the step."
+
+
+def reckoned() -> list[Text]:
+    """Return every reminder that the diary's people must get."""
+    world, waiting = World(), deque(happenings())
+    texts: list[Text] = []
+    for minute in minutes({story.name: starts_of(story) for story in STORIES}):
+        while waiting and waiting[0][1].at <= minute:
+            happen(world, *waiting.popleft())
+        texts += world.texts_of(minute)
+    return texts
+
+
+def happen(world: World, story: Story, told: Happening) -> None:
+    if told.what == "book" and story.name not in world.visits:
+        world.visits[story.name] = Visit(number_of(story), story.home.zone, at_practice(story.visit), None)
+    visit = world.visits[story.name]
+    match told.what:
+        case "book":
+            visit.since = told.at
+        case "move":
+            visit.starts_at, visit.since, visit.confirmed = at_practice(told.word), told.at, False
+        case "cancel" | "noshow":
+            visit.since = None
+        case "says" if told.word in {"C", "yes"}:
+            visit.confirmed = True
+        case "says" if told.word == "STOP":
+            world.silent.add(visit.number)
+        case "says" if told.word == "START":
+            world.silent.discard(visit.number)
+            visit.since = told.at
+        case "dies":
+            visit.reachable = False
+        case "number" | "merge":
+            visit.number = number_of(story, second=True)
+        case "down" | "up":
+            world.down = told.what == "down"
+
+
+def test_the_diary_agrees_with_the_reckoning() -> None:
+    reckoning: dict[str, list[str]] = {story.name: [] for story in STORIES}
+    for text in reckoned():
+        story = next(story for story in STORIES if story.name == text.visit)
+        star = "*" if text.number == number_of(story, second=True) else ""
+        reckoning[text.visit].append(star + f"{text.at.astimezone(story.home.zone):%m-%d %H:%M}")
+    assert reckoning == {story.name: list(story.texts) for story in STORIES}
+
+
+@pytest.mark.xdist_group("instance")
+async def test_a_season_of_visits_reminds_everybody_once_and_at_the_right_time(tmp_path: Path) -> None:
+    async with practice(tmp_path / "i", BEGIN) as season, working(season):
+        chart(season)
+        sender = Sender()
+        for at, told in itertools.groupby(happenings(), key=lambda pair: pair[1].at):
+            if at > season.clock():
+                await season.until(at)
+            await happened(season, sender, list(told))
+        await season.until(max(start for story in STORIES for start in starts_of(story)) + timedelta(hours=1))
+
+        wanted = reckoned()
+        assert received(season) == sorted([*(seen(t.number, t.at, body_of(t)) for t in wanted), *answered()])
+        assert recorded(season) == sorted(seen(t.number, t.at, t.step) for t in wanted)
+        assert nothing_left(season)
+        assert await flows_left(season) == []
+        assert sorted((task.kind, task.reason) for task in season.rows(Task)) == [
+            ("outcome", "unknown-outcome"),
+            ("reschedule", "reschedule"),
+        ]
+        assert accepted(season) == {own_of(story) for story in STORIES if said(story) & {"C", "yes"}}
+
+
+async def happened(season: Season, sender: Sender, told: list[tuple[Story, Happening]]) -> None:
+    """Let it happen in the world outside."""
+    messages = []
+    for story, each in told:
+        match each.what:
+            case "says":
+                await season.answer(number_of(story), each.word)
+            case "fault":
+                season.carrier.faults.extend(each.word.split())  # type: ignore[arg-type]
+            case "down":
+                season.carrier.faults.extend(["error"] * 10_000)
+            case "up":
+                season.carrier.faults.clear()
+            case _:
+                messages.append(sender.tell(story, each))
+    if messages:
+        await season.hear(*messages)
+
+
+def chart(season: Season) -> None:
+    """Let the EHR have the visits that are to be confirmed."""
+    for story in STORIES:
+        if said(story):
+            season.ehr.put(
+                {
+                    "resourceType": "Appointment",
+                    "id": f"a{own_of(story)}",
+                    "identifier": [{"system": VISITS, "value": f"V{own_of(story)}"}],
+                    "status": "booked",
+                    "participant": [{"actor": {"reference": f"Patient/p{own_of(story)}"}, "status": "needs-action"}],
+                }
+            )
+
+
+def said(story: Story) -> set[str]:
+    return {each.word for each in story.happenings() if each.what == "says"}
+
+
+def accepted(season: Season) -> set[str]:
+    """Return the visits for which the EHR knows that the patient comes."""
+    return {
+        str(visit["id"])[1:]
+        for _, visit in season.ehr.all("Appointment")
+        if visit["participant"][0]["status"] == "accepted"
+    }
+
+
+def seen(number: str, at: datetime, what: str) -> Seen:
+    """Return what a person saw, so that it can be compared, and read where it differs."""
+    story, second = OWNERS[number]
+    back = (each.at for _, each in happenings() if each.what == "up" and each.at <= at < each.at + SLACK)
+    return story.name + second, f"{next(back, at).astimezone(story.home.zone):%m-%d %H:%M}", what
+
+
+def received(season: Season) -> list[Seen]:
+    """Return what came to the carrier."""
+    out = [text for text in season.carrier.texts if not text.inbound]
+    return sorted(seen(text.to, datetime.fromisoformat(text.at), text.text) for text in out)
+
+
+def recorded(season: Season) -> list[Seen]:
+    """Return the attempts on record, as they ended."""
+    texts = {row.id: row for row in season.rows(Message)}
+    rows = [row for row in season.rows(Reminder) if row.message_id is not None]
+    opened = season.open(message.sealed_of(texts[row.message_id]) for row in rows if row.message_id is not None)
+    pairs = zip(rows, opened, strict=True)
+    return sorted(seen(fields["number"], row.attempted_at, row.step) for row, fields in pairs if row.attempted_at)
+
+
+def body_of(text: Text) -> str:
+    """Return what a reminder says: the visit on the practice's clock, in the patient's language."""
+    local = text.starts_at.astimezone(PRACTICE)
+    hour = f"{local.hour % 12 or 12}:{local:%M} {'AM' if local.hour < 12 else 'PM'}"
+    story = next(story for story in STORIES if story.name == text.visit)
+    if story.language == "es":
+        assert local.date().isoformat() == "2035-03-13"
+        said = f"Quiet Cove Clinic: su cita es el martes 13 de marzo a las {hour}."
+        return f"{said} Responda C si viene, R si no, ALTO para salir."
+    said = f"Quiet Cove Clinic: your visit is {local:%A, %B} {local.day} at {hour}."
+    return f"{said} Reply C to confirm, R to reschedule, STOP to end."
+
+
+def answered() -> list[Seen]:
+    """Return the texts that answer a STOP or a START."""
+    return [
+        seen(number_of(story), each.at, ANSWERS[each.word])
+        for story, each in happenings()
+        if each.what == "says" and each.word in ANSWERS
+    ]
+
+
+def nothing_left(season: Season) -> bool:
+    """Whether everything that came in was understood, and nothing waits that was to be sent or written."""
+    counts = season.counts(ADT)
+    open_ones = [row for row in season.rows(Reminder) if row.state in {ReminderState.PLANNED, ReminderState.SENDING}]
+    unknown = [row for row in season.rows(Reminder) if row.state is ReminderState.UNKNOWN]
+    pending = [row for row in season.rows(Writeback) if row.state != "done"]
+    assert len(unknown) == sum(told.word == "drop" for _, told in happenings())
+    assert counts["applied"] == sum(told.what not in {"says", "fault", "down", "up"} for _, told in happenings())
+    return not (counts["stored"] or counts["quarantined"] or open_ones or pending)
+
+
+async def flows_left(season: Season) -> list[str]:
+    """Return the flows of visits that have not ended."""
+    ids = [appointment_flow_id(str(row.id)) for row in season.rows(Appointment)]
+    found = [(flow_id, await season.client.get_workflow_handle(flow_id).describe()) for flow_id in ids]
+    return [flow_id for flow_id, flow in found if flow.status is not WorkflowExecutionStatus.COMPLETED]
