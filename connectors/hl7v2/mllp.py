@@ -36,6 +36,9 @@ IN_FLIGHT_BYTES = 32 * 1024 * 1024
 CLOSING_S = 3.0
 "How long messages under way may take to become durable when the listener stops."
 
+LINGER_S = 0.5
+"How long senders may take after that to fetch their answers and close."
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -121,18 +124,34 @@ class _Connection(asyncio.Protocol):
         self._clogged = False
         "The sender does not fetch its answers."
 
+        self._ended = False
+        "The sender has said all."
+
+        self._parted = False
+        "We have said all."
+
         self.held = False
         "Nothing more is read for now."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
         self._listener.connections.add(self)
+        if self._listener.closing:
+            self.end()  # accepted a moment too late
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._listener.connections.discard(self)
+        self._listener.forget(self)
         self._transport = None
 
+    def eof_received(self) -> bool:
+        """Keep a sender's connection that has said all, until it has its answers; TLS knows no such state."""
+        self._ended = True
+        plain = self._transport is not None and self._transport.get_extra_info("sslcontext") is None
+        return plain and bool(self._slots)
+
     def data_received(self, data: bytes) -> None:
+        if self._listener.closing:
+            return  # not taken, not answered: the sender keeps it
         for frame in self._framer.feed(data):
             slot = _Slot(header_of(frame.body), len(frame.body))
             self._slots.append(slot)
@@ -183,15 +202,26 @@ class _Connection(asyncio.Protocol):
         ready = []
         while self._slots and self._slots[0].answer:
             ready.append(self._slots.popleft().answer)
-        if ready and self._transport is not None:
+        if ready and self._transport is not None and not self._parted:
             self._transport.write(b"".join(ready))
         if self.held:
             self._regulate()
+        if self._ended and not self._slots:
+            self.close()
 
-    def stop_reading(self) -> None:
-        """Take no further message."""
-        if self._transport is not None:
-            self._transport.pause_reading()
+    def end(self) -> None:
+        """Tell the sender that no more is taken or answered.
+
+        Closing at once would reset the connection where it has sent on, and take the last answers with it.
+        """
+        self._parted = True
+        if self._transport is None:
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+        else:
+            self._transport.close()
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -220,6 +250,7 @@ class Listener:
         self._answers = Answers()
         self._under_way: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._gone: asyncio.Future[None] | None = None
 
     @property
     def port(self) -> int:
@@ -245,13 +276,21 @@ class Listener:
             return
         self.closing = True
         self._server.close()
-        for connection in self.connections:
-            connection.stop_reading()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=CLOSING_S)
-        for connection in list(self.connections):
-            connection.close()
+        for farewell in (_Connection.end, _Connection.close):
+            for connection in list(self.connections):
+                farewell(connection)
+            if self.connections:
+                self._gone = asyncio.get_running_loop().create_future()
+                await asyncio.wait([self._gone], timeout=LINGER_S)
         self._server = None
+
+    def forget(self, connection: _Connection) -> None:
+        """Take note that a connection is closed."""
+        self.connections.discard(connection)
+        if self._gone is not None and not self.connections and not self._gone.done():
+            self._gone.set_result(None)
 
     async def serve(self) -> None:
         """Listen until cancelled."""

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 import structlog
 from sqlmodel import Session
 
-from connectors.api import AnyConnector, Checkpoint, Context, Feeds, ResetError
+from connectors.api import Checkpoint, Context, Feeds, ResetError
 from hub.db import Clock, Database
 from hub.feeds.fact import arrival_of
 from hub.record import inbox
@@ -24,13 +25,17 @@ HELD = 500
 "Facts that are held until a checkpoint; more are committed before it, and told again if the round breaks off."
 
 
+Lend = Callable[[], AbstractAsyncContextManager[Context]]
+"Opens the way out for one round."
+
+
 class Poller:
     """Asks one connection."""
 
     def __init__(
         self,
         connection: str,
-        connector: AnyConnector,
+        connector: Feeds,
         database: Database,
         *,
         seal: Sealer,
@@ -39,8 +44,6 @@ class Poller:
         stored: Callable[[set[str]], None],
         every_s: float = EVERY_S,
     ) -> None:
-        if not isinstance(connector, Feeds):
-            raise TypeError(f"{connector.name} cannot be asked for changes")
         self._connection = connection
         self._connector = connector
         self._database = database
@@ -50,19 +53,21 @@ class Poller:
         self._stored = stored
         self._every_s = every_s
 
-    async def run(self, ctx: Context) -> None:
-        """Ask until cancelled.
+    async def run(self, lend: Lend) -> None:
+        """Ask until cancelled, each round through a way out of its own: agreements end, and policies change.
 
         Raises:
             ConnectorError: the other side could not be asked; what it told before that is committed.
+            EgressDeniedError: no agreement covers it any longer.
         """
         while True:
-            try:
-                await self.round(ctx)
-            except ResetError:
-                log.warning("feed begins anew", connection=self._connection)
-                await self._commit([], None, forget=True)
-                await self.round(ctx)
+            async with lend() as ctx:
+                try:
+                    await self.round(ctx)
+                except ResetError:
+                    log.warning("feed begins anew", connection=self._connection)
+                    await self._commit([], None, forget=True)
+                    await self.round(ctx)
             await asyncio.sleep(self._every_s)
 
     async def round(self, ctx: Context) -> None:

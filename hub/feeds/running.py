@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import structlog
 
 from connectors import host
-from connectors.api import AnyConnector, AuthExpiredError, ConnectorError, Feeds, Listens, RateLimitedError
+from connectors.api import AnyConnector, AuthExpiredError, ConnectorError, Context, Feeds, Listens, RateLimitedError
 from hub.errors import ChartlineError
 from hub.feeds.poll import Poller
 from hub.feeds.writer import Writer
@@ -57,7 +58,8 @@ class Connections:
         self._stored = stored
         self._running: dict[str, _Running] = {}
         self._version = 0
-        self._practice: tuple[str, str] | None = None
+        self._context: tuple[object, ...] = ()
+        "What of the policy, beside its own table, bears on every connection."
 
     async def run(self, started: Callable[[], None]) -> None:
         """Follow the policy until cancelled; call `started` each time that a version's connections are begun."""
@@ -90,14 +92,14 @@ class Connections:
 
     async def _follow(self, practice: Practice) -> None:
         wanted = {connection.name: connection for connection in practice.connections}
-        context = (practice.practice.timezone, practice.practice.region)
+        context = (practice.practice.timezone, practice.practice.region, practice.agreements)
         stale = [
             name
             for name, running in self._running.items()
-            if wanted.get(name) != running.wanted or context != self._practice
+            if wanted.get(name) != running.wanted or context != self._context
         ]
         await self._end(stale)
-        self._practice = context
+        self._context = context
         for name, connection in wanted.items():
             if name not in self._running:
                 task = asyncio.create_task(self._keep(practice, connection), name=f"connection {name}")
@@ -114,7 +116,7 @@ class Connections:
         clock = asyncio.get_running_loop().time
         pause = AGAIN_S
         while True:
-            began = clock()
+            began, wait, code = clock(), pause, "ended"
             try:
                 connector = host.build(
                     connection.connector, connection.settings, host.secrets(self._instance.paths.root, os.environ)
@@ -123,43 +125,43 @@ class Connections:
                     return  # nothing comes in this way
                 await self._serve(practice, connection.name, connector)
             except Exception as error:  # whatever it is: the other connections go on, and this one is tried again
-                if clock() - began > LONGEST_S:
-                    pause = AGAIN_S
                 code = error.code if isinstance(error, ConnectorError | ChartlineError) else type(error).__name__
                 wait = _pause(error, pause)
-                log.warning("connection down", connection=connection.name, code=code, again_in_s=wait)
-                await asyncio.sleep(wait)
-                pause = min(pause * 2, LONGEST_S)
+            if clock() - began > LONGEST_S:
+                pause = AGAIN_S
+            log.warning("connection down", connection=connection.name, code=code, again_in_s=wait)
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, LONGEST_S)
 
     async def _serve(self, practice: Practice, name: str, connector: AnyConnector) -> None:
         """Listen and ask, as far as the connector can, until one of them ends."""
-        instance = self._instance
-        asks = isinstance(connector, Feeds)
-        async with await self._way_out(practice, name) if asks else _nowhere() as http:
-            ctx = host.context(
-                connector,
-                name,
-                http=http,
-                clock=instance.clock,
-                timezone=practice.practice.zone,
-                region=practice.practice.region,
-                deliver=partial(self._deliver, name),
-            )
-            async with ctx.http:
-                ways: list[Coroutine[Any, Any, None]] = []
-                if isinstance(connector, Listens):
-                    ways.append(connector.listen(ctx))
-                if asks:
-                    ways.append(self._poller(name, connector).run(ctx))
-                await _until_one_ends(ways)
+        ways: list[Coroutine[Any, Any, None]] = []
+        if isinstance(connector, Listens):
+            ways.append(self._listen(practice, name, connector))
+        if isinstance(connector, Feeds):
+            ways.append(self._ask(practice, name, connector))
+        await _until_one_ends(ways)
 
-    async def _way_out(self, practice: Practice, name: str) -> httpx.AsyncClient:
-        egress = Egress(practice, self._instance.db, self._instance.clock, actor="system:feeds")
-        return await egress.open(name, "appointments", "treatment")
+    async def _listen(self, practice: Practice, name: str, connector: Listens) -> None:
+        async with (
+            httpx.AsyncClient(transport=ListensOnlyTransport()) as nowhere,
+            self._lent(practice, name, connector, nowhere) as ctx,
+        ):
+            await connector.listen(ctx)
 
-    def _poller(self, name: str, connector: AnyConnector) -> Poller:
+    async def _ask(self, practice: Practice, name: str, connector: Feeds) -> None:
         instance = self._instance
-        return Poller(
+        egress = Egress(practice, instance.db, instance.clock, actor="system:feeds")
+
+        @asynccontextmanager
+        async def lend() -> AsyncIterator[Context]:
+            async with (
+                await egress.open(name, "appointments", "treatment") as http,
+                self._lent(practice, name, connector, http) as ctx,
+            ):
+                yield ctx
+
+        poller = Poller(
             name,
             connector,
             instance.inbox,
@@ -168,13 +170,26 @@ class Connections:
             clock=instance.clock,
             stored=self._stored,
         )
+        await poller.run(lend)
+
+    @asynccontextmanager
+    async def _lent(
+        self, practice: Practice, name: str, connector: Listens | Feeds, http: httpx.AsyncClient
+    ) -> AsyncIterator[Context]:
+        ctx = host.context(
+            cast(AnyConnector, connector),
+            name,
+            http=http,
+            clock=self._instance.clock,
+            timezone=practice.practice.zone,
+            region=practice.practice.region,
+            deliver=partial(self._deliver, name),
+        )
+        async with ctx.http:
+            yield ctx
 
     async def _deliver(self, connection: str, raw: bytes, *, key: str) -> None:
         await self._writer.store(Arrival(connection, key, raw))
-
-
-def _nowhere() -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=ListensOnlyTransport())
 
 
 async def _until_one_ends(ways: Sequence[Coroutine[Any, Any, None]]) -> None:

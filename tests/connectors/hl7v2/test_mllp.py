@@ -83,13 +83,6 @@ class Sender:
         assert msa is not None
         return msa.value(1), msa.value(2)
 
-    async def ended(self) -> bool:
-        """Return whether the other side closed without another word; what it had not read makes that a reset."""
-        try:
-            return await self.reader.read() == b""
-        except ConnectionResetError:
-            return True
-
 
 @asynccontextmanager
 async def listening(inbox: Inbox, **settings: object) -> AsyncIterator[Listener]:
@@ -249,8 +242,27 @@ async def test_what_is_under_way_is_answered_before_the_listener_stops() -> None
         inbox.gates["M0001"].set()
         await closing
         assert await sender.answer() == ("AA", "M0001")
-        assert await sender.ended()
+        assert await sender.reader.read() == b""
     assert inbox.keys == ["M0001"]
+
+
+async def test_a_sender_that_has_said_all_still_gets_its_answers() -> None:
+    inbox = Inbox(gates={"N2": asyncio.Event()})
+    async with listening(inbox) as listener, sending(listener) as sender:
+        await sender.send(framed(numbered(1)) + framed(numbered(2)))
+        sender.writer.write_eof()
+        assert await sender.answer() == ("AA", "N1")
+        inbox.gates["N2"].set()
+        assert await sender.answer() == ("AA", "N2")
+        assert await sender.reader.read() == b""
+
+
+async def test_a_sender_that_does_not_close_is_closed() -> None:
+    async with listening(Inbox()) as listener, sending(listener) as sender:
+        await sender.send(framed(numbered(1))[:20])
+        await listener.close()
+        assert listener.connections == set()
+        assert await sender.reader.read() == b""
 
 
 async def test_the_connector_listens_until_it_is_cancelled() -> None:
