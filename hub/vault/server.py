@@ -42,7 +42,7 @@ MINT = 64
 
 _SHUT = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 _READ = select.EPOLLIN | select.EPOLLRDHUP
-_RECEIVE = 1 << 18
+_RECEIVE = 1 << 16
 _RESERVED = frozenset({"unwrap", "boot", "shred", "mint", "denied", "init", "start"})
 "Acts that only the vault itself may put on record."
 
@@ -175,14 +175,17 @@ class Server:
         if not data:
             self._close(peer)
             return
-        peer.inbound += data
         try:
-            for body in wire.frames(peer.inbound):
+            if not peer.inbound and (body := wire.only(data)) is not None:
                 self._take(peer, body)
+                return
+            peer.inbound += data
+            for whole in wire.frames(peer.inbound):
+                self._take(peer, whole)
         except (ValueError, msgspec.DecodeError):  # what follows cannot be told from noise
             self._close(peer)
 
-    def _take(self, peer: Connection, body: bytes) -> None:
+    def _take(self, peer: Connection, body: wire.Buffer) -> None:
         try:
             request = wire.request_of(body)
         except msgspec.ValidationError:

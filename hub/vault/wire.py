@@ -106,7 +106,10 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
     @property
     def weight(self) -> int:
         """How many objects are asked for."""
-        return sum(len(group.objects) for group in self.groups)
+        groups = self.groups
+        if len(groups) == 1:
+            return len(groups[0].objects)
+        return sum([len(group.objects) for group in groups])
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -140,6 +143,8 @@ class Intent(msgspec.Struct, array_like=True, frozen=True):
     "Unix microseconds."
 
 
+Buffer = bytes | memoryview
+
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Request)
 _replies = msgspec.msgpack.Decoder(Reply)
@@ -151,6 +156,13 @@ def frame(message: object) -> bytes:
     """Return `message` as it goes over the socket."""
     body = _encoder.encode(message)
     return _HEAD.pack(len(body)) + body
+
+
+def only(data: bytes) -> memoryview | None:
+    """Return the message if `data` is exactly one: what nearly every receive is, and no reason to copy it."""
+    if len(data) < _HEAD.size or _HEAD.unpack_from(data)[0] != len(data) - _HEAD.size:
+        return None
+    return memoryview(data)[_HEAD.size :]
 
 
 def frames(buffer: bytearray) -> Iterator[bytes]:
@@ -175,7 +187,7 @@ def frames(buffer: bytearray) -> Iterator[bytes]:
         del buffer[:start]
 
 
-def request_of(body: bytes) -> Request:
+def request_of(body: Buffer) -> Request:
     """Parse one request.
 
     Raises:
@@ -184,12 +196,12 @@ def request_of(body: bytes) -> Request:
     request = _requests.decode(body)
     if request.v != VERSION:
         raise msgspec.ValidationError("version")
-    if request.weight > MAX_OBJECTS:
+    if len(request.groups) > 1 and request.weight > MAX_OBJECTS:
         raise msgspec.ValidationError("too many objects")
     return request
 
 
-def reply_of(body: bytes) -> Reply:
+def reply_of(body: Buffer) -> Reply:
     """Parse one reply.
 
     Raises:
@@ -198,7 +210,7 @@ def reply_of(body: bytes) -> Reply:
     return _replies.decode(body)
 
 
-def number_of(body: bytes) -> int:
+def number_of(body: Buffer) -> int:
     """Return the id of a request that does not parse, so that its sender learns which one; 0 when it has none.
 
     Raises:
