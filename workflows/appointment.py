@@ -1,5 +1,6 @@
 """AppointmentFlow: the reminders of one visit, and the patient's answer to them."""
 
+import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -15,6 +16,8 @@ from workflows.writeback import write_back
 SECOND_THOUGHT = timedelta(minutes=2)
 "After a step that was held or that failed, the rows are looked at again no sooner."
 
+AFTER_A_REFUSAL = timedelta(hours=1)
+
 WAIT_AT_CARRIER = timedelta(hours=2)
 "A text that waited so long for its turn is thought over again."
 
@@ -29,6 +32,7 @@ class AppointmentFlow:
     def __init__(self) -> None:
         self._changed = False
         self._answers: list[str] = []
+        self._writing: set[asyncio.Task[None]] = set()
 
     @workflow.signal(name=Says.CHANGED)
     def changed(self) -> None:
@@ -48,24 +52,38 @@ class AppointmentFlow:
         while True:
             while self._answers:
                 await self._take_answer(appointment_id, self._answers.pop(0))
-            if workflow.info().is_continue_as_new_suggested():
+            if workflow.info().is_continue_as_new_suggested() and not self._writing:
                 workflow.continue_as_new(appointment_id)
             self._changed = False
-            step = await workflow.execute_activity_method(
+            step = await self._next(appointment_id)
+            if step.end is not None:
+                if await self._silent_to_the_end():
+                    return step.end
+            elif await self._woken_within(max(timedelta(seconds=step.wait_s), pause)):
+                pause = timedelta(0)
+            else:
+                pause = await self._take(appointment_id, step)
+
+    async def _next(self, appointment_id: str) -> Next:
+        try:
+            return await workflow.execute_activity_method(
                 Appointments.next_step, appointment_id, start_to_close_timeout=ROW, retry_policy=ALWAYS
             )
-            if step.end is not None:
-                if self._answers or self._changed:
-                    continue
-                return step.end
-            if await self._woken_within(max(timedelta(seconds=step.wait_s), pause)):
-                continue
-            pause = await self._take(appointment_id, step)
+        except ActivityError:  # no use now: a right that this process lacks
+            return Next(wait_s=AFTER_A_REFUSAL.total_seconds())
+
+    def _spoken(self) -> bool:
+        return self._changed or bool(self._answers)
+
+    async def _silent_to_the_end(self) -> bool:
+        """Return whether nothing more was said until all write-backs were made."""
+        await workflow.wait_condition(lambda: self._spoken() or not self._writing)
+        return not self._spoken()
 
     async def _woken_within(self, wait: timedelta) -> bool:
         """Return whether something was said before the time was up."""
         try:
-            await workflow.wait_condition(lambda: self._changed or bool(self._answers), timeout=wait)
+            await workflow.wait_condition(self._spoken, timeout=wait)
         except TimeoutError:
             return False
         return True
@@ -87,7 +105,7 @@ class AppointmentFlow:
             )
         except ActivityError:
             return SECOND_THOUGHT
-        return SECOND_THOUGHT if outcome == "held" else timedelta(0)
+        return timedelta(0) if outcome == "sent" else SECOND_THOUGHT
 
     async def _take_answer(self, appointment_id: str, kind: str) -> None:
         writeback = await workflow.execute_activity_method(
@@ -96,5 +114,7 @@ class AppointmentFlow:
             start_to_close_timeout=ROW,
             retry_policy=ALWAYS,
         )
-        if writeback is not None:
-            await write_back(writeback)
+        if writeback is not None:  # aside: an EHR may be down for days, and the visit may move meanwhile
+            task = asyncio.create_task(write_back(writeback))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)

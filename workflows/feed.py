@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, Says
-    from workflows.activities.feed import Feeds
+    from workflows.activities.feed import Drained, Feeds
     from workflows.patience import LOOKS, SOON
 
 LOOK = timedelta(seconds=5)
@@ -36,14 +37,20 @@ class FeedFlow:
         """
         for _ in range(LOOKS):
             self._woken = False
-            drained = await workflow.execute_local_activity_method(
-                Feeds.drain, connection, start_to_close_timeout=BATCH, retry_policy=SOON
-            )
+            drained = await self._drain(connection)
             if drained.closed:
                 return
             if not drained.more:
                 await self._rest()
         workflow.continue_as_new(connection)
+
+    async def _drain(self, connection: str) -> Drained:
+        try:
+            return await workflow.execute_local_activity_method(
+                Feeds.drain, connection, start_to_close_timeout=BATCH, retry_policy=SOON
+            )
+        except (ActivityError, ApplicationError):  # no use at once: a right that this process lacks
+            return Drained()
 
     async def _rest(self) -> None:
         try:

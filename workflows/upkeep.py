@@ -1,8 +1,10 @@
 """UpkeepFlow: finds what a crash left undone and wakes whoever should do it."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, UpkeepStart
@@ -21,8 +23,9 @@ class UpkeepFlow:
     async def run(self, before: UpkeepStart) -> None:
         """Sweep until the history grows long, then go on in a new one; never ends."""
         for _ in range(LOOKS):
-            before = await workflow.execute_local_activity_method(
-                Upkeep.sweep, before, start_to_close_timeout=SWEEP, retry_policy=ALWAYS
-            )
+            with suppress(ActivityError, ApplicationError):  # no use at once: the next sweep may go better
+                before = await workflow.execute_local_activity_method(
+                    Upkeep.sweep, before, start_to_close_timeout=SWEEP, retry_policy=ALWAYS
+                )
             await workflow.sleep(LOOK)
         workflow.continue_as_new(before)

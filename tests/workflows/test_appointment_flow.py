@@ -38,7 +38,7 @@ class Desk:
         "What the next steps come to; `sent` once these are used up."
         self.faults: list[Exception] = []
         "What the next look at the rows raises."
-        self.refuses_writes = False
+        self.write_faults: list[Exception] = []
 
     def now(self) -> datetime:
         return activity.info().current_attempt_scheduled_time
@@ -78,8 +78,8 @@ class Desk:
 
     @activity.defn(name="writeback.write")
     async def write(self, writeback_id: str) -> str:
-        if self.refuses_writes:
-            raise NotFoundError("nothing there")
+        if self.write_faults:
+            raise self.write_faults.pop(0)
         self.wrote.append(writeback_id)
         return "done"
 
@@ -212,11 +212,34 @@ async def test_rows_that_cannot_be_read_are_looked_at_again(env: WorkflowEnviron
 
 async def test_a_write_back_that_is_refused_goes_to_staff_and_the_flow_lives_on(env: WorkflowEnvironment) -> None:
     desk = await desk_of(env, days=2)
-    desk.refuses_writes = True
+    desk.write_faults = [NotFoundError("nothing there")]
     async with running(env, desk) as flow:
         await flow.signal(AppointmentFlow.answered, "confirm")
         assert await flow.result() == "over"
     assert (desk.wrote, desk.given_up) == ([], ["wb-1"])
+
+
+async def test_an_ehr_that_is_down_does_not_keep_a_moved_visit_from_its_reminders(env: WorkflowEnvironment) -> None:
+    desk = await desk_of(env, days=2)
+    desk.write_faults = [TransientError("no connection") for _ in range(10_000)]
+    async with running(env, desk) as flow:
+        await flow.signal(AppointmentFlow.answered, "confirm")
+        await env.sleep(timedelta(hours=2))
+        desk.confirmed = False  # a new time takes the confirmation back
+        desk.starts_at += timedelta(hours=2)
+        await flow.signal(AppointmentFlow.changed)
+        await env.sleep(timedelta(days=1))
+        assert (desk.steps(), desk.given_up) == (["visit-1d"], [])
+        assert await flow.result() == "over"
+    assert desk.given_up == ["wb-1"]
+
+
+async def test_a_look_that_is_refused_is_repeated_later(env: WorkflowEnvironment) -> None:
+    desk = await desk_of(env, days=2)
+    desk.faults = [NotFoundError("a right is missing")] * 3
+    async with running(env, desk) as flow:
+        assert await flow.result() == "over"
+    assert desk.steps() == ["visit-1d", "visit-2h"]
 
 
 async def test_an_answer_after_the_last_reminder_brings_the_flow_back(env: WorkflowEnvironment) -> None:

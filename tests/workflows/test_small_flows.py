@@ -12,7 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 from connectors.api import RejectedError, TransientError
 from hub.temporal import TextStart, UpkeepStart, deliver, send_text, start_upkeep, wake_feed
 from hub.temporal.flow import DeliveryStart
-from hub.vault.client import VaultUnavailableError
+from hub.vault.client import VaultDeniedError, VaultUnavailableError
 from tests.workflows.env import CARRIER, finished, working
 from workflows.activities.delivery import Tried
 from workflows.activities.feed import Drained
@@ -61,7 +61,7 @@ async def test_the_flow_looks_by_itself_when_the_wake_was_lost(env: WorkflowEnvi
     assert inbox.rows == 0
 
 
-@pytest.mark.parametrize("fault", [VaultUnavailableError("down"), OSError("disk full")])
+@pytest.mark.parametrize("fault", [VaultUnavailableError("down"), OSError("disk full"), VaultDeniedError("not mine")])
 async def test_what_cannot_be_read_now_is_read_later(env: WorkflowEnvironment, fault: Exception) -> None:
     inbox = Inbox(rows=3)
     inbox.faults = [fault] * 2
@@ -202,11 +202,11 @@ async def sweep(before: UpkeepStart) -> UpkeepStart:
 
 async def test_upkeep_sweeps_again_and_again_and_passes_on_what_it_saw(env: WorkflowEnvironment) -> None:
     seen: list[int] = []
-    faults: list[Exception] = [OSError("disk")]
+    faults: list[Exception] = [OSError("disk"), VaultDeniedError("not mine")]
 
     @activity.defn(name="upkeep.sweep")
     async def counted(before: UpkeepStart) -> UpkeepStart:
-        if len(seen) == 2 and faults:
+        if len(seen) in {2, 4} and faults:
             raise faults.pop()
         seen.append(before.policy)
         return await sweep(before)

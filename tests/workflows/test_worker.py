@@ -151,7 +151,7 @@ async def test_a_worker_killed_while_it_sends_sends_nothing_twice(
     clinic: Clinic, server: Client, worker: "subprocess.Popen[bytes]", carrier: Carrier
 ) -> None:
     carrier.faults.append("slow")
-    carrier.slow_seconds = 20
+    carrier.slow_seconds = 6
     soon(clinic, 0.5)
     await wake_feed(server, "adt")
     await until(lambda: len(sent(carrier)) == 1)
