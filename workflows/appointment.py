@@ -10,8 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import Flow, Says, carrier_queue
     from workflows.activities.appointment import Answer, Appointments, Next, StepDue
     from workflows.patience import ALWAYS, FEW, OUTSIDE, ROW, SILENCE
-
-from workflows.writeback import write_back
+    from workflows.writeback import write_back
 
 SECOND_THOUGHT = timedelta(minutes=2)
 "After a step that was held or that failed, the rows are looked at again no sooner."

@@ -10,8 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from hub.temporal.flow import CallStart, Flow, Says
     from workflows.activities.call import LONGEST_CALL, Calls
     from workflows.patience import ALWAYS, ONCE, ROW
-
-from workflows.writeback import write_back
+    from workflows.writeback import write_back
 
 PLAN_PATIENCE = timedelta(seconds=1)
 "The caller waits for 250 ms; a plan that comes later is of no use."
