@@ -12,7 +12,7 @@ from hub.db import Instant, now, uuid7
 from hub.security import lane
 from hub.vault import wire
 from hub.vault.client import Access, Subject
-from hub.vault.wire import MAX_GROUPS, MAX_OBJECTS, OBJECT, check_note
+from hub.vault.wire import MAX_GROUPS, MAX_OBJECTS, MAX_REASON, MAX_WORD, OBJECT, check_note
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -48,7 +48,8 @@ def note(
     is empty it is looked up. `act` is a code such as `appointment.write`; `detail` holds ids and codes, no text.
 
     Raises:
-        ValueError: `detail` holds more than ids and codes, or there are more than 100 subjects or 500 objects.
+        ValueError: `detail` holds more than ids and codes, or there are more than 100 subjects or 500 objects, or who
+            asks and why is longer than the log takes.
         NoSubjectError: a subject without key id has no key.
     """
     detail = detail or {}
@@ -56,6 +57,9 @@ def note(
     if len(subjects) > MAX_GROUPS or sum(len(rows) for _, _, rows in subjects) > MAX_OBJECTS:
         raise ValueError("too many subjects or objects for one intent")
     access = who if isinstance(who, Access) else Access(who, "system", "operations")
+    longest = max(map(len, (access.actor, access.role, access.purpose, access.session)))
+    if longest > MAX_WORD or len(access.reason or "") > MAX_REASON:
+        raise ValueError("an actor, role, purpose, session or reason is too long for the log")
     when = at or now()
     body = wire.Intent(
         actor=access.actor,

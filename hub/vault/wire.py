@@ -20,6 +20,11 @@ MAX_OBJECTS = 500
 MAX_GROUPS = 100
 "Of one request; a reader with more asks again."
 
+MAX_WORD = 128
+"Characters of an actor, a role, a purpose or a session."
+
+MAX_REASON = 500
+
 ID_BYTES = 16
 LANE_BYTES = 80
 "HPKE: 32 encapsulated key, 32 secret, 16 tag (RFC 9180 section 5.1)."
@@ -61,7 +66,7 @@ class Status(IntEnum):
 
 
 Id = Annotated[bytes, msgspec.Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
-Word = Annotated[str, msgspec.Meta(max_length=128)]
+Word = Annotated[str, msgspec.Meta(max_length=MAX_WORD)]
 U32 = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Detail = str | int
 
@@ -93,7 +98,7 @@ class Request(msgspec.Struct, array_like=True, frozen=True, gc=False):
     role: Word
     purpose: Word
     session: Word
-    reason: Annotated[str, msgspec.Meta(max_length=500)] | None
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_REASON)] | None
     groups: Annotated[list[Asked], msgspec.Meta(max_length=MAX_GROUPS)]
     act: Annotated[str, msgspec.Meta(max_length=64)] = ""
     detail: dict[str, Detail] = {}

@@ -105,6 +105,15 @@ def test_note_of_too_many_is_refused(db: Session, subjects: int) -> None:
         intent.note(db, NURSE, "patient.write", [(b"k" * 16, uuid4(), rows)] * subjects)
 
 
+LONG = [Access("a" * 129, "r", "p"), Access("a", "r", "p", "s" * 129), Access("a", "r", "p", "", "w" * 501)]
+
+
+@pytest.mark.parametrize("who", LONG)
+def test_note_that_the_log_would_refuse_is_refused_here(db: Session, who: Access) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        intent.note(db, who, "patient.write")
+
+
 def test_table_stands_in_both_databases() -> None:
     assert "intent" in SQLModel.metadata.tables
     metadata = MetaData()
