@@ -28,7 +28,7 @@ BATCH_ROWS = 512
 BATCH_BYTES = 16 << 20
 "Of one transaction; a single larger message still is one."
 
-GATHER_S = 0.0003
+GATHER_S = 0.0001
 """Between the first message and the commit, while several senders are busy: those just answered are about to send
 again, and would otherwise take turns in two half batches. A sender by itself is not kept waiting."""
 

@@ -157,10 +157,19 @@ def store(
         if row["id"] is not None:
             row |= {"received_at": now, "state": State.STORED}
             row["sealed"] = _sealed(db, seal, subjects[one.connection], row["id"], one.raw)
-    insert = _insert(db.get_bind().dialect.name)
-    stored = set(db.connection().execute(insert, [row for row in rows if row["id"] is not None]).scalars())
-    _note(db, [row for row in rows if row["id"] in stored], subjects, by, now)
+    wanted = [row for row in rows if row["id"] is not None]
+    stored = _stored(db, wanted)
+    _note(db, [row for row in wanted if row["id"] in stored], subjects, by, now)
     return [row["id"] in stored for row in rows]
+
+
+def _stored(db: Session, rows: Sequence[Mapping[str, Any]]) -> set[UUID]:
+    """Insert what is new, pass over what is there already, and return the ids of what is new."""
+    ids = {row["id"] for row in rows}
+    done = db.connection().execute(_insert(db.get_bind().dialect.name), rows)
+    if done.rowcount == len(rows):
+        return ids
+    return set(db.exec(select(InboxMessage.id).where(col(InboxMessage.id).in_(ids))))
 
 
 def _plain(control_id: str, index: BlindIndex) -> str:
@@ -172,11 +181,10 @@ def _plain(control_id: str, index: BlindIndex) -> str:
 
 @cache
 def _insert(dialect: str) -> Any:
-    """Return the statement that stores what is new and returns its ids; what is there already is passed over."""
+    """Return the statement that stores a row unless its message is there already."""
     make: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect]
     table = InboxBase.metadata.tables["inbox_message"]
-    unique = ["connection", "control_id", "digest"]
-    return make(table).on_conflict_do_nothing(index_elements=unique).returning(table.c.id)
+    return make(table).on_conflict_do_nothing(index_elements=["connection", "control_id", "digest"])
 
 
 def _sealed(db: Session, seal: Sealer, subject: UUID, row_id: UUID, raw: bytes) -> bytes:
