@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from hub.cli import setup
 from hub.cli.instance import opened
+from hub.cli.run import Part, Ready
 from hub.instance import Instance
 from hub.settings import Paths, Practice, load
 
@@ -23,6 +24,11 @@ class Stand:
         self.paths = paths
         self.practice = practice
         self._process = process
+
+    @property
+    def up(self) -> bool:
+        """Whether `chartline up` itself runs."""
+        return self._process.returncode is None
 
     def pid(self, part: str) -> int:
         """Return the process id of one part."""
@@ -38,25 +44,32 @@ class Stand:
     async def back(self, part: str, before: int) -> None:
         """Wait until a part that was killed runs under another process id and says that it is ready."""
 
-        def ready() -> bool:
+        ready = Ready(Part(part), self.paths)
+
+        async def again() -> bool:
             try:
                 now = self.pid(part)
-                told = int((self.paths.run / f"{part}.ready").read_text())
             except (FileNotFoundError, ValueError):
                 return False
-            return now != before and now == told
+            return now != before and await ready()
 
-        await until(ready, seconds=UP_S)
+        await until(again, seconds=UP_S)
 
     @contextmanager
     def stopped(self, part: str) -> Iterator[None]:
         """Hold one part still (SIGSTOP), as if its machine hung, and let it go on afterwards."""
-        pid = self.pid(part)
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with _held(self.pid(part)):
             yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def dead(self, part: str) -> Iterator[None]:
+        """Kill one part with SIGKILL and keep it from being started again until the end of the block.
+
+        `chartline up` is held still meanwhile, so nothing else that dies is started again either.
+        """
+        with _held(self._process.pid):
+            os.kill(self.pid(part), signal.SIGKILL)
+            yield
 
     @contextmanager
     def open(self) -> Iterator[Instance]:
@@ -65,24 +78,47 @@ class Stand:
             yield instance
 
 
+@contextmanager
+def _held(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @asynccontextmanager
-async def running(root: Path, toml: str, *, prepare: Callable[[Paths], None] = lambda _: None) -> AsyncIterator[Stand]:
-    """Make an instance with this policy in `root`, run all of it, and end it."""
+async def running(
+    root: Path,
+    toml: str,
+    *,
+    prepare: Callable[[Paths], None] = lambda _: None,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stand]:
+    """Make an instance with this policy in `root`, run all of it, and end it.
+
+    What `chartline up` says goes to log/up.log, beside what its processes say.
+    """
     paths = Paths(root)
     await asyncio.to_thread(made, paths, toml, prepare)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "from hub.cli.app import main; main()",
-        "up",
-        "--dir",
-        str(root),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    log = os.open(paths.log / "up.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        await asyncio.wait_for(_up(process), UP_S)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "from hub.cli.app import main; main()",
+            "up",
+            "--dir",
+            str(root),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+    try:
+        await asyncio.wait_for(_up(process, paths), UP_S)
         yield Stand(paths, load(toml), process)
     finally:
         if process.returncode is None:
@@ -97,13 +133,12 @@ def made(paths: Paths, toml: str, prepare: Callable[[Paths], None]) -> None:
     prepare(paths)
 
 
-async def _up(process: asyncio.subprocess.Process) -> None:
+async def _up(process: asyncio.subprocess.Process, paths: Paths) -> None:
     assert process.stdout is not None
-    assert process.stderr is not None
     while line := await process.stdout.readline():
         if line == b"up\n":
             return
-    raise AssertionError((await process.stderr.read()).decode()[-2000:])
+    raise AssertionError((paths.log / "up.log").read_text()[-2000:])
 
 
 async def until(

@@ -1,0 +1,246 @@
+"""The books: what everybody outside was told, held against what the record, the carrier and the audit log say.
+
+Each check returns what does not agree, in words and ids; an empty list is a good balance.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+
+from sqlmodel import Session, and_, col, or_, select
+
+from connectors.api import Identifier
+from hub.record import call, identity, inbox
+from hub.record.agent import Agent
+from hub.record.appointment import Appointment, AppointmentIdentifier
+from hub.record.call import Call, CallState
+from hub.record.event import Delivery, DeliveryState, Event, Lane
+from hub.record.inbox import InboxMessage
+from hub.record.inbox import State as Stored
+from hub.record.message import Direction, Message, MessageStatus
+from hub.record.queue import Entry, EntryState, Offer, OfferState
+from hub.record.recording import Recording, RecordingState
+from hub.record.reminder import Reminder, ReminderState
+from hub.record.task import Task
+from hub.security.intent import Intent
+from hub.vault import verify
+from tests.journeys.house import House, clock
+from tests.journeys.load import Attempt, Feed, Strangers
+from tests.journeys.people import Visit
+
+REMINDER = "your visit is"
+"In each reminder, and in no other text."
+
+UNSERVED = (call.ABANDONED, call.HUNG_UP, call.MISSED, call.DROPPED)
+
+
+def audit(house: House) -> list[str]:
+    """The audit log verifies, from its first record to the last there is now."""
+    database, key, public = verify.instance(house.stand.paths.root)
+    verdict = verify.verify(verify.read(database, key), public)
+    if verdict.first_bad is not None or not verdict.records:
+        return [f"audit record {verdict.first_bad} of {verdict.records}: {verdict.reason}"]
+    return []
+
+
+def audited(house: House) -> list[str]:
+    """Every intent was carried, and every message, call and text that was written stands in the log."""
+    found = []
+    for file in (house.instance.db, house.instance.inbox):
+        with file.read() as db:
+            left = len(db.exec(select(Intent.id)).all())
+        if left:
+            found.append(f"{left} audit intents of {file.path.name} were never carried")
+    database, key, _ = verify.instance(house.stand.paths.root)
+    text = b"".join(record for row in verify.read(database, key) for record in verify.records_of(row[1]))
+    with house.instance.inbox.read() as inbox_db, house.instance.db.read() as db:
+        ids = dict.fromkeys(inbox_db.exec(select(InboxMessage.id)), "message")
+        ids |= dict.fromkeys(db.exec(select(Call.id)), "call")
+        ids |= dict.fromkeys(db.exec(select(Message.id)), "text")
+    return found + [f"no audit record of {what} {row}" for row, what in ids.items() if row.hex.encode() not in text]
+
+
+def stored(house: House, connection: str, acknowledged: Iterable[str]) -> list[str]:
+    """Everything that was acknowledged is one row, and was read."""
+    with house.instance.inbox.read() as db:
+        rows = list(db.exec(select(InboxMessage).where(InboxMessage.connection == connection)))
+    count = Counter(row.control_id for row in rows)
+    found = [f"{connection} {own} was acknowledged and is {count[own]} rows" for own in acknowledged if count[own] != 1]
+    found += [f"{connection} {row.control_id} still waits" for row in rows if row.state is Stored.STORED]
+    return found + [
+        f"{connection} {row.control_id} is in quarantine: {row.code}"
+        for row in rows
+        if row.state is Stored.QUARANTINED and row.code != inbox.UNMATCHED
+    ]
+
+
+def visits(house: House, feed: Feed) -> list[str]:
+    """Every visit stands as its owner told it last."""
+    found = []
+    with house.instance.db.read() as db:
+        for visit in [*feed.due, *feed.busy]:
+            row = _row(house, db, visit)
+            if row is None:
+                found.append(f"visit {visit.id} has no row")
+            elif (row.status.value, row.starts_at) != (visit.status, visit.starts_at):
+                found.append(f"visit {visit.id} is {row.status.value} at {row.starts_at}, told {visit.status}")
+        total = len(db.exec(select(Appointment.id)).all())
+    if total != len(feed.due) + len(feed.busy):
+        found.append(f"{total} appointments of {len(feed.due) + len(feed.busy)}")
+    return found
+
+
+def reminders(house: House, feed: Feed) -> list[str]:
+    """Who was to be reminded was, once; where nobody knows, a person was asked; nobody else was."""
+    texts = Counter(text.to for text in house.carrier.texts if REMINDER in text.text)
+    found = []
+    with house.instance.db.read() as db:
+        tasks = {row.key for row in db.exec(select(Task).where(Task.kind == "outcome"))}
+        for visit in feed.due:
+            got = texts.pop(visit.patient.phone, 0)
+            row = _row(house, db, visit)
+            steps = [] if row is None else list(db.exec(select(Reminder).where(Reminder.appointment_id == row.id)))
+            states = [step.state.value for step in steps]
+            unsure = [step for step in steps if step.state is ReminderState.UNKNOWN]
+            found += [f"nobody was asked about {each.id}" for each in unsure if f"outcome:{each.id}" not in tasks]
+            sure = states.count("sent")
+            if not sure <= got <= sure + len(unsure) or got > 1:
+                found.append(f"visit {visit.id}: {got} texts at the carrier, reminders {states}")
+            if visit.status == "booked" and got + len(unsure) == 0:
+                found.append(f"visit {visit.id} was not reminded of: {states}, {[step.reason for step in steps]}")
+            if visit.status == "cancelled" and got:
+                found.append(f"visit {visit.id} was reminded of after it was cancelled")
+    return found + [f"{count} reminders to somebody who has no visit that is due" for count in texts.values()]
+
+
+def apologies(house: House) -> list[str]:
+    """Whoever is texted after a call was not served in that call, and is texted once."""
+    with house.instance.db.read() as db:
+        unserved = Counter(row.caller_key for row in db.exec(select(Call).where(col(Call.path).in_(UNSERVED))))
+    texts = Counter(
+        house.instance.index.phone(text.to)
+        for text in house.carrier.texts
+        if not text.inbound and REMINDER not in text.text
+    )
+    return [
+        f"{count} texts after {unserved[key]} lost calls"
+        for key, count in texts.items()
+        if count > 1 or not unserved[key]
+    ]
+
+
+def texts(house: House, strangers: Strangers) -> list[str]:
+    """Every text that the carrier took, and every text that it brought, has a row."""
+    found = []
+    with house.instance.db.read() as db:
+        rows = {row.external_id: row for row in db.exec(select(Message)) if row.external_id is not None}
+        query = select(Message.phone_key).where(Message.status == MessageStatus.UNKNOWN)
+        unsure = set(db.exec(query).all())
+        replies = {row.message_id for row in db.exec(select(Task).where(Task.kind == "reply"))}
+        for text in house.carrier.texts:
+            key = house.instance.index.phone(text.sender if text.inbound else text.to)
+            row = rows.get(text.id)
+            if row is None and key not in unsure:
+                found.append(f"text {text.id} has no row")
+            elif row is not None and not text.inbound and row.status is not MessageStatus.DELIVERED:
+                found.append(f"text {text.id} was delivered and is {row.status.value}")
+        for own in strangers.taken.values():
+            row = rows.get(own)
+            if row is None or row.direction is not Direction.IN:
+                found.append(f"text {own} was taken and has no row")
+            elif row.id not in replies:
+                found.append(f"text {own} lies with nobody")
+    if house.carrier.lost:
+        found.append(f"{house.carrier.lost} callbacks were given up by the carrier")
+    return found
+
+
+def calls(house: House) -> list[str]:
+    """Every call is over and says how; who waited when their call was lost is called back; nobody is left busy."""
+    found = []
+    with house.instance.db.read() as db:
+        tasks = {row.key for row in db.exec(select(Task).where(Task.kind == "callback"))}
+        for row in db.exec(select(Call)):
+            if row.state is not CallState.ENDED or row.path is None:
+                found.append(f"call {row.id} is {row.state.value}")
+            if row.path == call.DROPPED and row.queued_at and not row.bridged_at and f"callback:{row.id}" not in tasks:
+                found.append(f"call {row.id} was lost while it waited, and nobody calls back")
+        left = db.exec(select(Entry).where(Entry.state != EntryState.LEFT)).all()
+        found += [f"call {row.call_id} is still in the queue: {row.state.value}" for row in left]
+        ringing = db.exec(select(Offer).where(Offer.state == OfferState.RINGING)).all()
+        found += [f"a phone still rings for call {row.call_id}" for row in ringing]
+        busy = db.exec(select(Agent).where(col(Agent.call_id).is_not(None))).all()
+        found += [f"agent {row.staff_id} is still on call {row.call_id}" for row in busy]
+        running = db.exec(select(Recording).where(Recording.state == RecordingState.RUNNING)).all()
+        found += [f"recording {row.id} was never ended" for row in running]
+        lost = db.exec(select(Recording).where(Recording.state == RecordingState.LOST)).all()
+        found += [f"recording {row.id} is lost" for row in lost]
+    return found
+
+
+def served(house: House, attempts: Sequence[Attempt], outages: Sequence[tuple[float, float]]) -> list[str]:
+    """Every caller who called while media ran was answered by an agent, whatever else was away."""
+    found = []
+    for attempt in attempts:
+        if any(attempt.began < over and began < attempt.over for began, over in outages):
+            continue
+        if attempt.ended is None or not attempt.ended.ok:
+            found.append(f"a call of {attempt.over - attempt.began:.1f} s was not served")
+    paths = Counter(path for path in _paths(house))
+    return [*found, str(dict(paths))] if found else []
+
+
+def told(house: House) -> list[str]:
+    """Every event reached the practice's own system."""
+    with house.instance.db.read() as db:
+        events = {row.id: row for row in db.exec(select(Event))}
+        record = db.exec(select(Delivery).where(Delivery.lane == Lane.RECORD)).all()
+    unsettled = [row for row in record if row.state is not DeliveryState.DONE]
+    found = [f"{events[row.event_id].type} {row.event_id} is {row.state.value} {row.code}" for row in unsettled]
+    heard = house.receiver.events
+    return found + [f"{events[row.event_id].type} never came" for row in record if str(row.event_id) not in heard]
+
+
+def unsettled(house: House, feed: Feed) -> Iterator[str]:
+    """Yield what is still under way by itself, so that the books cannot be balanced yet."""
+    now = clock()
+    with house.instance.inbox.read() as db:
+        if db.exec(select(InboxMessage.id).where(InboxMessage.state == Stored.STORED)).first():
+            yield "messages wait to be read"
+        if db.exec(select(Intent.id)).first():
+            yield "audit intents wait"
+    with house.instance.db.read() as db:
+        if db.exec(select(Intent.id)).first():
+            yield "audit intents wait"
+        late = and_(col(Reminder.state) == ReminderState.PLANNED, col(Reminder.due_at) < now)
+        under_way = select(Reminder.id).where(or_(col(Reminder.state) == ReminderState.SENDING, late))
+        if db.exec(under_way).first():
+            yield "reminders are under way"
+        receipts = select(Message.id).where(
+            Message.direction == Direction.OUT,
+            col(Message.status).in_([MessageStatus.SENDING, MessageStatus.ACCEPTED, MessageStatus.SENT]),
+        )
+        if db.exec(receipts).first():
+            yield "receipts are under way"
+        if db.exec(select(Call.id).where(Call.state != CallState.ENDED)).first():
+            yield "calls go on"
+        if db.exec(select(Recording.id).where(Recording.state == RecordingState.RUNNING)).first():
+            yield "recordings run"
+    if any(visit.status == "booked" and now < visit.starts_at - timedelta(days=1) for visit in feed.due):
+        yield "reminders are ahead"
+
+
+def _row(house: House, db: Session, visit: Visit) -> Appointment | None:
+    named = Identifier(system="COVE", type="PLAC", value=visit.id)
+    scope, key = identity.key_of(named, "adt", house.instance.index)
+    query = select(Appointment).join(
+        AppointmentIdentifier, col(AppointmentIdentifier.appointment_id) == col(Appointment.id)
+    )
+    return db.exec(
+        query.where(AppointmentIdentifier.connection == scope, AppointmentIdentifier.key == key)
+    ).one_or_none()
+
+
+def _paths(house: House) -> list[str]:
+    with house.instance.db.read() as db:
+        return [row.path or row.state.value for row in db.exec(select(Call))]

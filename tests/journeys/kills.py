@@ -1,0 +1,175 @@
+"""Processes killed with SIGKILL at random moments while the practice works, and the books after that.
+
+The kills of different processes are interleaved in one instance, so that outages overlap as they do when a machine is
+in trouble. Nothing waits for anything but a process for its own return.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from hub.demo.leak import leaks, notations
+from tests.journeys import books
+from tests.journeys.house import House
+from tests.journeys.load import Callers, Feed, Strangers, going, numbers_of
+from tests.journeys.stand import until
+
+PARTS = ("temporal", "vault", "hub", "feeds", "worker", "media")
+PAUSE_S = 0.3, 2.5
+"Between two kills."
+
+MOST_DUE = 80
+"Visits whose reminder falls due during a run."
+
+SETTLED_S = 150.0
+"A text whose sender was killed is settled after 60 s (`OUTSIDE`), or by upkeep."
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill that is to come."""
+
+    part: str
+    pause_s: float
+    "After the one before."
+
+
+@dataclass(slots=True)
+class Story:
+    """What was done, for whoever reads a failure."""
+
+    seed: int
+    began: float = field(default_factory=time.monotonic)
+    outages: list[tuple[float, float]] = field(default_factory=list)
+    "When media was away: callers of that time are not expected to be served."
+
+    def say(self, what: str) -> None:
+        print(f"{time.monotonic() - self.began:7.2f} {what}", flush=True)
+
+
+def seed_of_this_run() -> int:
+    """Return CHARTLINE_SEED, or a new one; it is printed, so that a run can be had again."""
+    return int(os.environ.get("CHARTLINE_SEED") or random.randrange(1_000_000))
+
+
+def schedule(seed: int, times: int) -> list[Kill]:
+    """Return `times` kills of each part, in rounds of a random order, at random moments."""
+    chance = random.Random(seed)
+    rounds = (chance.sample(PARTS, len(PARTS)) for _ in range(times))
+    return [Kill(part, chance.uniform(*PAUSE_S)) for part in itertools.chain.from_iterable(rounds)]
+
+
+async def run(house: House, seed: int, times: int) -> list[str]:
+    """Kill every part `times` times under load, let all come to rest, and return what does not agree."""
+    story, kills = Story(seed), schedule(seed, times)
+    story.say(f"seed {seed}: {len(kills)} kills")
+    length = sum(kill.pause_s for kill in kills) * 2.5
+    due = min(MOST_DUE, max(12, int(length / 1.5)))
+    feed = Feed(house, seed, due, first=timedelta(seconds=25), every=timedelta(seconds=round(length / due, 1)))
+    await feed.book()
+    strangers, callers = Strangers(house), [Callers(house, numbers_of(feed, 10)[n::2]) for n in range(2)]
+    found: list[str] = []
+    async with AsyncExitStack() as stack:
+        for extension in house.secrets:
+            await stack.enter_async_context(house.agent(extension))
+        senders = [feed.run(), strangers.run(), *(caller.run() for caller in callers)]
+        await stack.enter_async_context(going(*map(asyncio.create_task, senders)))
+        found += await _carry_out(house, story, kills, callers)
+    await feed.close()
+    story.say("the load is over")
+    found += await _settled(house, feed)
+    story.say("all is at rest")
+    return found + _balance(house, story, feed, strangers, callers)
+
+
+async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers: Sequence[Callers]) -> list[str]:
+    """Kill one after the other, and verify the audit log after each."""
+    found: list[str] = []
+    returns: dict[str, asyncio.Task[None]] = {}
+    for kill in kills:
+        await asyncio.sleep(kill.pause_s)
+        if kill.part in returns:
+            await returns.pop(kill.part)
+        if kill.part == "media":
+            await _someone_was_served(story, callers)
+        at = time.monotonic()
+        before = await house.stand.kill(kill.part)
+        story.say(f"killed {kill.part} ({before})")
+        returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
+        if kill.part == "media":
+            for caller in callers:
+                caller.cut()
+        found += await asyncio.to_thread(books.audit, house)
+    await asyncio.gather(*returns.values())
+    await _someone_was_served(story, callers)
+    return found
+
+
+async def _back(house: House, story: Story, part: str, before: int, at: float) -> None:
+    await house.stand.back(part, before)
+    story.say(f"{part} is back after {time.monotonic() - at:.2f} s")
+    if part == "media":
+        story.outages.append((at, time.monotonic()))
+
+
+async def _someone_was_served(story: Story, callers: Sequence[Callers]) -> None:
+    """Wait until a call that began after the last return of media has ended well, and another is under way."""
+    since = max((over for _, over in story.outages), default=0.0)
+
+    def served() -> bool:
+        calls = [attempt for caller in callers for attempt in caller.attempts if attempt.began > since]
+        return any(attempt.ended is not None and attempt.ended.ok for attempt in calls)
+
+    await until(served, seconds=60)
+    await until(lambda: any(caller.busy for caller in callers))
+
+
+async def _settled(house: House, feed: Feed) -> list[str]:
+    left: list[str] = []
+
+    def at_rest() -> bool:
+        left[:] = books.unsettled(house, feed)
+        return not left
+
+    try:
+        await until(at_rest, seconds=SETTLED_S, every=0.5)
+    except TimeoutError:
+        return [f"not at rest: {', '.join(left)}"]
+    house.instance.vault.settle()
+    return []
+
+
+def _balance(house: House, story: Story, feed: Feed, strangers: Strangers, callers: Sequence[Callers]) -> list[str]:
+    attempts = [attempt for caller in callers for attempt in caller.attempts]
+    story.say(f"{len(feed.acknowledged)} messages, {len(strangers.taken)} callbacks, {len(attempts)} calls")
+    return [
+        *books.audit(house),
+        *books.audited(house),
+        *books.stored(house, "adt", feed.acknowledged),
+        *books.stored(house, "carrier", strangers.taken),
+        *books.visits(house, feed),
+        *books.reminders(house, feed),
+        *books.apologies(house),
+        *books.texts(house, strangers),
+        *books.calls(house),
+        *books.served(house, attempts, story.outages),
+        *in_clear(house, feed, callers),
+    ]
+
+
+def in_clear(house: House, feed: Feed, callers: Sequence[Callers]) -> list[str]:
+    """Return where anybody of the run can be read in the instance, and tracebacks, which may quote anybody."""
+    marks = {mark for person in feed.people for mark in person.marks()}
+    marks |= {mark for caller in callers for number in caller.numbers for mark in notations(number)}
+    root = house.stand.paths.root
+    found = [f"a {one.kind} in {one.file} as {one.form} at {one.at}" for one in leaks([root], marks)]
+    if not leaks([house.away], marks):
+        found.append("the search finds not even the phones' own files")
+    logs = {path.name: path.read_text(errors="replace") for path in house.stand.paths.log.glob("*.log")}
+    return found + [f"a traceback in {name}" for name, text in logs.items() if "Traceback" in text]
