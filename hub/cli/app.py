@@ -3,13 +3,15 @@
 Exit codes: 0 done, 1 failed with a one-line reason, 2 wrong usage.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 
 import typer
-from click.exceptions import ClickException, Exit
+from sqlalchemy.exc import DBAPIError
 
 from connectors.api import ConnectorError
-from hub.cli import audit, demo, feed, practice, run, setup, staff
+from hub.cli import audit, demo, feed, practice, run, setup, staff, status, token
 from hub.errors import ChartlineError
 
 app = typer.Typer(
@@ -19,27 +21,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-setup.register(app)
-practice.register(app)
-run.register(app)
-staff.register(app)
-audit.register(app)
-feed.register(app)
-demo.register(app)
+for group in (setup, practice, run, status, staff, token, audit, feed, demo):
+    group.register(app)
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code; what it makes is its owner's alone."""
+    os.umask(0o077)
+    sys.exit(run_command())
+
+
+def run_command(words: Sequence[str] | None = None) -> int:
+    """Run one command, that of the process by default, and return its exit code."""
     try:
-        status = app(standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except ClickException as wrong:
-        wrong.show()
-        sys.exit(2)
+        app(args=words)
+    except SystemExit as leaving:  # typer's way to end, also for wrong usage
+        return leaving.code if isinstance(leaving.code, int) else 0
     except (ChartlineError, ConnectorError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        return _failed(str(error))
+    except DBAPIError as error:  # its text would quote the statement
+        return _failed(f"a database cannot be used: {type(error.orig).__name__}")
+    except OSError as error:
+        return _failed(": ".join(filter(None, [str(error.filename or ""), os.strerror(error.errno or 0)])))
+    return 0
+
+
+def _failed(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 1

@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -29,6 +30,13 @@ class NoInstanceError(UsageError):
     code = "no-instance"
 
 
+class VaultStartError(UnavailableError):
+    """No vault runs, and none can be started for this command."""
+
+    code = "vault-start"
+    retry = False
+
+
 def paths_of(directory: Path) -> Paths:
     """Return the paths of an instance that exists.
 
@@ -43,30 +51,50 @@ def paths_of(directory: Path) -> Paths:
 
 @contextmanager
 def vault_of(paths: Paths) -> Iterator[None]:
-    """Have the vault up: the running one, or one of our own for as long as the command takes."""
-    if _answers(paths):
+    """Have the vault up: the running one, or one of our own for as long as the command takes.
+
+    Raises:
+        VaultStartError: it does not start.
+    """
+    if answers(paths):
         yield
         return
     paths.run.mkdir(mode=0o700, exist_ok=True)
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-        [sys.executable, "-m", "hub.vault", "--dir", str(paths.root)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+            [sys.executable, "-m", "hub.vault", "--dir", str(paths.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            _await(paths, process, said)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _await(paths: Paths, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    deadline = time.monotonic() + VAULT_PATIENCE_S
+    while not answers(paths):
+        if process.poll() is not None or time.monotonic() > deadline:
+            said.seek(0)
+            raise VaultStartError(f"the vault does not start: {_last_word(said.read())}")
+        time.sleep(0.02)
+
+
+def _last_word(said: bytes) -> str:
+    """Return what the last line of a log says for people."""
+    lines = said.decode(errors="replace").strip().splitlines()
     try:
-        deadline = time.monotonic() + VAULT_PATIENCE_S
-        while not _answers(paths):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise UnavailableError("the vault does not start; see `chartline serve vault`")
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.communicate()
+        return str(json.loads(lines[-1])["said"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return "it says nothing; see chartline serve vault"
 
 
-def _answers(paths: Paths) -> bool:
+def answers(paths: Paths) -> bool:
+    """Return whether the instance's vault answers."""
     vault = Vault(paths.vault_socket, timeout=0.5)
     try:
         vault.health()

@@ -1,21 +1,29 @@
 """Running an instance: `up` (everything, supervised) and `serve` (one process in the foreground)."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hub import embedded
-from hub.cli.instance import DirOption, paths_of
+from hub.cli.instance import DirOption, answers, paths_of
+from hub.errors import ConflictError
 from hub.logs import configure
 from hub.settings import Paths
-from hub.supervisor import Program, Supervisor
+from hub.supervisor import GRACE_S, Program, Supervisor
 from hub.temporal import outside
-from hub.vault.client import Vault, VaultUnavailableError
+
+LOOK_S = 0.02
 
 
 class Part(StrEnum):
@@ -42,6 +50,12 @@ MODULES = {
 FOUNDATIONS = frozenset({Part.TEMPORAL, Part.VAULT})
 
 
+class RunningError(ConflictError):
+    """It runs already; two of it would spoil each other's work."""
+
+    code = "running-already"
+
+
 def command(part: Part, paths: Paths) -> tuple[str, ...]:
     """Return the command line of one process."""
     return (sys.executable, "-m", MODULES[part], "--dir", str(paths.root))
@@ -55,18 +69,26 @@ def register(app: typer.Typer) -> None:
 
 def serve(part: Annotated[Part, typer.Argument(help="Which process.")], directory: DirOption) -> None:
     """Run one process in the foreground, for a host of its own or under systemd."""
-    arguments = command(part, paths_of(directory))
+    paths = paths_of(directory)
+    if pid := alive(part, paths):
+        raise RunningError(f"{part} runs already, as process {pid}")
+    for made in (paths.run, paths.log):
+        made.mkdir(mode=0o700, exist_ok=True)
+    (paths.run / f"{part}.pid").write_text(f"{os.getpid()}\n")  # exec keeps the process id
+    arguments = command(part, paths)
     os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter, no shell
 
 
 def up(directory: DirOption) -> None:
     """Run every process of the instance and restart what dies, until Ctrl-C or SIGTERM."""
     paths = paths_of(directory)
-    configure("up")
-    print(f"Chartline {paths.root}")
-    print("All processes run as one user, so the vault is a wall against mistakes, not against that user;")
-    print("docs/howto/deploy.md gives it a user of its own.")
-    asyncio.run(_up(paths))
+    with only_one(paths):
+        configure("up")
+        print(f"Chartline {paths.root}")
+        print("All processes run as one user, so the vault is a wall against mistakes, not against that user;")
+        print("docs/howto/deploy.md gives it a user of its own.", flush=True)
+        end_orphans(paths)
+        asyncio.run(_up(paths))
 
 
 async def _up(paths: Paths) -> None:
@@ -75,6 +97,63 @@ async def _up(paths: Paths) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signum, stop.set)
     await supervisor(paths).run(stop, started=lambda: print("up", flush=True))
+
+
+@contextmanager
+def only_one(paths: Paths) -> Iterator[None]:
+    """Hold the lock of `up` for the block; a crash frees it.
+
+    Raises:
+        RunningError: another one has it.
+    """
+    paths.run.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(paths.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(lock, 16, 0).decode().strip()
+            raise RunningError(f"the instance is up already, by process {other}") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def end_orphans(paths: Paths) -> None:
+    """End the processes of an `up` that was killed: they would go on beside ours.
+
+    The embedded Temporal server ends its predecessor by itself.
+    """
+    left = [pid for part in Part if part is not Part.TEMPORAL and (pid := alive(part, paths))]
+    for order, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, order)
+        deadline = time.monotonic() + patience
+        while (left := [pid for pid in left if _exists(pid)]) and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+
+
+def alive(part: Part, paths: Paths) -> int | None:
+    """Return the process id of a part that runs, None where its pid file is stale: the number may be another's now."""
+    try:
+        pid = int((paths.run / f"{part}.pid").read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    ours = os.fsencode(paths.root)
+    if part is Part.TEMPORAL and os.fsencode(paths.temporal) in words:  # it has become the server itself
+        return pid
+    return pid if MODULES[part].encode() in words and ours in words else None
+
+
+def _exists(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def supervisor(paths: Paths) -> Supervisor:
@@ -99,19 +178,8 @@ class Ready:
         if self._part is Part.TEMPORAL:
             return await embedded.ready(self._paths)
         if self._part is Part.VAULT:
-            return await asyncio.to_thread(self._vault)
+            return await asyncio.to_thread(answers, self._paths)
         return self._says_ready()
-
-    def _vault(self) -> bool:
-        vault = Vault(self._paths.vault_socket, timeout=0.5)
-        try:
-            vault.health()
-        except VaultUnavailableError:
-            return False
-        else:
-            return True
-        finally:
-            vault.close()
 
     def _says_ready(self) -> bool:
         try:

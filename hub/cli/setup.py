@@ -1,23 +1,24 @@
-"""Making an instance, and what state it is in."""
+"""Making an instance."""
 
-import json
+import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from connectors import host
-from hub.cli.instance import DirOption, JsonOption, opened, paths_of, show
+from hub.cli.instance import JsonOption, opened, show
+from hub.cli.practice import checked, text_of
 from hub.db import now
 from hub.demo import practice as sandbox_practice
-from hub.errors import ConflictError
-from hub.instance import Instance
-from hub.record import inbox, policy, schema, staff
-from hub.settings import Paths, load
+from hub.errors import ConflictError, UsageError
+from hub.record import policy, schema, staff
+from hub.settings import Paths
 from hub.vault import keys
-from hub.vault.client import Vault, VaultUnavailableError
 
 TEMPLATE = Path(__file__).with_name("practice.toml")
 ADMIN = "admin@localhost"
@@ -29,26 +30,45 @@ class InstanceExistsError(ConflictError):
     code = "instance-exists"
 
 
+class DirectoryTakenError(UsageError):
+    """The directory holds something else than a practice.toml and what it names."""
+
+    code = "directory-taken"
+
+
 def register(app: typer.Typer) -> None:
-    """Add the verbs to the command."""
+    """Add the verb to the command."""
     app.command()(init)
-    app.command()(status)
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+    directory: Annotated[Path, typer.Argument(help="Where it is made; may hold a practice.toml already.")],
     sandbox: Annotated[bool, typer.Option("--sandbox", help="A practice to try, on this machine alone.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make an instance: keys, databases, practice.toml, and a login to begin with."""
-    text = sandbox_practice.practice_toml() if sandbox else TEMPLATE.read_text()
-    password = make(Paths(directory.resolve()), text, sandbox=sandbox)
-    print(f"made {directory}")
-    print(f"login {ADMIN} with the one-time password {password}")
-    print(f"next: edit {directory}/practice.toml, then chartline apply and chartline up --dir {directory}")
+    paths = Paths(directory.resolve())
+    if paths.practice_toml.exists():
+        if sandbox:
+            raise DirectoryTakenError(f"{directory} has a practice.toml; a sandbox brings its own")
+        text = text_of(paths.practice_toml)
+    else:
+        text = sandbox_practice.practice_toml() if sandbox else TEMPLATE.read_text()
+    password = make(paths, text, sandbox=sandbox)
+    lines = [
+        f"made {directory}",
+        f"login {ADMIN} with the one-time password {password}",
+        f"next: edit {directory}/practice.toml, then chartline apply --dir {directory}",
+        f"      and chartline up --dir {directory}",
+    ]
+    said = {"directory": str(paths.root), "email": ADMIN, "password": password}
+    show(said, as_json=as_json, text="\n".join(lines))
 
 
 def make(paths: Paths, text: str, *, sandbox: bool = False) -> str:
     """Make an instance whose policy is `text`, and return the admin's one-time password.
+
+    Secrets that the policy names need not be there yet. Where anything fails, nothing is left behind.
 
     Raises:
         InstanceExistsError: there is one.
@@ -56,53 +76,38 @@ def make(paths: Paths, text: str, *, sandbox: bool = False) -> str:
     """
     if paths.keys.exists() or paths.db.exists():
         raise InstanceExistsError(f"{paths.root} holds an instance already")
-    load(text, connectors=host.installed())
-    for directory in (paths.root, paths.keys, paths.audit, paths.media, paths.backups, paths.run, paths.log):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if sandbox:
-        sandbox_practice.make_secrets(paths)
-    keys.init(paths, uuid4())
-    if not paths.practice_toml.exists():
-        paths.practice_toml.write_text(text)
+    practice = checked(text, paths.practice_toml.name)
     password = secrets.token_urlsafe(12)
-    with opened(paths.root) as instance:
-        schema.create(instance.db)
-        schema.create(instance.inbox)
-        instance.vault.settle()
-        with instance.db.write() as db:
-            policy.publish(db, text, None, by="system:init", now=now())
-            staff.follow(db, load(text), now())
-            staff.add(db, email=ADMIN, roles=["admin"], now=now(), password=password)
+    with _all_or_nothing(paths):
+        for directory in (paths.root, paths.keys, paths.audit, paths.media, paths.backups, paths.run, paths.log):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if sandbox:
+            sandbox_practice.make_secrets(paths)
+        keys.init(paths, uuid4())
+        if not paths.practice_toml.exists():
+            paths.practice_toml.write_text(text)
+        with opened(paths.root) as instance:
+            schema.create(instance.db)
+            schema.create(instance.inbox)
+            instance.vault.settle(timeout=10)  # the vault puts keys for new patients into the databases
+            with instance.db.write() as db:
+                policy.publish(db, text, None, by="system:init", now=now())
+                staff.follow(db, practice, now())
+                staff.add(db, email=ADMIN, roles=["admin"], now=now(), password=password)
     return password
 
 
-def status(directory: DirOption, as_json: JsonOption = False) -> None:
-    """Say which processes run and what waits for a person."""
-    paths = paths_of(directory)
-    found = _processes(paths)
-    if found["vault"]["running"]:
-        with opened(directory) as instance:
-            found |= _work(instance)
-    lines = [f"{name:10} {json.dumps(value)}" for name, value in found.items()]
-    show(found, as_json=as_json, text="\n".join(lines))
-
-
-def _processes(paths: Paths) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in ("temporal", "vault", "hub", "feeds", "worker", "media"):
-        found[part] = {"running": (paths.run / f"{part}.pid").exists()}
-    vault = Vault(paths.vault_socket, timeout=0.5)
+@contextmanager
+def _all_or_nothing(paths: Paths) -> Iterator[None]:
+    """Take away what was made in the directory, if the block fails; what was there before stays."""
+    existed = paths.root.exists()
+    before = set(os.listdir(paths.root)) if existed else set()
     try:
-        found["vault"] = {"running": True, **vault.health()}
-    except VaultUnavailableError:
-        found["vault"] = {"running": False}
-    finally:
-        vault.close()
-    return found
-
-
-def _work(instance: Instance) -> dict[str, Any]:
-    version, practice = instance.policy()
-    with instance.inbox.read() as db:
-        feeds = {c.name: inbox.counts(db, c.name) for c in practice.connections}
-    return {"policy": version, "feeds": feeds}
+        yield
+    except BaseException:
+        for name in set(os.listdir(paths.root)) - before if paths.root.exists() else ():
+            made = paths.root / name
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
+        if not existed:
+            shutil.rmtree(paths.root, ignore_errors=True)
+        raise
