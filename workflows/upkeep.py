@@ -11,7 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities.upkeep import Upkeep
     from workflows.patience import ALWAYS, LOOKS
 
-LOOK = timedelta(seconds=30)
+LOOK = timedelta(seconds=15)
+"After an outage of Temporal, what was missed is seen to within this and `SLACK` of the sweep."
 SWEEP = timedelta(seconds=60)
 
 

@@ -88,7 +88,7 @@ class House:
             *(deliveries.attempt, deliveries.give_up),
             Feeds(instance, self._outside, herald, client).drain,
             self._texts.give_up,
-            Upkeep(instance, self._outside, client).sweep,
+            Upkeep(instance, client).sweep,
             *(writebacks.write, writebacks.give_up),
         ]
         self._threads = ThreadPoolExecutor(ACTIVITIES, thread_name_prefix="activity")

@@ -68,6 +68,9 @@ class Call(SQLModel, table=True):
     queued_at: datetime | None = column.maybe_instant()
     bridged_at: datetime | None = column.maybe_instant()
     ended_at: datetime | None = column.maybe_instant()
+    wound_up_at: datetime | None = column.maybe_instant()
+    "When its flow saw to what it left: notes for charts and webhooks, a text to who was missed."
+
     cause: str | None = None
     "Who or what ended it: caller, agent, system, or a SIP status."
 
@@ -189,6 +192,21 @@ def ended(db: Session, call_id: UUID, cause: str, at: datetime, *, path: str | N
     if row.ended_at is None:
         row.ended_at, row.cause, row.path = at, cause, path or _path(row)
     return _forward(db, row, CallState.ENDED)
+
+
+def wound_up(db: Session, call_id: UUID, at: datetime) -> Call:
+    """What the call left behind is seen to; the first time stays."""
+    row = db.get_one(Call, call_id)
+    row.wound_up_at = row.wound_up_at or at
+    return _kept(db, row)
+
+
+def left(db: Session, since: datetime, until: datetime, *, limit: int = 100) -> list[UUID]:
+    """Return calls that ended between two instants and that nobody has wound up: their flow was never told."""
+    query = select(Call.id).where(
+        Call.state == CallState.ENDED, col(Call.wound_up_at).is_(None), col(Call.ended_at).between(since, until)
+    )
+    return list(db.exec(query.order_by(col(Call.ended_at)).limit(limit)))
 
 
 def verified(db: Session, call_id: UUID, patient_id: UUID, *, by: str, now: datetime) -> Call:

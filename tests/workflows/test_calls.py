@@ -228,6 +228,15 @@ async def test_only_a_caller_whom_nobody_served_gets_a_text(
             await flow.describe()
 
 
+async def test_nobody_is_texted_about_a_call_of_hours_ago(clinic: Clinic, env: WorkflowEnvironment) -> None:
+    call_id = rung(clinic, (patient_of(clinic, clinic.book()),), path=call.MISSED)
+    clinic.later(hours=2)
+    await wound_up(calls_of(clinic, env.client), call_id)
+    assert clinic.rows(Call)[0].wound_up_at == clinic.now
+    with pytest.raises(RPCError):
+        await env.client.get_workflow_handle(f"text-missed-call-{call_id}").describe()
+
+
 class TestMissedCallText:
     async def test_it_goes_to_the_number_that_called_once(self, texts: Texts, clinic: Clinic, carrier: Carrier) -> None:
         start = self.start(clinic)

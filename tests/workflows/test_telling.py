@@ -190,7 +190,7 @@ async def test_stop_help_and_start_get_one_answer_each(
 
 
 def upkeep_of(clinic: Clinic, client: Client) -> Upkeep:
-    return Upkeep(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"), client)
+    return Upkeep(clinic.instance, client)
 
 
 async def started(env: WorkflowEnvironment, flow_id: str) -> bool:
@@ -229,6 +229,21 @@ async def test_what_was_never_begun_is_begun(clinic: Clinic, env: WorkflowEnviro
     clinic.later(minutes=2)
     await sweep(UpkeepStart(1))
     assert [await started(env, flow) for flow in flows] == [True] * 3
+
+
+async def test_a_call_is_wound_up_once_whoever_called(clinic: Clinic, env: WorkflowEnvironment) -> None:
+    strangers = ended_call(clinic)
+    sweep = upkeep_of(clinic, env.client).sweep
+    with clinic.instance.db.write() as db:
+        call.wound_up(db, strangers, clinic.now)
+    unknown = ended_call(clinic)
+    clinic.later(minutes=2)
+    await sweep(UpkeepStart(1))
+    assert [await started(env, f"call-{each}") for each in (strangers, unknown)] == [False, True]
+    long_ago = ended_call(clinic)
+    clinic.later(days=2)
+    await sweep(UpkeepStart(1))
+    assert not await started(env, f"call-{long_ago}")
 
 
 async def test_what_is_under_way_is_left_alone(clinic: Clinic, env: WorkflowEnvironment) -> None:

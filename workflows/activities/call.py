@@ -42,6 +42,9 @@ TYPE = "patient.appointments.type"
 UNSERVED = frozenset({ABANDONED, HUNG_UP, MISSED, DROPPED})
 "Paths on which nobody spoke with the caller and nobody took a message."
 
+FRESH = timedelta(hours=1)
+"A word after a missed call that could not go out for so long surprises more than it helps; the call is on the list."
+
 LONGEST_CALL = timedelta(hours=4)
 "After this a call is taken to be over even if nobody said so."
 
@@ -166,12 +169,14 @@ class Calls:
         for each in recording.of_call(db, call_id):
             if each.state is RecordingState.RUNNING and row.ended_at is not None and now - row.ended_at > UNFINISHED:
                 recording.end(db, each.id, 0.0, now, state=RecordingState.LOST)
+        call.wound_up(db, call_id, now)
         writebacks = self._contact(db, row, now)
         unsaid = select(Delivery).join(Event, col(Event.id) == col(Delivery.event_id))
         told = unsaid.where(
             col(Event.call_id) == call_id, Delivery.lane == Lane.RECORD, Delivery.state == DeliveryState.PENDING
         )
-        return list(db.exec(told)), writebacks, row.path in UNSERVED
+        fresh = row.ended_at is not None and now - row.ended_at < FRESH
+        return list(db.exec(told)), writebacks, row.path in UNSERVED and fresh
 
     def _contact(self, db: Session, row: Call, now: datetime) -> list[str]:
         """Note the call for the chart of whoever called, where an EHR takes such notes."""

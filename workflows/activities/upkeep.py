@@ -1,7 +1,7 @@
 """Finding what a crash left undone, and waking whoever should do it; nothing is done twice by it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -10,16 +10,13 @@ from sqlmodel import Session, col, select
 from temporalio import activity
 from temporalio.client import Client
 
-from connectors.api import Logs
 from hub.instance import Instance
-from hub.outside import Outside
-from hub.record import event, message, queue, reminder, task, writeback
+from hub.record import call, event, message, queue, reminder, task, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call, CallState
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.record.message import MessageStatus
 from hub.record.queue import Offer, OfferState
-from hub.record.writeback import Writeback
 from hub.temporal import (
     UpkeepStart,
     appointment_answered,
@@ -35,7 +32,7 @@ log = structlog.get_logger()
 STUCK = timedelta(minutes=3)
 "A text that has been under way so long lost its sender: an attempt is given 90 s."
 
-SLACK = timedelta(minutes=1)
+SLACK = timedelta(seconds=20)
 "What should have been begun is left to its own flow for so long."
 
 LATELY = timedelta(days=1)
@@ -55,9 +52,8 @@ class _Left:
 class Upkeep:
     """The activity of UpkeepFlow."""
 
-    def __init__(self, instance: Instance, outside: Outside, client: Client) -> None:
+    def __init__(self, instance: Instance, client: Client) -> None:
         self._instance = instance
-        self._outside = outside
         self._client = client
 
     @activity.defn(name="upkeep.sweep")
@@ -130,7 +126,8 @@ class Upkeep:
         """Return calls, write-backs and events that nobody seems to see to."""
         old = self._instance.clock() - SLACK
         pending = [row for row in writeback.pending(db, limit=AT_ONCE) if row.created_at < old and not row.tries]
-        calls = {row.object_id for row in pending if row.kind == LOG} | set(self._unnoted(db, old))
+        calls = {row.object_id for row in pending if row.kind == LOG}
+        calls |= set(call.left(db, old - LATELY, old, limit=AT_ONCE))
         query = (
             select(Delivery)
             .join(Event, col(Event.id) == col(Delivery.event_id))
@@ -146,19 +143,6 @@ class Upkeep:
             visits=sorted({row.object_id for row in pending if row.kind == STATUS}),
             deliveries=[(row.event_id, row.id) for row in db.exec(query.limit(AT_ONCE))],
         )
-
-    def _unnoted(self, db: Session, old: datetime) -> list[UUID]:
-        """Return calls of patients that ended lately and stand in no chart: their flow was never told of the end."""
-        if not self._outside.able(Logs):
-            return []
-        noted = select(Writeback.object_id).where(Writeback.kind == LOG)
-        query = select(Call.id).where(
-            Call.state == CallState.ENDED,
-            col(Call.patient_id).is_not(None),
-            col(Call.ended_at).between(old - LATELY, old),
-            col(Call.id).not_in(noted),
-        )
-        return list(db.exec(query.limit(AT_ONCE)))
 
     async def _tell_visits(self) -> None:
         """Let every visit ahead be looked at under the new policy."""
