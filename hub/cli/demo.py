@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.demo import morning, phone, stage
-from hub.demo.crm import Crm
+from hub.demo.crm import receiver
 from hub.demo.report import Finding, fed, findings
 from hub.errors import ChartlineError
 from hub.instance import Instance
-from hub.settings import secret
 
 HERE = Path("var/demo")
 
@@ -73,14 +72,7 @@ async def _demo(directory: Path, *, once: bool) -> None:
 
 async def _morning(here: stage.Stage) -> list[Finding]:
     instance = await asyncio.to_thread(Instance.open, here.paths, "cli")
-    http = here.practice.webhooks[0]
-    crm = Crm(
-        port=int(http.url.split(":")[2].split("/")[0]),
-        secret=secret(http.secret, env={}, root=here.paths.root),
-        people=here.people,
-        tokens={agent.id: agent.token for agent in here.agents.values()},
-    )
-    await crm.start()
+    crm = await receiver(here)
     try:
         await fed(here, instance)
         with tempfile.TemporaryDirectory(prefix="chartline-phones-") as away:  # callers' numbers stand there in clear

@@ -20,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from connectors.sandbox.people import People
+from hub.demo.stage import Stage
+from hub.settings import secret
 
 
 @dataclass(slots=True)
@@ -103,3 +105,16 @@ class Crm:
         full = await self._http.post(f"{said['pop']}/verify", json=words, headers=headers)
         if full.status_code == httpx.codes.OK and full.json().get("verified"):
             seen.full = full.json()
+
+
+async def receiver(stage: Stage) -> Crm:
+    """Return the stage's CRM, started; the caller closes it."""
+    hook = stage.practice.webhooks[0]
+    crm = Crm(
+        port=httpx.URL(hook.url).port or 80,
+        secret=secret(hook.secret, env={}, root=stage.paths.root),
+        people=stage.people,
+        tokens={agent.id: agent.token for agent in stage.agents.values()},
+    )
+    await crm.start()
+    return crm

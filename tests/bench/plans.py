@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlmodel import Session, col, select
 
+from hub.demo import crm as play
 from hub.demo import morning, report, stage
 from hub.demo.phone import HOST, free_port
 from hub.instance import Instance
@@ -95,6 +96,7 @@ async def _measured() -> list[Figure]:
             instance = await asyncio.to_thread(Instance.open, here.paths, "cli")
             with contextlib.closing(instance):
                 await report.fed(here, instance)
+                crm = await play.receiver(here)
                 numbers = [person.phone or "" for person in here.people.alone_at_their_number()]
                 target = str(here.practice.sip.udp)
                 await _arrive(Path(work), target, numbers, calls=WARM, rate=10)
@@ -102,6 +104,7 @@ async def _measured() -> list[Figure]:
                     await asyncio.sleep(PAUSE_S)
                     await _arrive(Path(work), target, numbers, calls=BURST, rate=BURST)
                 rows = await instance.db.run(_ended)
+                await crm.close()
     return _figures(rows[WARM:])
 
 
