@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import random
 import shutil
@@ -19,8 +20,10 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import ConnectConfig, KeepAliveConfig, RetryConfig, RPCError, ServiceClient
 
 from hub.errors import UnavailableError
@@ -79,13 +82,26 @@ def address(paths: Paths) -> str | None:
         return None
 
 
+@cache
+def runtime() -> Runtime:
+    """Return the SDK's runtime of this process, whose own words go where all libraries' go (hub.logs)."""
+    words = LogForwardingConfig(logging.getLogger("temporalio.core"))
+    logs = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=words)
+    return Runtime(telemetry=TelemetryConfig(logging=logs))
+
+
 async def ready(paths: Paths) -> bool:
     """Return whether this instance's server answers."""
     where = address(paths)
     if where is None:
         return False
     try:
-        config = ConnectConfig(target_host=where, retry_config=RetryConfig(max_retries=0), keep_alive_config=KEEP_ALIVE)
+        config = ConnectConfig(
+            target_host=where,
+            retry_config=RetryConfig(max_retries=0),
+            keep_alive_config=KEEP_ALIVE,
+            runtime=runtime(),
+        )
         client = await ServiceClient.connect(config)
         return await client.check_health()
     except (RPCError, RuntimeError):

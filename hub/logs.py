@@ -1,10 +1,12 @@
 """Log lines: one JSON object each, on standard error; ids and codes only."""
 
 import asyncio
+import json
 import logging
 import sys
 import threading
 import traceback
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -19,14 +21,16 @@ def configure(program: str) -> None:
     Of what libraries say only who says it is kept: their texts may repeat what a record says. So may the text of an
     error that ends the process or a thread, and a warning: of these, kind and place are kept.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s", force=True)
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(_LibraryLine(program))
+    logging.basicConfig(level=logging.WARNING, handlers=[libraries], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _ended
     threading.excepthook = lambda told: _not_caught(told.exc_value)
     sys.unraisablehook = lambda told: _not_caught(told.exc_value)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _named(program),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
@@ -34,7 +38,29 @@ def configure(program: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(program=program)
+
+
+def _named(program: str) -> structlog.types.Processor:
+    """Return what adds the program's name to a line, whichever thread writes it."""
+
+    def add(_logger: Any, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+        line["program"] = program
+        return line
+
+    return add
+
+
+class _LibraryLine(logging.Formatter):
+    """Says that a library said something, and nothing of what it said."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        said = {"event": "library", "library": record.name, "level": record.levelname.lower()}
+        return json.dumps({**said, "program": self._program, "timestamp": at})
 
 
 def follow(loop: asyncio.AbstractEventLoop) -> None:

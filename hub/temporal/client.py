@@ -77,7 +77,9 @@ async def connect(paths: Paths, keys: ServiceKeys, env: Mapping[str, str], *, la
     try:
         if outside(env):
             config = ClientConfigProfile.load(env.get("TEMPORAL_PROFILE"), override_env_vars=env)
-            return await Client.connect(**config.to_client_connect_config(), data_converter=converter, lazy=lazy)
+            return await Client.connect(
+                **config.to_client_connect_config(), data_converter=converter, lazy=lazy, runtime=embedded.runtime()
+            )
         where = embedded.address(paths)
         if where is None:
             raise TemporalUnavailableError("the embedded Temporal server was never started")
@@ -85,6 +87,7 @@ async def connect(paths: Paths, keys: ServiceKeys, env: Mapping[str, str], *, la
             where,
             data_converter=converter,
             lazy=lazy,
+            runtime=embedded.runtime(),
             keep_alive_config=embedded.KEEP_ALIVE,
             grpc_compression=GrpcCompression.NONE,  # what is encrypted does not shrink, and this machine is near
         )

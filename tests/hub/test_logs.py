@@ -36,6 +36,7 @@ def test_no_text_of_an_error_reaches_the_log(end: str) -> None:
     assert "Abernquist" not in done.stderr
     assert "1970" not in done.stderr
     assert done.stderr.strip()
+    assert all(json.loads(line)["program"] == "test" for line in done.stderr.splitlines())
 
 
 def test_kind_and_place_of_what_ended_the_process_are_one_line() -> None:

@@ -189,3 +189,20 @@ async def _client_of_nobody() -> Client:
         probe.bind((embedded.HOST, 0))
         port = probe.getsockname()[1]
     return await Client.connect(f"{embedded.HOST}:{port}", lazy=True)
+
+
+async def test_what_the_sdk_says_of_an_outage_goes_where_all_libraries_words_go(
+    paths: Paths, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with server(paths) as process:
+        await embedded.until_ready(paths)
+        client = await connect(paths, KEYS, {})
+        await wake_feed(client, "adt")
+        process.kill()
+        process.wait()
+    with pytest.raises(TemporalUnavailableError):
+        await wake_feed(client, "adt")
+    async with asyncio.timeout(5):
+        while not any(record.name.startswith("temporalio.core") for record in caplog.records):  # noqa: ASYNC110 - the SDK sets no event
+            await asyncio.sleep(0.05)
+    assert "Unavailable" not in capfd.readouterr().err
