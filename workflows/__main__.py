@@ -5,9 +5,11 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from hub.instance import Instance
 from hub.logs import configure
@@ -19,6 +21,9 @@ log = structlog.get_logger()
 
 NAME = "worker"
 
+SWITCH_S = 0.0005
+"Between turns of the loop and the activities' threads: callers wait for what this process decides."
+
 
 def main() -> None:
     """Work until SIGTERM."""
@@ -27,7 +32,8 @@ def main() -> None:
     paths = Paths(parser.parse_args().dir.resolve())
     configure(NAME)
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # workflows.fault says it in one line
-    asyncio.run(_serve(paths))
+    sys.setswitchinterval(SWITCH_S)
+    uvloop.run(_serve(paths))
 
 
 async def _serve(paths: Paths) -> None:
