@@ -51,10 +51,10 @@ class Happening:
     at: datetime
     what: str
     """book, move, modify, cancel, noshow: the EHR tells of the visit; dies, number, merge: of the patient;
-    says: the patient writes; fault: the carrier's next requests fail; down, up: all of them do."""
+    says: the patient writes; crash: a worker dies; fault: the carrier's next requests fail; down, up: all do."""
 
     word: str = ""
-    "The new time, what the patient writes, or the faults."
+    "The new time, what the patient writes, the faults, or the step that was being sent."
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +227,12 @@ STORIES = (
         "03-16 13:17",
         ("03-13 13:17", "03-15 13:17", "03-16 11:17"),
         then=(("03-15 13:16", "fault drop"),),
+    ),
+    Story(
+        "its worker died while sending",
+        "03-17 15:15",
+        ("03-14 15:15", "03-17 13:15"),
+        then=(("03-16 15:00", "crash visit-1d"),),
     ),
     Story(
         "the carrier stumbles",

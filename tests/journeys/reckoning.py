@@ -20,7 +20,7 @@ STEPS = ("visit-3d", "visit-1d", "visit-2h")
 def due(step: str, starts_at: datetime, zone: ZoneInfo) -> datetime:
     """Return when a step falls due: days on the wall clock of the patient, hours as they pass."""
     if step == "visit-2h":
-        return starts_at - timedelta(hours=2)
+        return starts_at.astimezone(UTC) - timedelta(hours=2)  # within one zone Python counts on the wall clock
     days = {"visit-3d": 3, "visit-1d": 1}[step]
     wall = starts_at.astimezone(zone).replace(tzinfo=None) - timedelta(days=days)
     return wall.replace(tzinfo=zone).astimezone(UTC)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
-from sqlmodel import Session, SQLModel, select
+from sqlmodel import SQLModel, select
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,7 +35,7 @@ from hub.feeds.writer import Writer
 from hub.instance import Instance
 from hub.outside import Outside
 from hub.record import inbox
-from hub.record.inbox import Arrival, State
+from hub.record.inbox import Arrival
 from hub.security.sealed import Sealed
 from hub.settings import Paths
 from hub.temporal import connect, wake_feed
@@ -268,6 +268,3 @@ def _door(feeds: Instance, writer: Writer) -> Any:
         return Response(status_code=204)
 
     return take
-
-
-__all__ = ["Season", "Session", "State", "practice", "working"]

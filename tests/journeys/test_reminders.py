@@ -2,14 +2,18 @@
 
 import itertools
 from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from sqlmodel import select
 from temporalio.client import WorkflowExecutionStatus
 
-from hub.record import message
-from hub.record.appointment import Appointment
+from connectors.sandbox.carrier import Text as Delivered
+from hub.record import message, reminder
+from hub.record.appointment import Appointment, AppointmentIdentifier
 from hub.record.message import Message
 from hub.record.reminder import Reminder, ReminderState
 from hub.record.task import Task
@@ -26,8 +30,10 @@ from tests.journeys.diary import (
     number_of,
     starts_of,
 )
-from tests.journeys.reckoning import MINUTE, Text, Visit, World, minutes
+from tests.journeys.reckoning import DAY, MINUTE, STEPS, Text, Visit, World, awake, due, excused, full, minutes
 from tests.journeys.season import ADT, Season, practice, working
+from tests.journeys.shifted import Visit as Shifted
+from tests.journeys.shifted import deliveries, visits
 from tests.journeys.told import VISITS, Sender, own_of
 
 SLACK = 5 * MINUTE
@@ -79,6 +85,8 @@ def happen(world: World, story: Story, told: Happening) -> None:
             visit.reachable = False
         case "number" | "merge":
             visit.number = number_of(story, second=True)
+        case "crash":
+            visit.done.add((visit.starts_at, told.word))
         case "down" | "up":
             world.down = told.what == "down"
 
@@ -92,7 +100,7 @@ def test_the_diary_agrees_with_the_reckoning() -> None:
     assert reckoning == {story.name: list(story.texts) for story in STORIES}
 
 
-@pytest.mark.xdist_group("instance")
+@pytest.mark.xdist_group("season")
 async def test_a_season_of_visits_reminds_everybody_once_and_at_the_right_time(tmp_path: Path) -> None:
     async with practice(tmp_path / "i", BEGIN) as season, working(season):
         chart(season)
@@ -109,6 +117,7 @@ async def test_a_season_of_visits_reminds_everybody_once_and_at_the_right_time(t
         assert nothing_left(season)
         assert await flows_left(season) == []
         assert sorted((task.kind, task.reason) for task in season.rows(Task)) == [
+            ("outcome", "crashed"),
             ("outcome", "unknown-outcome"),
             ("reschedule", "reschedule"),
         ]
@@ -122,6 +131,8 @@ async def happened(season: Season, sender: Sender, told: list[tuple[Story, Happe
         match each.what:
             case "says":
                 await season.answer(number_of(story), each.word)
+            case "crash":
+                crash(season, story, each.word)
             case "fault":
                 season.carrier.faults.extend(each.word.split())  # type: ignore[arg-type]
             case "down":
@@ -132,6 +143,16 @@ async def happened(season: Season, sender: Sender, told: list[tuple[Story, Happe
                 messages.append(sender.tell(story, each))
     if messages:
         await season.hear(*messages)
+
+
+def crash(season: Season, story: Story, step: str) -> None:
+    """Leave what a worker leaves that recorded an attempt and was killed before it knew the outcome."""
+    instance = season.instance
+    key = instance.index.identifier(VISITS, "", f"V{own_of(story)}")
+    with instance.db.write() as db:
+        visit = db.exec(select(AppointmentIdentifier).where(AppointmentIdentifier.key == key)).one()
+        rows = {row.step: row for row in reminder.of_appointment(db, visit.appointment_id)}
+        assert reminder.attempt(db, rows[step].id, None, instance.clock())
 
 
 def chart(season: Season) -> None:
@@ -186,13 +207,18 @@ def recorded(season: Season) -> list[Seen]:
 
 def body_of(text: Text) -> str:
     """Return what a reminder says: the visit on the practice's clock, in the patient's language."""
-    local = text.starts_at.astimezone(PRACTICE)
-    hour = f"{local.hour % 12 or 12}:{local:%M} {'AM' if local.hour < 12 else 'PM'}"
     story = next(story for story in STORIES if story.name == text.visit)
     if story.language == "es":
-        assert local.date().isoformat() == "2035-03-13"
-        said = f"Quiet Cove Clinic: su cita es el martes 13 de marzo a las {hour}."
+        assert text.starts_at == at_practice("03-13 16:20")
+        said = "Quiet Cove Clinic: su cita es el martes 13 de marzo a las 4:20 PM."
         return f"{said} Responda C si viene, R si no, ALTO para salir."
+    return english(text.starts_at)
+
+
+def english(starts_at: datetime) -> str:
+    """Return what a reminder says in English."""
+    local = starts_at.astimezone(PRACTICE)
+    hour = f"{local.hour % 12 or 12}:{local:%M} {'AM' if local.hour < 12 else 'PM'}"
     said = f"Quiet Cove Clinic: your visit is {local:%A, %B} {local.day} at {hour}."
     return f"{said} Reply C to confirm, R to reschedule, STOP to end."
 
@@ -212,8 +238,9 @@ def nothing_left(season: Season) -> bool:
     open_ones = [row for row in season.rows(Reminder) if row.state in {ReminderState.PLANNED, ReminderState.SENDING}]
     unknown = [row for row in season.rows(Reminder) if row.state is ReminderState.UNKNOWN]
     pending = [row for row in season.rows(Writeback) if row.state != "done"]
-    assert len(unknown) == sum(told.word == "drop" for _, told in happenings())
-    assert counts["applied"] == sum(told.what not in {"says", "fault", "down", "up"} for _, told in happenings())
+    assert len(unknown) == sum(told.word == "drop" or told.what == "crash" for _, told in happenings())
+    elsewhere = {"says", "crash", "fault", "down", "up"}
+    assert counts["applied"] == sum(told.what not in elsewhere for _, told in happenings())
     return not (counts["stored"] or counts["quarantined"] or open_ones or pending)
 
 
@@ -222,3 +249,74 @@ async def flows_left(season: Season) -> list[str]:
     ids = [appointment_flow_id(str(row.id)) for row in season.rows(Appointment)]
     found = [(flow_id, await season.client.get_workflow_handle(flow_id).describe()) for flow_id in ids]
     return [flow_id for flow_id, flow in found if flow.status is not WorkflowExecutionStatus.COMPLETED]
+
+
+@pytest.mark.corpus
+@pytest.mark.xdist_group("season")
+@pytest.mark.parametrize("shuffled", [False, True], ids=["in order", "shuffled"])
+async def test_the_public_feed_in_the_coming_days_reminds_within_every_limit(tmp_path: Path, shuffled: bool) -> None:
+    wanted = visits()
+    async with practice(tmp_path / "i", BEGIN) as season, working(season):
+        for delivery in deliveries(shuffled=shuffled):
+            if delivery.at > season.clock():
+                await season.until(delivery.at)
+            await season.hear(*delivery.messages)
+        await season.until(max(visit.starts_at for visit in wanted.values()) + DAY)
+
+        names = named(season, wanted)
+        assert {names[row.id]: row.status.value for row in season.rows(Appointment)} == {
+            name: visit.status for name, visit in wanted.items()
+        }
+        texts = {text.id: text for text in season.carrier.texts}
+        rows = {row.id: row for row in season.rows(Message)}
+        sent = [row for row in season.rows(Reminder) if row.state is ReminderState.SENT]
+        assert sorted(texts) == sorted(str(rows[row.message_id].external_id) for row in sent if row.message_id)
+        assert await flows_left(season) == []
+    taken = {
+        (names[row.appointment_id], row.step): texts[str(rows[row.message_id].external_id)]
+        for row in sent
+        if row.message_id
+    }
+    assert len(taken) == len(texts)
+    for visit in wanted.values():
+        mine = {step: text for (name, step), text in taken.items() if name == visit.name}
+        times = sorted(minute_of(text) for text in texts.values() if text.to == visit.number)
+        assert faults(visit, mine, times) == []
+
+
+def named(season: Season, wanted: Iterable[str]) -> dict[UUID, str]:
+    """Return the feed's name of each appointment."""
+    keys = {season.instance.index.identifier("", kind, name): name for name in wanted for kind in ("PLAC", "FILL")}
+    return {row.appointment_id: keys[row.key] for row in season.rows(AppointmentIdentifier) if row.key in keys}
+
+
+def minute_of(text: Delivered) -> datetime:
+    """Return when the carrier took it; what is seven days later to the second may be a moment less by its clock."""
+    return datetime.fromisoformat(text.at).replace(second=0, microsecond=0)
+
+
+def faults(visit: Shifted, mine: Mapping[str, Delivered], times: Sequence[datetime]) -> list[str]:
+    """Return what is wrong with the texts about one visit; `times` are those of all texts to its number."""
+    wrong = []
+    for step in STEPS:
+        text = mine.get(step)
+        if text is None:
+            if not excused(visit.starts_at, step, visit.zone, times, visit.off_at):
+                wrong.append(f"{step} was not sent, and could have been")
+            continue
+        at = minute_of(text)
+        before = [then for then in times if then < at]
+        wrong += [
+            f"{step} at {at}: {what}"
+            for what, so in {
+                "not the patient's number": text.to != visit.number,
+                "not the visit's time": text.text != english(visit.starts_at),
+                "before it is due": at < due(step, visit.starts_at, visit.zone),
+                "after the visit": at >= visit.starts_at,
+                "after a cancel": at >= visit.off_at,
+                "in quiet hours": not awake(at, visit.zone),
+                "one too many": full(at, visit.zone, before),
+            }.items()
+            if so
+        ]
+    return wrong
