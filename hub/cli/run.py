@@ -67,15 +67,26 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
 
 
-def serve(part: Annotated[Part, typer.Argument(help="Which process.")], directory: DirOption) -> None:
-    """Run one process in the foreground, for a host of its own or under systemd."""
+def serve(
+    part: Annotated[Part, typer.Argument(help="Which process.")],
+    directory: DirOption,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="UID[:SERVICE,...]", help="Of the vault: another user who may ask it, and as what."),
+    ] = None,
+) -> None:
+    """Run one process in the foreground, for a user of its own under systemd."""
+    if allow and part is not Part.VAULT:
+        raise typer.BadParameter("only the vault looks at who asks", param_hint="--allow")
     paths = paths_of(directory)
     if pid := alive(part, paths):
         raise RunningError(f"{part} runs already, as process {pid}")
     for made in (paths.run, paths.log):
         made.mkdir(mode=0o700, exist_ok=True)
-    (paths.run / f"{part}.pid").write_text(f"{os.getpid()}\n")  # exec keeps the process id
-    arguments = command(part, paths)
+    told = paths.run / f"{part}.pid"
+    told.write_text(f"{os.getpid()}\n")  # exec keeps the process id
+    told.chmod(0o644)  # the vault may have a user of its own, and the others look whether it runs
+    arguments = (*command(part, paths), *(word for user in allow or () for word in ("--allow", user)))
     os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter, no shell
 
 
