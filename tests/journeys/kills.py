@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final, get_args
 
+from connectors.sandbox.carrier import Fault
 from hub.demo.leak import leaks, notations
 from tests.journeys import books
 from tests.journeys.house import House
@@ -23,6 +25,8 @@ from tests.journeys.stand import until
 PARTS = ("temporal", "vault", "hub", "feeds", "worker", "media")
 PAUSE_S = 0.3, 2.5
 "Between two kills."
+
+FAULTS: Final[Sequence[Fault]] = get_args(Fault)
 
 MOST_DUE = 80
 "Visits whose reminder falls due during a run."
@@ -38,6 +42,9 @@ class Kill:
     part: str
     pause_s: float
     "After the one before."
+
+    fault: Fault | None
+    "What befalls the next text at the carrier."
 
 
 @dataclass(slots=True)
@@ -62,14 +69,17 @@ def schedule(seed: int, times: int) -> list[Kill]:
     """Return `times` kills of each part, in rounds of a random order, at random moments."""
     chance = random.Random(seed)
     rounds = (chance.sample(PARTS, len(PARTS)) for _ in range(times))
-    return [Kill(part, chance.uniform(*PAUSE_S)) for part in itertools.chain.from_iterable(rounds)]
+    return [
+        Kill(part, chance.uniform(*PAUSE_S), chance.choice(FAULTS) if chance.random() < 0.3 else None)
+        for part in itertools.chain.from_iterable(rounds)
+    ]
 
 
 async def run(house: House, seed: int, times: int) -> list[str]:
     """Kill every part `times` times under load, let all come to rest, and return what does not agree."""
     story, kills = Story(seed), schedule(seed, times)
     story.say(f"seed {seed}: {len(kills)} kills")
-    length = sum(kill.pause_s for kill in kills) * 2.5
+    length = sum(kill.pause_s for kill in kills) * 1.5
     due = min(MOST_DUE, max(12, int(length / 1.5)))
     feed = Feed(house, seed, due, first=timedelta(seconds=25), every=timedelta(seconds=round(length / due, 1)))
     await feed.book()
@@ -98,9 +108,11 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
             await returns.pop(kill.part)
         if kill.part == "media":
             await _someone_was_served(story, callers)
+        if kill.fault:
+            house.carrier.faults.append(kill.fault)
         at = time.monotonic()
         before = await house.stand.kill(kill.part)
-        story.say(f"killed {kill.part} ({before})")
+        story.say(f"killed {kill.part} ({before}){f', carrier: {kill.fault}' if kill.fault else ''}")
         returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
         if kill.part == "media":
             for caller in callers:

@@ -1,0 +1,1 @@
+"""Long runs of failure: `make chaos`."""
