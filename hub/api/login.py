@@ -152,7 +152,7 @@ async def log_in(said: Credentials, request: Request, instance: InstanceDep, ses
     row = await _known(said, request, instance, session)
     if row.must_change:
         raise PasswordChangeError("set a password of your own: POST /v1/login/password")
-    return await instance.db.run(lambda db: _opened(db, instance, row, session), write=True)
+    return await instance.db.run(lambda db: _opened(db, instance, row, session, said), write=True)
 
 
 @router.post(
@@ -218,8 +218,11 @@ def _refused(db: Session, instance: Instance, email: str, session: str) -> None:
         intent.note(db, who, "login.refused", (), {"staff": str(row.id)}, at=instance.clock())
 
 
-def _opened(db: Session, instance: Instance, row: Staff, session: str) -> LoginSession:
+def _opened(db: Session, instance: Instance, row: Staff, session: str, said: Credentials | None = None) -> LoginSession:
+    """Open a session; with `said`, a hash that was made at another cost is made anew."""
     now = instance.clock()
+    if said is not None and row.password is not None and login.outdated(row.password):
+        staff.set_password(db, row.id, said.password.get_secret_value())
     made, secret = token.create(
         db, scopes=list(Scope), now=now, lifetime=token.SESSION, staff_id=row.id, kind=TokenKind.SESSION
     )

@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
+from sqlmodel import Session
 
 from hub.api.login import MISSES, SHORTEST, Door
 from hub.record import staff, token
@@ -165,3 +167,16 @@ async def test_a_token_that_opens_a_session_opens_nothing_else(office: Office) -
 async def test_what_is_no_bearer_token_opens_nothing(office: Office, shown: str) -> None:
     async with office.http(Authorization=shown) as http:
         assert (await http.get("/v1/login")).status_code == 401
+
+
+async def test_a_hash_of_another_cost_is_made_anew_at_the_next_login(office: Office) -> None:
+    who, cheap = hired(office), PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(OWN)
+
+    def weaken(db: Session) -> None:
+        db.get_one(staff.Staff, who.id).password = cheap
+
+    office.write(weaken)
+    assert (await login(office, who)).status_code == 200
+    row = office.read(lambda db: db.get_one(staff.Staff, who.id))
+    assert row.password != cheap
+    assert (await login(office, who)).status_code == 200
