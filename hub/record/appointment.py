@@ -18,6 +18,7 @@ from hub.record import column, identity, patient
 from hub.record.error import IncompleteError, UnmatchedError
 from hub.record.identity import Key, key_of, keys_of, only
 from hub.record.known import Known
+from hub.record.patient import Patient
 from hub.record.statement import Statement
 from hub.record.trail import touch
 from hub.record.version import Told, tag_of
@@ -82,6 +83,9 @@ class Upserted:
     changed: bool
     "False where it told nothing new, though perhaps more recently; nobody needs to be woken."
 
+    patient: Patient | None = None
+    "Of whom it told as well."
+
 
 def upsert(
     db: Session,
@@ -113,10 +117,10 @@ def upsert(
     if row is None and not said.creates:
         raise UnmatchedError("a change of an appointment that was never told")
     known = known or Known()
-    owner: UUID | None = None
+    person: Patient | None = None
     if said.patient is not None:
-        told = patient.upsert(db, said.patient, connection=connection, seal=seal, index=index, now=now, known=known)
-        owner = told.id
+        person = patient.upsert(db, said.patient, connection=connection, seal=seal, index=index, now=now, known=known)
+    owner = None if person is None else person.id
     if row is None and owner is None:
         raise IncompleteError("a new appointment without a patient")
     if row is None:
@@ -125,14 +129,14 @@ def upsert(
     stored = keys_of(row.id, owners)
     before = row.status, row.starts_at
     if not _store(db, row, said, statement, stored, connection=connection, owner=owner, seal=seal, known=known):
-        return Upserted(row, changed=False)
+        return Upserted(row, changed=False, patient=person)
     row.changed_at = now
     if (row.status, row.starts_at) != before:
         row.since_at = now
     touch(db, f"connection:{connection}", "write", row.patient_id, Table.APPOINTMENT, row.id)
     db.add(row)
     db.flush()
-    return Upserted(row, changed=True)
+    return Upserted(row, changed=True, patient=person)
 
 
 def affected(db: Session, facts: Iterable[AppointmentFacts], *, connection: str, index: BlindIndex) -> list[Sealed]:

@@ -19,6 +19,7 @@ from connectors.api import (
 from hub.record import appointment, message, patient, request
 from hub.record.known import Known
 from hub.record.merge import merge
+from hub.record.patient import Patient
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer
 
@@ -30,6 +31,9 @@ class Applied:
     appointment_id: UUID | None = None
     message_id: UUID | None = None
     "A text that a person sent."
+
+    visits: tuple[UUID, ...] = ()
+    "Visits ahead of a patient of whom it told something new: another number, another clock."
 
 
 def affected(db: Session, changes: Sequence[Change], *, connection: str, index: BlindIndex) -> list[Sealed]:
@@ -63,16 +67,39 @@ def apply(
     match said:
         case AppointmentFacts():
             told = appointment.upsert(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
-            return Applied(appointment_id=told.row.id if told.changed else None)
+            visits = () if told.patient is None else _ahead(db, told.patient, now)
+            return Applied(appointment_id=told.row.id if told.changed else None, visits=visits)
         case PatientFacts():
-            patient.upsert(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
+            row = patient.upsert(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
+            return Applied(visits=_ahead(db, row, now))
         case MergeFacts():
-            merge(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
+            survivor = merge(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
+            return Applied(visits=tuple(visit.id for visit in appointment.upcoming(db, survivor.id, now)))
         case RequestFacts():
             request.upsert(db, said, connection=connection, index=index, now=now)
         case ReplyFacts():
-            row, new = message.receive(db, said, connection=connection, seal=seal, index=index, now=now)
-            return Applied(message_id=row.id if new else None)
+            text, new = message.receive(db, said, connection=connection, seal=seal, index=index, now=now)
+            return Applied(message_id=text.id if new else None)
         case ReceiptFacts():
             message.receipt(db, said, connection=connection)
     return Applied()
+
+
+def concerned(db: Session, said: Change, *, connection: str, index: BlindIndex, now: datetime) -> set[UUID]:
+    """Return the visits that a statement which was stored is about, whether or not it told anything new."""
+    found: set[UUID] = set()
+    if isinstance(said, AppointmentFacts):
+        visit = appointment.find(db, appointment.statement_of(said, connection, index).keys)
+        found |= {visit.id} if visit is not None else set()
+    person = said.patient if isinstance(said, AppointmentFacts) else said
+    if isinstance(person, PatientFacts):
+        row = patient.find(db, patient.statement_of(person, connection, index).keys)
+        found |= {visit.id for visit in appointment.upcoming(db, row.id, now)} if row is not None else set()
+    return found
+
+
+def _ahead(db: Session, row: Patient, now: datetime) -> tuple[UUID, ...]:
+    """Return the visits ahead of a patient whom a statement has just changed; none of one who is new."""
+    if row.updated_at != now or row.created_at == now:
+        return ()
+    return tuple(visit.id for visit in appointment.upcoming(db, row.id, now))

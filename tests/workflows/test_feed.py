@@ -17,6 +17,7 @@ from connectors.api import (
     Change,
     Identifier,
     MergeFacts,
+    Phone,
     ReceiptFacts,
     ReplyFacts,
     RequestFacts,
@@ -246,6 +247,37 @@ async def test_without_the_vault_the_rows_wait(feeds: Feeds, clinic: Clinic, mon
             await feeds.drain(FEED)
     assert counts(clinic)["stored"] == 1
     assert await feeds.drain(FEED) == Drained(1)
+
+
+@pytest.mark.parametrize("how", ["told of the patient", "told of another visit", "merged"])
+async def test_who_gets_another_number_has_the_visits_ahead_looked_at(
+    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment, how: str
+) -> None:
+    person = clinic.person()
+    (told,) = clinic.store(clinic.visit(person))
+    assert told.appointment_id is not None
+    moved = person.model_copy(update={"version": clinic.version(), "phones": (Phone(e164="+12125550199"),)})
+    said: Change = moved
+    if how == "told of another visit":
+        said = clinic.visit(moved)
+    if how == "merged":
+        said = MergeFacts(survivor=clinic.person(), merged=person.ids, version=clinic.version())
+    for expected in (["changed"], ["changed"]):
+        clinic.tell(FEED, said)  # the second time it is there already
+        await feeds.drain(FEED)
+        assert await signals(env, told.appointment_id) == expected
+
+
+async def test_who_is_told_again_as_before_has_no_visit_looked_at(
+    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment
+) -> None:
+    await feeds.drain(FEED)  # what it finds first, it tells all of
+    person = clinic.person()
+    (told,) = clinic.store(clinic.visit(person))
+    assert told.appointment_id is not None
+    clinic.tell(FEED, person.model_copy(update={"version": clinic.version()}))
+    await feeds.drain(FEED)
+    assert await signals(env, told.appointment_id) == []
 
 
 async def test_a_statement_about_part_of_a_patient_is_merged_with_the_rest(feeds: Feeds, clinic: Clinic) -> None:

@@ -21,7 +21,6 @@ from temporalio.client import Client
 
 from connectors.api import (
     AnyConnector,
-    AppointmentFacts,
     Change,
     ConnectorError,
     ReceiptFacts,
@@ -32,7 +31,7 @@ from hub.errors import ChartlineError
 from hub.feeds.fact import read_row
 from hub.instance import Instance
 from hub.outside import Outside
-from hub.record import appointment, change, inbox
+from hub.record import change, inbox
 from hub.record.error import StaleError
 from hub.record.inbox import UNMATCHED, InboxMessage, State
 from hub.record.known import Known
@@ -230,13 +229,13 @@ class Feeds:
             db, said, connection=connection, seal=self._instance.sealer, index=index, now=now, known=known
         )
         each.changed = each.changed or not isinstance(said, ReplyFacts | ReceiptFacts)
+        each.visits.update(applied.visits)
         if applied.appointment_id is not None:
             each.visits.add(applied.appointment_id)
             payload = {"appointment": str(applied.appointment_id)}
             each.told.append(self._herald.note(db, "appointment.changed", payload, now))
-        elif tell_all and isinstance(said, AppointmentFacts):
-            keys = appointment.statement_of(said, connection, index).keys
-            each.visits |= {row.id for row in [appointment.find(db, keys)] if row is not None}
+        if tell_all:
+            each.visits |= change.concerned(db, said, connection=connection, index=index, now=now)
         if isinstance(said, ReplyFacts):
             self._replied(db, each, said, applied.message_id, practice, tell_all=tell_all)
         elif isinstance(said, ReceiptFacts):
