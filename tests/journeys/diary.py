@@ -50,7 +50,7 @@ class Happening:
 
     at: datetime
     what: str
-    """book, move, modify, cancel, noshow: the EHR tells of the visit; dies, number, merge: of the patient;
+    """book, move, modify, cancel, noshow: the EHR tells of the visit; dies, number, home, merge: of the patient;
     says: the patient writes; crash: a worker dies; fault: the carrier's next requests fail; down, up: all do."""
 
     word: str = ""
@@ -70,10 +70,15 @@ class Story:
     then: tuple[tuple[str, str], ...] = ()
     'What happens, after being booked: ("03-12 10:00", "cancel").'
 
+    numbered: bool = True
+    "Whether a number is known at first."
+
     shares: str = ""
     "The story whose number this is as well."
 
     language: str = "en"
+    later: Home | None = None
+    "Where the patient moves to; texts are told on the clock of the first home all the same."
 
     def happenings(self) -> Iterator[Happening]:
         """Yield what happens to this visit, in order."""
@@ -208,6 +213,21 @@ STORIES = (
         "03-17 12:20",
         ("03-14 12:20", "*03-16 12:20", "*03-17 10:20"),
         then=(("03-15 10:05", "number"),),
+    ),
+    Story(
+        "has no number at first",
+        "03-18 12:40",
+        ("*03-16 10:30", "*03-17 12:40", "*03-18 10:40"),
+        then=(("03-05 12:00", "book"), ("03-16 10:30", "number")),
+        numbered=False,
+    ),
+    Story(
+        "moves to the east",
+        "03-17 10:20",
+        ("03-14 09:00", "03-16 07:20", "03-17 06:00"),
+        CALIFORNIA,
+        then=(("03-05 12:00", "book"), ("03-15 12:10", "home")),
+        later=NEW_YORK,
     ),
     Story(
         "is the same as somebody else",

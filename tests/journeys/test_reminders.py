@@ -65,7 +65,9 @@ def reckoned() -> list[Text]:
 
 def happen(world: World, story: Story, told: Happening) -> None:
     if told.what == "book" and story.name not in world.visits:
-        world.visits[story.name] = Visit(number_of(story), story.home.zone, at_practice(story.visit), None)
+        world.visits[story.name] = Visit(
+            number_of(story), story.home.zone, at_practice(story.visit), None, reachable=story.numbered
+        )
     visit = world.visits[story.name]
     match told.what:
         case "book":
@@ -84,7 +86,9 @@ def happen(world: World, story: Story, told: Happening) -> None:
         case "dies":
             visit.reachable = False
         case "number" | "merge":
-            visit.number = number_of(story, second=True)
+            visit.number, visit.reachable = number_of(story, second=True), True
+        case "home" if story.later is not None:
+            visit.zone = story.later.zone
         case "crash":
             visit.done.add((visit.starts_at, told.word))
         case "down" | "up":

@@ -37,8 +37,8 @@ class Sender:
         if told.what == "merge":
             ids = [f"MRG|M{own_of(story)}^^^COVE&{MRN}&URI^MR"]
             return self._message("ADT", "A40", told.at, [_pid(story, "N", number_of(story, second=True)), *ids])
-        number = number_of(story, second=told.what == "number")
-        pid = _pid(story, "M", number, dead=told.what == "dies")
+        number = number_of(story, second=told.what == "number") if told.what != "home" else ""
+        pid = _pid(story, "M", number, dead=told.what == "dies", home=told.what == "home")
         return self._message("ADT", "A31", told.at, [pid])
 
     def _message(self, kind: str, event: str, at: datetime, segments: list[str]) -> bytes:
@@ -57,19 +57,19 @@ class Sender:
         }
         return [
             "|".join(["SCH", *(fields.get(number, "") for number in range(1, 26))]),
-            _pid(story, "M", number_of(story)),
+            _pid(story, "M", number_of(story) if story.numbered else ""),
         ]
 
 
-def _pid(story: Story, prefix: str, number: str, *, dead: bool = False) -> str:
-    """Return PID (section 3.4.2)."""
-    own = own_of(story)
+def _pid(story: Story, prefix: str, number: str, *, dead: bool = False, home: bool = False) -> str:
+    """Return PID (section 3.4.2); of an empty field it says nothing."""
+    own, lives = own_of(story), story.later if home and story.later else story.home
     fields = {
         3: f"{prefix}{own}^^^COVE&{MRN}&URI^MR",
         5: f"Sample{prefix}^Given{own}",
         7: f"19{50 + int(own) % 50}0203",
-        11: f"1 Main St^^Town^{story.home.state}^{story.home.postal_code}",
-        13: f"({number[2:5]}){number[5:8]}-{number[8:]}^PRN^CP",
+        11: f"1 Main St^^Town^{lives.state}^{lives.postal_code}",
+        13: f"({number[2:5]}){number[5:8]}-{number[8:]}^PRN^CP" if number else "",
         15: story.language,
         30: "Y" if dead else "",
     }
