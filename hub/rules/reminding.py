@@ -109,6 +109,11 @@ def in_hours(at: datetime, hours: Hours, zone: ZoneInfo) -> bool:
     return hours.start <= at.astimezone(zone).time() < hours.end
 
 
+def full(at: datetime, zone: ZoneInfo, sent: Sequence[datetime]) -> bool:
+    """Return whether a number has had its texts of this day of `zone`, or of seven days; `sent` has them."""
+    return _uncapped(at, zone, sent) != at
+
+
 def _steps(visit: Visit, reminders: Sequence[Reminder], zone: ZoneInfo) -> Iterator[tuple[Step, Hours]]:
     for reminder in reminders:
         for written in reminder.offsets:

@@ -254,6 +254,14 @@ class TestMissedCallText:
         assert await texts.send(self.start(clinic)) == "sent"
         assert len(carrier.texts) == 2
 
+    async def test_a_day_is_one_of_the_patients_calendar(self, texts: Texts, clinic: Clinic, carrier: Carrier) -> None:
+        clinic.later(hours=14)  # past midnight at the practice, 19:00 in Hawaii
+        clinic.store(clinic.visit(clinic.person(state="HI", postal_code="96801")))
+        assert await texts.send(self.start(clinic)) == "sent"
+        clinic.later(hours=14)  # the same day at the practice, the next one there
+        assert await texts.send(self.start(clinic)) == "sent"
+        assert len(carrier.texts) == 2
+
     async def test_it_respects_an_opt_out(self, texts: Texts, clinic: Clinic, carrier: Carrier) -> None:
         with clinic.instance.db.write() as db:
             consent.stop(db, clinic.instance.index.phone(PHONE), consent.ALL, clinic.now)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, cast
 from uuid import NAMESPACE_URL, UUID, uuid5
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 from temporalio import activity
@@ -57,6 +58,8 @@ class _Draft:
     patient_id: UUID | None
     appointment_id: UUID | None = None
     program: str = ""
+    zone: ZoneInfo | None = None
+    "The patient's."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ class Texts:
         if not caller.get("number") or not reminding.in_hours(self._instance.clock(), HOURS, to.zone):
             return None
         body = text.render(text.in_language(_MISSED, to.language, practice)[1], {}, practice)
-        return _Draft(Sms(to=caller["number"], sender=row.did, body=body), owner.id, program=MISSED)
+        return _Draft(Sms(to=caller["number"], sender=row.did, body=body), owner.id, program=MISSED, zone=to.zone)
 
     def _answer(self, db: Session, access: Access, start: TextStart, practice: Practice) -> _Draft | None:
         row = db.get(Message, UUID(start.object_id))
@@ -165,15 +168,11 @@ class Texts:
     def _allowed(self, db: Session, draft: _Draft, now: datetime) -> bool:
         """Return whether this number may get one more text today."""
         key = self._instance.index.phone(draft.sms.to)
+        if consent.opted_out(db, key, draft.program):
+            return False
         _, practice = self._instance.policy()
-        midnight = now.astimezone(practice.practice.zone).replace(hour=0, minute=0, second=0, microsecond=0)
-        week = message.sent_since(db, key, now - WEEK)
-        today = [at for at in week if at >= midnight]
-        return (
-            not consent.opted_out(db, key, draft.program)
-            and len(today) < reminding.DAY_CAP
-            and len(week) < reminding.WEEK_CAP
-        )
+        zone = draft.zone or practice.practice.zone
+        return not reminding.full(now, zone, message.sent_since(db, key, now - WEEK))
 
     def _before(self, db: Session, start: TextStart, row: Message, now: datetime) -> str:
         """An earlier attempt is on record: say how it ended, and let a person settle what nobody knows."""
