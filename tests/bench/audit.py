@@ -76,6 +76,10 @@ class Callers:
         count = sum(done for done, _ in answers)
         return Round(count / seconds, [latency for _, latencies in answers for latency in latencies])
 
+    def cpu_s(self) -> float:
+        """Return the processor time that all of them have had, seconds."""
+        return sum(cpu_s(process.pid) for process in self._processes if process.pid is not None)
+
     def close(self) -> None:
         """End them."""
         for line, process in zip(self._lines, self._processes, strict=True):
@@ -178,11 +182,12 @@ def unwraps(paths: Paths) -> list[Figure]:
         for count, times in GOALS.items():
             callers = Callers(paths.vault_socket, groups[:count])
             callers.load(0.2)  # opens lanes and connections
-            floors, rounds, used = [floor(paths.root)], [], cpu_s(pid)
+            floors, rounds = [floor(paths.root)], []
+            used, spent = cpu_s(pid), callers.cpu_s()
             for _ in range(ROUNDS):
                 rounds.append(callers.load(LOAD_S))
                 floors.append(floor(paths.root))
-            used = cpu_s(pid) - used
+            used, spent = cpu_s(pid) - used, callers.cpu_s() - spent
             callers.close()
             around = [(before + after) / 2 for before, after in pairwise(floors)]
             ratio = statistics.median(r.per_s / low for r, low in zip(rounds, around, strict=True))
@@ -194,6 +199,7 @@ def unwraps(paths: Paths) -> list[Figure]:
             for label, place in (("p50", done // 2), ("p99", done * 99 // 100)):
                 figures.append(Figure(f"{name}.{label}", latencies[place] * 1e3, "ms"))
             figures.append(Figure(f"{name}.cpu", used / done * 1e6, "us/request"))
+            figures.append(Figure(f"{name}.cpu-of-callers", spent / done * 1e6, "us/request"))
     return figures
 
 
