@@ -7,11 +7,10 @@ from uuid import UUID
 
 import structlog
 from sqlmodel import Session
-from temporalio.client import Client
 
 from hub.instance import Instance
 from hub.record.call import DROPPED, close_orphans
-from hub.temporal import connect
+from hub.temporal import Reach
 from media.contacts import Contacts
 from media.floor import Floor
 from media.inbound import House, InboundCall
@@ -35,9 +34,8 @@ REALM = "chartline"
 class Gateway:
     """Everything between the trunk and the agents' phones, for one process."""
 
-    def __init__(self, instance: Instance, client: Client, host: str) -> None:
+    def __init__(self, instance: Instance, reach: Reach, host: str) -> None:
         self._instance = instance
-        self._client = client
         self.line = Line(instance, host)
         sip = self.line.practice.sip
         self.endpoint = Endpoint(
@@ -49,13 +47,13 @@ class Gateway:
         self._relay = BuiltinRelay(ports, self._prompts.music)
         self._floor = Floor(self.line, self._ledger, self.endpoint, self._relay)
         self._contacts = Contacts(self.line, self._ledger, self.endpoint.registrar)
-        self._notices = Notices(self.line, self._ledger, client)
+        self._notices = Notices(self.line, self._ledger, reach)
         self._house = House(
             line=self.line,
             ledger=self._ledger,
             relay=self._relay,
             floor=self._floor,
-            planner=Planner(self.line, client),
+            planner=Planner(self.line, reach),
             notices=self._notices,
             prompts=self._prompts,
             taping=Taping(instance, self._ledger),
@@ -67,8 +65,7 @@ class Gateway:
     @classmethod
     async def open(cls, instance: Instance, env: Mapping[str, str], host: str) -> "Gateway":
         """Return a gateway for the policy in force; Temporal is reached at the first call that needs it."""
-        client = await connect(instance.paths, instance.keys, env, lazy=True)
-        return cls(instance, client, host)
+        return cls(instance, Reach(instance.paths, instance.keys, env), host)
 
     async def start(self) -> None:
         """Close what a process that died has left, then listen.

@@ -10,14 +10,13 @@ from uuid import UUID
 import httpx
 import structlog
 from sqlmodel import Session
-from temporalio.client import Client
 
 from hub import webhook
 from hub.errors import ChartlineError
 from hub.record import event
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.security.egress import Egress
-from hub.temporal import TemporalUnavailableError, deliver
+from hub.temporal import Reach, TemporalUnavailableError, deliver
 from hub.webhook import Taken
 from media.ledger import Ledger
 from media.line import Line
@@ -36,10 +35,10 @@ _LIVE = {Taken.DELIVERED: DeliveryState.DONE, Taken.DROPPED: DeliveryState.DROPP
 class Notices:
     """Writes events beside the calls they are about, and posts them."""
 
-    def __init__(self, line: Line, ledger: Ledger, client: Client) -> None:
+    def __init__(self, line: Line, ledger: Ledger, reach: Reach) -> None:
         self._line = line
         self._ledger = ledger
-        self._client = client
+        self._reach = reach
         self._clients: dict[tuple[int, str], httpx.AsyncClient] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -110,7 +109,7 @@ class Notices:
         if taken is Taken.DELIVERED:
             return
         try:
-            await deliver(self._client, str(told.id), [str(record.id)])
+            await deliver(await self._reach.client(), str(told.id), [str(record.id)])
         except TemporalUnavailableError:
             log.warning("record lane not started", notice=str(told.id))  # upkeep starts it from the rows
 

@@ -4,13 +4,12 @@ import contextlib
 from uuid import UUID
 
 import structlog
-from temporalio.client import Client
 from temporalio.service import RPCError
 
 from hub.rules import routing
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
-from hub.temporal import CallStart, PlanUnavailableError, TemporalUnavailableError, call_ended, plan_call
+from hub.temporal import CallStart, PlanUnavailableError, Reach, TemporalUnavailableError, call_ended, plan_call
 from media.line import Line
 
 log = structlog.get_logger()
@@ -19,27 +18,27 @@ log = structlog.get_logger()
 class Planner:
     """Asks Temporal; answers without it."""
 
-    def __init__(self, line: Line, client: Client) -> None:
+    def __init__(self, line: Line, reach: Reach) -> None:
         self._line = line
-        self._client = client
+        self._reach = reach
 
     async def plan(self, call_id: UUID, did: str, match: Match) -> Plan:
         """Return the plan of a call, within the deadline in any case."""
         start = CallStart(str(call_id), did, match.kind, tuple(str(each) for each in match.patients))
         try:
-            return await plan_call(self._client, start)
-        except PlanUnavailableError:
+            return await plan_call(await self._reach.client(), start)
+        except (PlanUnavailableError, TemporalUnavailableError):
             log.warning("published plan used", call=str(call_id))
             return routing.last_good(self._line.practice, self._line.version, did)
 
     async def warm(self) -> None:
         """Connect before the first call needs it; a server that is down is found by that call's deadline."""
-        with contextlib.suppress(RPCError, RuntimeError):
-            await self._client.service_client.check_health()
+        with contextlib.suppress(RPCError, RuntimeError, TemporalUnavailableError):
+            await (await self._reach.client()).service_client.check_health()
 
     async def ended(self, call_id: UUID) -> None:
         """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""
         try:
-            await call_ended(self._client, str(call_id))
+            await call_ended(await self._reach.client(), str(call_id))
         except TemporalUnavailableError:
             log.warning("flow not told of the end", call=str(call_id))

@@ -6,11 +6,9 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from temporalio.client import Client
 
-from hub import embedded
 from hub.instance import Instance
-from hub.temporal import TemporalUnavailableError, connect, deliver, outside, wake_feed
+from hub.temporal import Reach, TemporalUnavailableError, deliver, wake_feed
 
 log = structlog.get_logger()
 
@@ -18,13 +16,10 @@ OK: Final = "ok"
 
 
 class Flows:
-    """A client that is made when it is first needed, and anew when the embedded server moved."""
+    """What the API asks of Temporal."""
 
     def __init__(self, instance: Instance, env: Mapping[str, str] = os.environ) -> None:
-        self._instance = instance
-        self._env = env
-        self._client: Client | None = None
-        self._where: str | None = None
+        self._reach = Reach(instance.paths, instance.keys, env)
 
     async def wake(self, connection: str) -> None:
         """Tell a connection's flow that there are new rows.
@@ -32,28 +27,21 @@ class Flows:
         Raises:
             TemporalUnavailableError: not now; the flow looks by itself as well.
         """
-        await wake_feed(await self._connected(), connection)
+        await wake_feed(await self._reach.client(), connection)
 
     async def deliver(self, event_id: UUID, delivery_id: UUID) -> None:
         """Start a delivery; where Temporal is down, upkeep starts it from its row."""
         try:
-            await deliver(await self._connected(), str(event_id), [str(delivery_id)])
+            await deliver(await self._reach.client(), str(event_id), [str(delivery_id)])
         except TemporalUnavailableError as error:
             log.warning("delivery left to upkeep", delivery=str(delivery_id), code=error.code)
 
     async def health(self) -> str:
         """Return `ok`, or the code of the error."""
         try:
-            client = await self._connected()
+            client = await self._reach.client()
             return OK if await client.service_client.check_health() else TemporalUnavailableError.code
         except TemporalUnavailableError as error:
             return error.code
         except Exception:  # RPCError and the bridge's RuntimeError, whose texts are of no use here
             return TemporalUnavailableError.code
-
-    async def _connected(self) -> Client:
-        where = None if outside(self._env) else embedded.address(self._instance.paths)
-        if self._client is None or where != self._where:
-            self._client = await connect(self._instance.paths, self._instance.keys, self._env)
-            self._where = where
-        return self._client

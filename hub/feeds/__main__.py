@@ -10,7 +10,6 @@ from pathlib import Path
 
 import structlog
 import uvloop
-from temporalio.client import Client
 
 from hub.feeds.running import Connections
 from hub.feeds.waker import Waker
@@ -20,7 +19,7 @@ from hub.logs import configure
 from hub.record import inbox
 from hub.settings import Paths
 from hub.supervisor import say_ready
-from hub.temporal import connect, wake_feed
+from hub.temporal import Reach, wake_feed
 from hub.vault.client import VaultUnavailableError
 
 log = structlog.get_logger()
@@ -33,7 +32,12 @@ VAULT_AGAIN_S = 0.25
 
 async def run(instance: Instance, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     """Bring in what the connections tell until `stop` is set; `ready` is called once they are begun."""
-    waker = Waker(_Temporal(instance).wake)
+    reach = Reach(instance.paths, instance.keys, os.environ)
+
+    async def wake(connection: str) -> None:
+        await wake_feed(await reach.client(), connection)
+
+    waker = Waker(wake)
     writer = Writer(instance.inbox, seal=instance.sealer, index=instance.index, clock=instance.clock, stored=waker.note)
     connections = Connections(instance, writer, waker.note)
     waker.note(await instance.inbox.run(inbox.waiting))  # what was acknowledged, and its wake lost
@@ -46,24 +50,6 @@ async def run(instance: Instance, stop: asyncio.Event, ready: Callable[[], None]
     await writer.close()
     for task in done - {stopped}:
         task.result()
-
-
-class _Temporal:
-    """The connection to Temporal, made when it is first needed and can be had."""
-
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
-        self._client: Client | None = None
-
-    async def wake(self, connection: str) -> None:
-        """Wake a connection's flow.
-
-        Raises:
-            TemporalUnavailableError: not now.
-        """
-        if self._client is None:
-            self._client = await connect(self._instance.paths, self._instance.keys, os.environ)
-        await wake_feed(self._client, connection)
 
 
 async def _opened(paths: Paths, stop: asyncio.Event) -> Instance | None:

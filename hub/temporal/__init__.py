@@ -16,6 +16,7 @@ from hub.temporal.client import (
 )
 from hub.temporal.codec import Codec, PayloadRefusedError, data_converter
 from hub.temporal.flow import TASK_QUEUE, CallStart, DeliveryStart, Flow, Says, TextStart, UpkeepStart, carrier_queue
+from hub.temporal.reach import Reach
 
 __all__ = [
     "TASK_QUEUE",
@@ -25,6 +26,7 @@ __all__ = [
     "Flow",
     "PayloadRefusedError",
     "PlanUnavailableError",
+    "Reach",
     "Says",
     "TemporalUnavailableError",
     "TextStart",

@@ -20,6 +20,7 @@ from hub.settings import Paths
 from hub.temporal import (
     CallStart,
     PlanUnavailableError,
+    Reach,
     TemporalUnavailableError,
     appointment_answered,
     appointment_changed,
@@ -206,3 +207,26 @@ async def test_what_the_sdk_says_of_an_outage_goes_where_all_libraries_words_go(
         while not any(record.name.startswith("temporalio.core") for record in caplog.records):  # noqa: ASYNC110 - the SDK sets no event
             await asyncio.sleep(0.05)
     assert "Unavailable" not in capfd.readouterr().err
+
+
+async def test_a_server_that_comes_late_or_moves_is_reached_all_the_same(paths: Paths) -> None:
+    reach = Reach(paths, KEYS, {})
+    with pytest.raises(TemporalUnavailableError):
+        await reach.client()
+    with server(paths) as first:
+        where = await embedded.until_ready(paths)
+        await wake_feed(await reach.client(), "adt")
+        before = await reach.client()
+        assert await reach.client() is before
+        first.kill()
+        first.wait()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((embedded.HOST, int(where.rpartition(":")[2])))
+        taken.listen()
+        with server(paths):
+            async with asyncio.timeout(20):
+                while await embedded.until_ready(paths) == where:  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+            await wake_feed(await reach.client(), "adt")
+            assert await reach.client() is not before
