@@ -28,7 +28,7 @@ from connectors.sandbox.sms import signature
 Fault = Literal["slow", "error", "busy", "drop", "twice"]
 "slow: answers late; error: 500 and busy: 429, not taken; drop: taken, the answer is lost; twice: reports double."
 
-RETRIES = (0.2, 1.0, 5.0, 15.0)
+RETRIES = (0.2, 1.0, 5.0, 15.0, 30.0, 60.0)
 "Seconds between the tries of a callback that was not answered with 2xx."
 
 

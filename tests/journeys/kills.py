@@ -95,7 +95,10 @@ async def run(house: House, seed: int, times: int) -> list[str]:
     story.say("the load is over")
     found += await _settled(house, feed)
     story.say("all is at rest")
-    return found + _balance(house, story, feed, strangers, callers)
+    found += _balance(house, story, feed, strangers, callers)
+    for each in found:
+        story.say(f"NOT SO: {each}")
+    return found
 
 
 async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers: Sequence[Callers]) -> list[str]:
