@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,15 @@ STEADY_S = 10.0
 
 GRACE_S = 8.0
 "Between SIGTERM and SIGKILL."
+
+TETHER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes a program that the kernel ends when the supervisor dies (prctl(2), PR_SET_PDEATHSIG): what outlived it would
+keep ports and locks from those that the next supervisor starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class Supervisor:
         out = os.open(self._paths.log / f"{program.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = await asyncio.create_subprocess_exec(
-                *program.argv,
+                *_tethered(program.argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -131,6 +141,12 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _tethered(argv: Sequence[str]) -> Sequence[str]:
+    if sys.platform != "linux":
+        return argv
+    return (sys.executable, "-I", "-S", "-c", TETHER, str(os.getpid()), *argv)
 
 
 def say_ready(paths: Paths, program: str) -> None:

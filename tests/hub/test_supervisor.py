@@ -99,6 +99,31 @@ async def test_killed_program_comes_back_under_a_new_process_id(paths: Paths) ->
         assert pid_of(paths, "vault") != before
 
 
+SUPERVISOR = """
+import asyncio, os, sys
+from pathlib import Path
+from hub.settings import Paths
+from hub.supervisor import Program, Supervisor
+async def ready():
+    said = paths.log / "child.log"
+    return said.exists() and "here" in said.read_text()
+paths = Paths(Path(sys.argv[1]))
+programs = [Program("child", (sys.executable, "-c", sys.argv[2]), ready)]
+asyncio.run(Supervisor(paths, programs, os.environ).run(asyncio.Event(), started=lambda: print("up", flush=True)))
+"""
+
+
+async def test_programs_end_with_a_supervisor_that_is_killed(paths: Paths) -> None:
+    last_words = f"{OBEDIENT}; print('over', flush=True)"
+    command = (sys.executable, "-c", SUPERVISOR, str(paths.root), last_words)
+    up = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert up.stdout is not None
+    assert await asyncio.wait_for(up.stdout.readline(), 20) == b"up\n"
+    up.kill()
+    await up.wait()
+    await until(lambda: "over" in (paths.log / "child.log").read_text())
+
+
 async def test_program_that_ends_at_once_is_started_ever_more_slowly(paths: Paths) -> None:
     watch = Supervisor(paths, [program(paths, "broken", BROKEN)], os.environ)
     loop = asyncio.get_running_loop()
