@@ -70,7 +70,7 @@ def apply(
         "restart": any(line.endswith(RESTART) for line in changes),
     }
     if not dry_run:
-        said |= _prompts(paths, source)
+        said |= _prompts(paths, source) if _says(wanted) else {"prompts": []}
     show(said, as_json=as_json, text="\n".join(_told(said, dry_run=dry_run)))
 
 
@@ -153,6 +153,10 @@ def _published(db: Session, text: str, base: int, wanted: Practice) -> int:
         staff.follow(db, wanted, at)
         intent.note(db, operator(), "policy.publish", (), {"version": version}, at=at)
     return version
+
+
+def _says(practice: Practice) -> bool:
+    return any(menu.say for menu in practice.menus) or any(box.say for box in practice.voicemails)
 
 
 def _prompts(paths: Paths, source: Path) -> dict[str, Any]:

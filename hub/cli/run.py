@@ -132,17 +132,17 @@ def only_one(paths: Paths) -> Iterator[None]:
         os.close(lock)
 
 
-def end_orphans(paths: Paths) -> None:
-    """End the processes of an `up` that was killed: they would go on beside ours.
+def end_orphans(paths: Paths, *, patience_s: float = GRACE_S) -> None:
+    """End what an `up` that was killed has left behind, and return when it is gone: it would go on beside ours.
 
     The embedded Temporal server ends its predecessor by itself.
     """
     left = [pid for part in Part if part is not Part.TEMPORAL and (pid := alive(part, paths))]
-    for order, patience in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+    for order in (signal.SIGTERM, signal.SIGKILL):
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, order)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + patience_s
         while (left := [pid for pid in left if _exists(pid)]) and time.monotonic() < deadline:
             time.sleep(LOOK_S)
 

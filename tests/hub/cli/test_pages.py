@@ -4,6 +4,7 @@ import base64
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import typer
 from hub.cli.app import app, run_command
 from hub.cli.run import Part
 from hub.settings import Paths
+from hub.vault.home import Home
+from tests.hub.vault.house import running
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 CLI = (DOCS / "reference" / "cli.md").read_text()
@@ -52,27 +55,33 @@ def test_every_file_of_an_instance_is_explained() -> None:
     assert "`vault.sock`" in INSTANCE
 
 
+def steps(root: Path) -> Iterator[list[str]]:
+    """Yield the commands of the page, one after the other."""
+    for block in re.findall(r"```sh\n(.*?)```", FIRST, re.DOTALL):
+        for line in block.replace("\\\n", " ").replace("/srv/harbor", str(root)).splitlines():
+            yield shlex.split(line)
+
+
 def test_the_first_steps_lead_to_a_practice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "harbor"
     monkeypatch.setenv("CHARTLINE_DIR", str(root))
     (policy,) = re.findall(r"```toml\n(.*?)```", FIRST, re.DOTALL)
-    ran: list[list[str]] = []
-    for block in re.findall(r"```sh\n(.*?)```", FIRST, re.DOTALL):
-        for line in block.replace("\\\n", " ").replace("/srv/harbor", str(root)).splitlines():
-            words = shlex.split(line)
-            if words[:1] == ["openssl"]:
+    ran: list[str] = []
+    with ExitStack() as living:
+        for words in steps(root):
+            if words[0] == "openssl":
                 Path(words[-1]).write_text(base64.b64encode(b"s" * 32).decode())
-            if words[:1] != ["chartline"] or words[1] == "up":
+            if words[0] != "chartline" or words[1] == "up":
                 continue
             capsys.readouterr()
-            assert run_command(words[1:]) == 0, (line, capsys.readouterr().err)
-            ran.append(words[1:])
+            assert run_command(words[1:]) == 0, (words, capsys.readouterr().err)
+            ran.append(words[1])
             if words[1] == "init":
                 (root / "practice.toml").write_text(policy)
-    assert [words[0] for words in ran] == [
-        *("init", "apply", "apply", "user", "user", "user", "token", "status", "feed", "audit"),
-    ]
-    assert run_command(["apply", "--json"]) == 0
-    assert '"published": false' in capsys.readouterr().out
+                living.enter_context(running(Home(root)))  # instead of one for each command
+        assert ran == ["init", "apply", "apply", "user", "user", "user", "token", "status", "feed", "audit"]
+        capsys.readouterr()
+        assert run_command(["apply", "--json"]) == 0
+        assert '"published": false' in capsys.readouterr().out

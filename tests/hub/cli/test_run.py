@@ -13,7 +13,7 @@ from socket import SOCK_DGRAM, SOCK_STREAM
 import httpx
 import pytest
 
-from hub.cli import setup
+from hub.cli import run, setup
 from hub.cli.app import run_command
 from hub.cli.instance import answers
 from hub.cli.run import Part, RunningError, alive, end_orphans, only_one
@@ -98,11 +98,25 @@ async def test_up_runs_everything_once_and_a_crash_leaves_nothing_that_stays(
         assert health == {"status": "ok", "vault": "ok", "temporal": "ok"}
         first.kill()
         await first.wait()
-        assert pids(paths) == running  # nobody looks after them any more
         await asyncio.to_thread(end_orphans, paths)
-        left = {part: pid for part, pid in pids(paths).items() if pid is not None}
-        assert left == {Part.TEMPORAL: running[Part.TEMPORAL]}
-        os.kill(left[Part.TEMPORAL], signal.SIGKILL)  # the next one would end it by itself (hub.embedded)
+        assert {alive(part, paths) for part in Part if part is not Part.TEMPORAL} == {None}
+        await asyncio.to_thread(until, lambda: alive(Part.TEMPORAL, paths) is None)
+
+
+def test_what_a_killed_up_left_behind_is_ended(paths: Paths) -> None:
+    command = run.command(Part.VAULT, paths)
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as orphan:
+        (paths.run / "vault.pid").write_text(f"{orphan.pid}\n")
+        until(lambda: answers(paths))
+        end_orphans(paths)
+        assert alive(Part.VAULT, paths) is None
+        assert orphan.wait(UP_S) == 0
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as stubborn:
+        (paths.run / "vault.pid").write_text(f"{stubborn.pid}\n")
+        until(lambda: answers(paths))
+        stubborn.send_signal(signal.SIGSTOP)
+        end_orphans(paths, patience_s=0.1)
+        assert stubborn.wait(UP_S) == -signal.SIGKILL
 
 
 async def test_up_ends_in_order_when_it_is_told_to(paths: Paths) -> None:
