@@ -4,8 +4,13 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.corpus import CORPUS
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+"Properties are judged by what they find, not by how fast a busy machine is."
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

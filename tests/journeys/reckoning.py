@@ -4,7 +4,7 @@ docs/reference/reminders.md says the rules. Nothing of `hub` is used here, and n
 it is asked anew who is to be written to now.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
@@ -124,9 +124,9 @@ def excused(starts_at: datetime, step: str, zone: ZoneInfo, sent: Sequence[datet
     )
 
 
-def minutes(starts: Mapping[str, Sequence[datetime]]) -> Iterator[datetime]:
+def minutes(starts: Iterable[datetime]) -> Iterator[datetime]:
     """Yield every minute in which somebody may be written to: the four days before each visit."""
-    spans = sorted((at - 4 * DAY, at) for times in starts.values() for at in times)
+    spans = sorted((at - 4 * DAY, at) for at in starts)
     now = spans[0][0]
     for begin, end in spans:
         now = max(now, begin)

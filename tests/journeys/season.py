@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -142,12 +142,16 @@ class Season:
     carrier: sms.Carrier
     ehr: Store
     writer: Writer
+    callbacks: int
+    "The port for the carrier's callbacks."
 
     async def until(self, at: datetime) -> None:
-        """Let time run until `at`: every timer on the way fires, and what it sets off is done before the next."""
-        now = self.clock()
-        assert at > now, f"{at} is over: it is {now}"
-        await self.env.sleep(at - now)
+        """Let time run until `at`: every timer on the way fires, and what it sets off is done before the next.
+
+        Day by day, for the server answers a longer sleep too late where much is to be done on a slow machine.
+        """
+        while (left := at - self.clock()) > timedelta(0):
+            await self.env.sleep(min(left, timedelta(days=1)))
 
     async def hear(self, *messages: bytes, connection: str = ADT) -> None:
         """Store messages as the feeds process does, and have them read."""
@@ -156,7 +160,7 @@ class Season:
 
     async def answer(self, number: str, text: str) -> None:
         """Let somebody write a text; the carrier calls back, and the text is read."""
-        self.carrier.callback = f"http://127.0.0.1:{self._callbacks}"
+        self.carrier.callback = f"http://127.0.0.1:{self.callbacks}"
         self.carrier.reply(sms.Reply.model_validate({"from": number, "to": "+12125550100", "text": text}))
         await self.carrier.settle()
         self.carrier.callback = None  # no receipts: each would wake the feed's flow, see `read`
@@ -166,7 +170,9 @@ class Season:
     async def read(self, connection: str) -> None:
         """Wake the feed's flow, and end it once all is read: a look every 5 seconds of a season is a million looks."""
         await wake_feed(self.client, connection)
-        await until(lambda: self.instance.inbox.run(lambda db: not inbox.pending(db, connection, 1)), every=0.01)
+        await until(
+            lambda: self.instance.inbox.run(lambda db: not inbox.pending(db, connection, 1)), seconds=120, every=0.01
+        )
         await self.end(feed_flow_id(connection))
 
     async def end(self, flow_id: str) -> None:
@@ -193,9 +199,6 @@ class Season:
         with self.instance.inbox.read() as db:
             return inbox.counts(db, connection)
 
-    _callbacks: int = 0
-    "The port for the carrier's callbacks."
-
 
 @asynccontextmanager
 async def practice(root: Path, begin: datetime) -> AsyncIterator[Season]:
@@ -221,9 +224,7 @@ async def practice(root: Path, begin: datetime) -> AsyncIterator[Season]:
                     serving(callbacks, ports["callbacks"]),
                 ):
                     client = await connect(paths, instance.keys, {"TEMPORAL_ADDRESS": address})
-                    season = Season(env, address, clock, instance, client, carrier, ehr, writer)
-                    season._callbacks = ports["callbacks"]
-                    yield season
+                    yield Season(env, address, clock, instance, client, carrier, ehr, writer, ports["callbacks"])
             finally:
                 await writer.close()
                 feeds.close()

@@ -43,16 +43,19 @@ class Delivery:
     messages: tuple[bytes, ...]
 
 
-def deliveries(*, shuffled: bool) -> list[Delivery]:
-    """Return the feed as it arrives: all at the beginning, but half of what ends visits in the course of it."""
+def deliveries() -> list[Delivery]:
+    """Return the feed as it arrives: shuffled, and all of it in order again a week later.
+
+    Half of what ends visits comes for the first time in the course of it.
+    """
     messages = [_shifted(raw) for raw in frames((corpus_path() / "hl7v2_feed" / "siu_feed.mllp").read_bytes())]
     late = _late(messages)
-    if shuffled:
-        random.Random(7).shuffle(messages)
+    again = BEGIN + 7 * DAY
     found = {BEGIN: [raw for raw in messages if raw not in late]}
-    for raw in messages:
-        if raw in late:
-            found.setdefault(late[raw], []).append(raw)
+    random.Random(7).shuffle(found[BEGIN])
+    for raw, at in late.items():
+        found.setdefault(at, []).append(raw)
+    found[again] = [raw for raw in messages if late.get(raw, BEGIN) < again]
     return [Delivery(at, tuple(said)) for at, said in sorted(found.items())]
 
 

@@ -9,7 +9,7 @@ from tests.journeys.house import working
 
 
 @pytest.mark.peer("sipp")
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 @pytest.mark.xdist_group("instance")
 async def test_what_was_acknowledged_survives_five_kills_of_every_process(tmp_path: Path) -> None:
     async with working(tmp_path / "i") as house:
