@@ -77,7 +77,8 @@ class Instance:
                     log.warning("waiting for the vault")
                 waited = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WAIT_S)
+                async with asyncio.timeout(WAIT_S):
+                    await stop.wait()
         return None
 
     def policy(self) -> tuple[int, Practice]:

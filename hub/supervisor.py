@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -90,7 +91,8 @@ class Supervisor:
     async def _until_ready(self, program: Program, stop: asyncio.Event) -> None:
         while not stop.is_set() and not await program.ready():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.02)
+                async with asyncio.timeout(0.02):
+                    await stop.wait()
 
     async def _keep(self, program: Program) -> None:
         pause = PAUSE_S
@@ -121,7 +123,7 @@ class Supervisor:
             os.close(out)
         self._running[program.name] = process
         pid_file = self._paths.run / f"{program.name}.pid"
-        pid_file.write_text(f"{process.pid}\n")
+        write_pid(pid_file, process.pid)
         try:
             return await process.wait()
         finally:
@@ -135,12 +137,21 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), self._grace_s)
+            async with asyncio.timeout(self._grace_s):
+                await process.wait()
         except TimeoutError:
             log.warning("program did not end in time", program=name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def write_pid(path: Path, pid: int) -> None:
+    """Write a pid file whole: whoever reads it meanwhile finds the old number or the new one."""
+    part = path.with_suffix(".new")
+    part.write_text(f"{pid}\n")
+    part.chmod(0o644)  # the vault may have a user of its own, and the others look whether it runs
+    part.replace(path)
 
 
 def _tethered(argv: Sequence[str]) -> Sequence[str]:

@@ -63,7 +63,8 @@ class Floor:
         """Hand new offers to the calls that wait for them, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._changed.wait()
             woken = self._changed.is_set()
             self._changed.clear()
             if not self._waiting:

@@ -125,7 +125,8 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._notices.close(), 2)
+            async with asyncio.timeout(2):
+                await self._notices.close()
         await self._house.taping.close()
         await asyncio.to_thread(self._ledger.close)
         self._relay.close()

@@ -221,7 +221,8 @@ class InboundCall:
         while True:
             left = None if until is None else max((until - self.house.line.now()).total_seconds(), 0.0)
             try:
-                offer = await asyncio.wait_for(offers.get(), left)
+                async with asyncio.timeout(left):
+                    offer = await offers.get()
             except TimeoutError:
                 return False
             self._offered(offer)
@@ -361,6 +362,7 @@ class InboundCall:
 async def _key(leg: AudioLeg, seconds: float) -> str | None:
     """Return the next key, None when none comes in time."""
     try:
-        return await asyncio.wait_for(leg.digits.get(), seconds)
+        async with asyncio.timeout(seconds):
+            return await leg.digits.get()
     except TimeoutError:
         return None

@@ -120,6 +120,12 @@ def test_public_names_match_what_the_connector_interface_exports() -> None:
     assert [name for name in api.__all__ if not hasattr(api, name)] == []
 
 
+def test_nothing_waits_in_a_way_that_forgets_a_cancellation() -> None:
+    """Before Python 3.12 `wait_for` answers, where what it waits for and a cancellation come at once, and goes on."""
+    waits = "asyncio.wait" + "_for("
+    assert [str(path.relative_to(ROOT)) for path in modules(*PACKAGES, "tests") if waits in path.read_text()] == []
+
+
 @pytest.mark.parametrize("words", ["unittest" + ".mock", "Magic" + "Mock", "mocker" + ".patch"])
 def test_nothing_of_ours_is_mocked(words: str) -> None:
     assert [str(path.relative_to(ROOT)) for path in modules(*PACKAGES, "tests") if words in path.read_text()] == []

@@ -110,7 +110,8 @@ class House:
                 await self._follow_policy()
                 self._look_after(worker, *self._carriers.values())
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_S)
+                    async with asyncio.timeout(LOOK_S):
+                        await stop.wait()
         finally:
             for task in (worker, *self._carriers.values()):
                 task.cancel()
@@ -201,7 +202,8 @@ async def _connected(instance: Instance, env: Mapping[str, str], stop: asyncio.E
                 log.warning("waiting for Temporal")
             told = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WAIT_S)
+            async with asyncio.timeout(WAIT_S):
+                await stop.wait()
     return None
 
 

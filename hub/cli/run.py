@@ -20,7 +20,7 @@ from hub.cli.instance import DirOption, answers, paths_of
 from hub.errors import ConflictError
 from hub.logs import configure
 from hub.settings import Paths
-from hub.supervisor import GRACE_S, Program, Supervisor
+from hub.supervisor import GRACE_S, Program, Supervisor, write_pid
 from hub.temporal import outside
 
 LOOK_S = 0.02
@@ -83,9 +83,7 @@ def serve(
         raise RunningError(f"{part} runs already, as process {pid}")
     for made in (paths.run, paths.log):
         made.mkdir(mode=0o700, exist_ok=True)
-    told = paths.run / f"{part}.pid"
-    told.write_text(f"{os.getpid()}\n")  # exec keeps the process id
-    told.chmod(0o644)  # the vault may have a user of its own, and the others look whether it runs
+    write_pid(paths.run / f"{part}.pid", os.getpid())  # exec keeps the process id
     arguments = (*command(part, paths), *(word for user in allow or () for word in ("--allow", user)))
     os.execv(arguments[0], arguments)  # noqa: S606 - our own interpreter, no shell
 

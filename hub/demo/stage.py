@@ -105,17 +105,11 @@ async def _wait_for(up: asyncio.Event, paths: Paths) -> None:
         StageError: something is not, and the text says what.
     """
     try:
-        await asyncio.wait_for(up.wait(), UP_S)
+        async with asyncio.timeout(UP_S):
+            await up.wait()
     except TimeoutError:
         late = [part.value for part in run.Part if not await run.Ready(part, paths)()]
         raise StageError(f"not up after {UP_S:.0f} s: {', '.join(late)}; see {paths.log}") from None
-
-
-async def _all_up(up: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(up.wait(), UP_S)
-    except TimeoutError:
-        raise StageError("not every process answers; see log/") from None
 
 
 def _made(root: Path, began: datetime) -> tuple[Paths, str]:

@@ -231,7 +231,8 @@ async def test_a_flow_is_woken_once_for_many_rows() -> None:
     task = asyncio.ensure_future(waker.run())
     for _ in range(100):
         waker.note({"lab", "adt"})
-    await asyncio.wait_for(both.wait(), 5)
+    async with asyncio.timeout(5):
+        await both.wait()
     task.cancel()
     assert woken == ["adt", "lab"]
 
@@ -251,7 +252,8 @@ async def test_a_wake_that_fails_is_tried_again_with_what_came_meanwhile() -> No
     waker = Waker(wake, quiet_s=0, again_s=0.001)
     task = asyncio.ensure_future(waker.run())
     waker.note({"adt"})
-    await asyncio.wait_for(done.wait(), 5)
+    async with asyncio.timeout(5):
+        await done.wait()
     task.cancel()
     assert tried[:2] == ["adt", "adt"]
     assert set(tried[2:]) == {"adt", "lab"}
@@ -413,7 +415,8 @@ async def running(box: Postbox) -> AsyncIterator[asyncio.Event]:
         connections = Connections(box.instance, writer, lambda _: told.set())
         task = asyncio.ensure_future(connections.run(started.set))
         try:
-            await asyncio.wait_for(started.wait(), 10)
+            async with asyncio.timeout(10):
+                await started.wait()
             yield told
         finally:
             task.cancel()
@@ -507,7 +510,8 @@ async def test_a_connection_that_can_be_asked_is_asked(box: Postbox) -> None:
         settings = f'{{ base_url = "http://127.0.0.1:{port}/fhir" }}'
         box.publish(f'\n[[connection]]\nname = "ehr"\nconnector = "fhir"\nsettings = {settings}\n')
         async with running(box) as told:
-            await asyncio.wait_for(told.wait(), 10)
+            async with asyncio.timeout(10):
+                await told.wait()
             assert box.read(inbox.cursor_of, "ehr") is not None
     (row,) = box.rows()
     assert (row.connection, row.form, row.state) == ("ehr", Form.FACT, State.STORED)

@@ -57,11 +57,13 @@ async def running(watch: Supervisor) -> AsyncIterator[None]:
     stop, started = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(watch.run(stop, started=started.set))
     try:
-        await asyncio.wait_for(started.wait(), 20)
+        async with asyncio.timeout(20):
+            await started.wait()
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 20)
+        async with asyncio.timeout(20):
+            await task
 
 
 def alive(pid: int) -> bool:
@@ -118,7 +120,8 @@ async def test_programs_end_with_a_supervisor_that_is_killed(paths: Paths) -> No
     command = (sys.executable, "-c", SUPERVISOR, str(paths.root), last_words)
     up = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert up.stdout is not None
-    assert await asyncio.wait_for(up.stdout.readline(), 20) == b"up\n"
+    async with asyncio.timeout(20):
+        assert await up.stdout.readline() == b"up\n"
     up.kill()
     await up.wait()
     await until(lambda: "over" in (paths.log / "child.log").read_text())
@@ -151,5 +154,6 @@ async def test_stop_before_everything_answers_ends_what_was_started(paths: Paths
     await until(lambda: (paths.run / "slow.pid").exists())
     pid = pid_of(paths, "slow")
     stop.set()
-    await asyncio.wait_for(task, 20)
+    async with asyncio.timeout(20):
+        await task
     assert not alive(pid)

@@ -159,7 +159,8 @@ async def test_a_try_that_hangs_does_not_hold_back_the_next() -> None:
         return httpx.Response(200, request=request)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        outcome = await asyncio.wait_for(post_live(http, LETTER, now, always, times=QUICK), 1)
+        async with asyncio.timeout(1):
+            outcome = await post_live(http, LETTER, now, always, times=QUICK)
     assert outcome.taken is Taken.DELIVERED
     assert tries == 2
 

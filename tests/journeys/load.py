@@ -77,11 +77,11 @@ class Feed:
         control_id, raw = self._scribe.tell(event, visit, clock())
         telling = asyncio.ensure_future(self._sender.send(raw, patience=3.0))
         try:
-            code = await asyncio.shield(telling)
-        except asyncio.CancelledError:  # the last message is still brought to its end
+            await asyncio.shield(telling)
+        finally:  # a message that is under way is still brought to its end
             code = await telling
-        assert code == "AA", f"{control_id} was answered with {code}"
-        self.acknowledged[control_id] = raw
+            assert code == "AA", f"{control_id} was answered with {code}"
+            self.acknowledged[control_id] = raw
 
     async def close(self) -> None:
         """Close the connection."""

@@ -118,12 +118,14 @@ async def running(
     finally:
         os.close(log)
     try:
-        await asyncio.wait_for(_up(process, paths), UP_S)
+        async with asyncio.timeout(UP_S):
+            await _up(process, paths)
         yield Stand(paths, load(toml), process)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(process.communicate(), UP_S)
+        async with asyncio.timeout(UP_S):
+            await process.communicate()
 
 
 def made(paths: Paths, toml: str, prepare: Callable[[Paths], None]) -> None:

@@ -92,7 +92,8 @@ async def test_a_plan_that_cannot_be_made_fails_at_once_and_once(env: WorkflowEn
     desk.fault = fault
     async with working(env.client, desk.works()):
         with pytest.raises(PlanUnavailableError):
-            await asyncio.wait_for(plan_call(env.client, START, deadline=5), 3)
+            async with asyncio.timeout(3):
+                await plan_call(env.client, START, deadline=5)
         assert len(desk.asked) == 1
         await call_ended(env.client, START.call_id)
         assert await finished(env, "call-0198-call") == "closed"

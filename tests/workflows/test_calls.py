@@ -139,7 +139,8 @@ async def test_without_the_vault_the_plan_fails_fast(
     soon = clinic.book(starts_at=NOW + timedelta(hours=20))
     monkeypatch.setattr(clinic.instance.opener, "_vault", Vault(clinic.instance.paths.run / "nobody.sock"))
     with pytest.raises(VaultUnavailableError):
-        await asyncio.wait_for(asyncio.to_thread(calls.route, start_of([patient_of(clinic, soon)])), 1)
+        async with asyncio.timeout(1):
+            await asyncio.to_thread(calls.route, start_of([patient_of(clinic, soon)]))
 
 
 async def test_a_restricted_chart_is_not_read(calls: Calls, clinic: Clinic) -> None:

@@ -123,7 +123,8 @@ async def test_the_flow_is_woken_and_a_wake_that_fails_is_no_fault_of_the_carrie
     waking = asyncio.create_task(office.app.state.waker.run())
     try:
         assert (await called_back(office, reply())).status_code == 204
-        assert await asyncio.wait_for(woken.get(), 5) == "sms"
+        async with asyncio.timeout(5):
+            assert await woken.get() == "sms"
     finally:
         waking.cancel()
         office.app.state.waker = usual

@@ -61,7 +61,8 @@ async def upped(paths: Paths) -> AsyncIterator[asyncio.subprocess.Process]:
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), UP_S)
+            async with asyncio.timeout(UP_S):
+                await process.wait()
 
 
 @pytest.fixture
@@ -131,7 +132,8 @@ async def test_up_ends_in_order_when_it_is_told_to(paths: Paths) -> None:
     await asyncio.to_thread(until, lambda: alive(Part.VAULT, paths) is not None and answers(paths))
     assert alive(Part.TEMPORAL, paths) is None
     process.send_signal(signal.SIGTERM)
-    out, _ = await asyncio.wait_for(process.communicate(), UP_S)
+    async with asyncio.timeout(UP_S):
+        out, _ = await process.communicate()
     assert process.returncode == 0
     lines = out.decode().splitlines()
     assert lines[0] == f"Chartline {paths.root}"

@@ -8,7 +8,6 @@ from tests.journeys import kills
 from tests.journeys.house import working
 
 
-@pytest.mark.chaos
 @pytest.mark.peer("sipp")
 @pytest.mark.timeout(900)
 @pytest.mark.xdist_group("instance")
