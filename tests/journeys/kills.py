@@ -172,7 +172,7 @@ def _balance(house: House, story: Story, feed: Feed, strangers: Strangers, calle
         *books.reminders(house, feed),
         *books.apologies(house),
         *books.texts(house, strangers),
-        *books.calls(house),
+        *books.calls(house, story.outages),
         *books.served(house, attempts, story.outages),
         *in_clear(house, feed, callers),
     ]

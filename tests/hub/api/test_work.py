@@ -57,8 +57,8 @@ async def test_a_visit_has_the_documented_shape(office: Office) -> None:
 
 
 async def test_coming_visits_are_soonest_first_and_only_those_that_are_on(office: Office) -> None:
-    def at(minutes: int, status: AppointmentStatus = AppointmentStatus.BOOKED) -> UUID:
-        (applied,) = office.tell(office.visit(starts_at=office.now + timedelta(minutes=minutes), status=status))
+    def at(seconds: int, status: AppointmentStatus = AppointmentStatus.BOOKED) -> UUID:
+        (applied,) = office.tell(office.visit(starts_at=office.now + timedelta(seconds=seconds), status=status))
         assert applied.appointment_id is not None
         return applied.appointment_id
 
