@@ -37,6 +37,9 @@ PORTS = 17_000, 19_000
 FASTER = ("history.transferProcessorMaxPollRPS=2000", "history.timerProcessorMaxPollRPS=2000")
 "The development server polls its one history shard 20 times a second, a step of 50 ms in everything; this lifts it."
 
+LATER = ("history.visibilityProcessorMaxPollRPS=1", "history.visibilityProcessorSchedulerWorkerCount=1")
+"What is only for lists of workflows is written once a second, one by one: callers who wait for a plan go first."
+
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL")
 "A workflow that was acknowledged survives a power cut."
 
@@ -117,7 +120,7 @@ def arguments(paths: Paths, port: int) -> list[str]:
     words = ["server", "start-dev", "--headless", "--ip", HOST, "--port", str(port)]
     words += ["--db-filename", str(paths.temporal), "--log-format", "json", "--log-level", "error"]
     words += ["--disable-config-file", "--disable-config-env"]
-    for value in FASTER:
+    for value in (*FASTER, *LATER):
         words += ["--dynamic-config-value", value]
     for pragma in PRAGMAS:
         words += ["--sqlite-pragma", pragma]

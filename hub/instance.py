@@ -90,12 +90,12 @@ class Instance:
         with self._lock:
             seen = self.db.version()
             if self._policy is None or self._policy[0] != seen:
-                with self.db.read() as db:
-                    version, text = policy.current(db)
-                if self._policy is None or self._policy[1] != version:
+                if self._policy is None or self.db.value(policy.NEWEST) != self._policy[1]:
+                    with self.db.read() as db:
+                        version, text = policy.current(db)
                     self._policy = (seen, version, load(text))
                 else:
-                    self._policy = (seen, version, self._policy[2])
+                    self._policy = (seen, *self._policy[1:])
             return self._policy[1], self._policy[2]
 
     def close(self) -> None:

@@ -2,17 +2,16 @@
 
 import argparse
 import asyncio
-import gc
 import os
 import resource
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import structlog
 import uvloop
 
+from hub import pace
 from hub.instance import Instance
 from hub.logs import configure, follow
 from hub.settings import Paths
@@ -20,9 +19,6 @@ from hub.supervisor import say_ready
 from media.gateway import Gateway
 
 log = structlog.get_logger()
-
-SWITCH_S = 0.0005
-"Between turns of the loop and the threads: Python's own 5 ms would be heard."
 
 
 def main() -> None:
@@ -32,7 +28,7 @@ def main() -> None:
     paths = Paths(parser.parse_args().dir.resolve())
     configure("media")
     _open_many_files()
-    sys.setswitchinterval(SWITCH_S)
+    pace.take_short_turns()
     uvloop.run(_serve(paths))
 
 
@@ -40,12 +36,6 @@ def _open_many_files() -> None:
     """Raise this process's limit to what it may have: a leg takes two descriptors."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _collect_rarely() -> None:
-    """Leave what lives as long as the process out of garbage collection: its pauses would be heard."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _serve(paths: Paths) -> None:
@@ -59,7 +49,7 @@ async def _serve(paths: Paths) -> None:
         return
     gateway = await Gateway.open(instance, os.environ, f"media-{socket.gethostname()}")
     await gateway.start()
-    _collect_rarely()
+    pace.collect_rarely()
     say_ready(paths, "media")
     log.info("listening", address=str(gateway.endpoint.local[0]), port=gateway.endpoint.local[1])
     await stop.wait()

@@ -175,7 +175,7 @@ class Floor:
             log.info("agents rung")
 
     def _note(self, change: Callable[[Db], object]) -> None:
-        self._ledger.note(change)
+        self._ledger.note(change, soon=True)
         self._changed.set()
 
 

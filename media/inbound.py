@@ -121,7 +121,7 @@ class InboundCall:
         trunk = self.sip.trunk or "extension"
 
         def change(db: Session) -> None:
-            row = call.ring(
+            self.subject = call.ring(
                 db,
                 self.id,
                 did=did,
@@ -134,7 +134,6 @@ class InboundCall:
                 index=instance.index,
                 now=now,
             )
-            self.subject = row.subject
 
         house.notices.tell("call.ringing", self.id, {"match": match.kind}, along=change, still=self._goes_on)
 
@@ -241,6 +240,7 @@ class InboundCall:
             payload,
             along=lambda db: pop.open(db, offer, key=key, now=at),
             still=self._goes_on,
+            soon=True,
         )
 
     async def _overflow(self, overflow: Overflow, go: Go) -> bool:
@@ -276,7 +276,7 @@ class InboundCall:
             call.bridged(db, self.id, agent.agent_id, at)
 
         payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
-        house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on)
+        house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
         if self.consented:
             self.tape = await house.taping.start(self.id, self.subject, [leg, agent.leg])
         cause = await asyncio.shield(agent.sip.ended)

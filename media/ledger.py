@@ -9,6 +9,7 @@ tries again.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ T = TypeVar("T")
 BATCH = 64
 "Changes in one transaction; other writers of the file wait for so many at most."
 
+GATHER_S = 0.05
+"How long what nobody waits for may wait to share a transaction: fifty calls in a second cost twenty commits, not more."
+
 RETRY_S = 0.25
 
 
@@ -39,6 +43,9 @@ class _Entry(Generic[T]):
     kept: bool
     "Noted, so tried again until it is written; otherwise its caller hears of the failure."
 
+    soon: bool
+    "Somebody waits for it."
+
 
 class Ledger:
     """The record's writer for one media process."""
@@ -49,12 +56,13 @@ class Ledger:
         self._thread = threading.Thread(target=self._write_all, name="ledger", daemon=True)
         self._thread.start()
 
-    def note(self, change: Callable[[Session], T]) -> "Future[T]":
-        """Write `change` soon and in order, however long that takes; returns at once.
+    def note(self, change: Callable[[Session], T], *, soon: bool = False) -> "Future[T]":
+        """Write `change` in order, however long that takes; returns at once.
 
-        The future resolves once it is committed; nobody needs to look at it, and nobody can cancel it.
+        The future resolves once it is committed; nobody needs to look at it, and nobody can cancel it. Without `soon`
+        it may wait for others (`GATHER_S`).
         """
-        return self._put(change, kept=True)
+        return self._put(change, kept=True, soon=soon)
 
     async def do(self, change: Callable[[Session], T]) -> T:
         """Write `change` after everything noted before it, and return what it returns once it is committed.
@@ -64,10 +72,10 @@ class Ledger:
         Raises:
             Exception: what `change` raised, or what hindered the commit; nothing of it is written then.
         """
-        return await asyncio.wrap_future(self._put(change, kept=False))
+        return await asyncio.wrap_future(self._put(change, kept=False, soon=True))
 
-    def _put(self, change: Callable[[Session], T], *, kept: bool) -> "Future[T]":
-        entry: _Entry[T] = _Entry(change, Future(), kept)
+    def _put(self, change: Callable[[Session], T], *, kept: bool, soon: bool) -> "Future[T]":
+        entry: _Entry[T] = _Entry(change, Future(), kept, soon)
         entry.written.set_running_or_notify_cancel()  # from here on nobody can cancel it
         self._entries.put(entry)
         return entry.written
@@ -81,21 +89,26 @@ class Ledger:
         ending = False
         left: list[_Entry[Any]] = []
         while not ending or left:
-            if not left:
-                first = self._entries.get()
-                if first is None:
-                    return
-                left.append(first)
-            while len(left) < BATCH and not ending:
-                try:
-                    entry = self._entries.get_nowait()
-                except queue.Empty:
-                    break
-                if entry is None:
-                    ending = True
-                else:
-                    left.append(entry)
-            left = self._write(left[:BATCH]) + left[BATCH:]
+            ending = self._gather(left) or ending
+            left = self._write(left) if left else left
+
+    def _gather(self, left: list[_Entry[Any]]) -> bool:
+        """Add what is to be written next to what is left; return whether that was the last.
+
+        What was left has waited long enough.
+        """
+        until = time.monotonic() if left else None
+        while len(left) < BATCH:
+            try:
+                entry = self._entries.get(timeout=None if until is None else max(until - time.monotonic(), 0.0))
+            except queue.Empty:
+                return False
+            if entry is None:
+                return True
+            left.append(entry)
+            if until is None or entry.soon:
+                until = time.monotonic() + (0.0 if entry.soon else GATHER_S)
+        return False
 
     def _write(self, batch: list[_Entry[Any]]) -> list[_Entry[Any]]:
         """Write a batch and return what must be tried again."""

@@ -50,10 +50,11 @@ class Notices:
         *,
         along: Callable[[Session], object] = lambda _: None,
         still: Callable[[], bool] = lambda: True,
+        soon: bool = False,
     ) -> None:
         """Tell an event of INTERFACE's list, and write `along` in the same transaction, before it; returns at once.
 
-        The live lane is dropped when `still` is no longer so.
+        The live lane is dropped when `still` is no longer so; `soon` says that somebody waits for it.
         """
         at = self._line.now()
 
@@ -61,7 +62,7 @@ class Notices:
             along(db)
             return [self.emit(db, kind, call_id, payload, at)]
 
-        self.follow(self._ledger.note(change), still=still)
+        self.follow(self._ledger.note(change, soon=soon), still=still)
 
     def emit(self, db: Session, kind: str, call_id: UUID, payload: Mapping[str, str], at: datetime) -> Emitted:
         """Write an event within a change of the caller's; hand what comes back to `follow`."""

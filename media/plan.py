@@ -1,5 +1,6 @@
 """The plan of a call: asked of the workflow with a deadline, otherwise the published one that media holds itself."""
 
+import asyncio
 import contextlib
 from uuid import UUID
 
@@ -14,6 +15,12 @@ from media.line import Line
 
 log = structlog.get_logger()
 
+LULL_S = 0.5
+"Who rings goes first: the end of a call is told once nobody has asked for a plan for so long ..."
+
+PATIENCE_S = 5.0
+"... or has done so all this time."
+
 
 class Planner:
     """Asks Temporal; answers without it."""
@@ -21,9 +28,11 @@ class Planner:
     def __init__(self, line: Line, reach: Reach) -> None:
         self._line = line
         self._reach = reach
+        self._asked_at = -LULL_S
 
     async def plan(self, call_id: UUID, did: str, match: Match) -> Plan:
         """Return the plan of a call, within the deadline in any case."""
+        self._asked_at = asyncio.get_running_loop().time()
         start = CallStart(str(call_id), did, match.kind, tuple(str(each) for each in match.patients))
         try:
             return await plan_call(await self._reach.client(), start)
@@ -38,7 +47,14 @@ class Planner:
 
     async def ended(self, call_id: UUID) -> None:
         """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""
+        await self._lull()
         try:
             await call_ended(await self._reach.client(), str(call_id))
         except TemporalUnavailableError:
             log.warning("flow not told of the end", call=str(call_id))
+
+    async def _lull(self) -> None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + PATIENCE_S
+        while (left := min(self._asked_at + LULL_S, until) - clock()) > 0:  # noqa: ASYNC110 - each ask moves the end
+            await asyncio.sleep(left)

@@ -5,12 +5,12 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 
 import structlog
 import uvloop
 
+from hub import pace
 from hub.instance import Instance
 from hub.logs import configure
 from hub.settings import Paths
@@ -21,9 +21,6 @@ log = structlog.get_logger()
 
 NAME = "worker"
 
-SWITCH_S = 0.0005
-"Between turns of the loop and the activities' threads: callers wait for what this process decides."
-
 
 def main() -> None:
     """Work until SIGTERM."""
@@ -32,7 +29,7 @@ def main() -> None:
     paths = Paths(parser.parse_args().dir.resolve())
     configure(NAME)
     logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # workflows.fault says it in one line
-    sys.setswitchinterval(SWITCH_S)
+    pace.take_short_turns()
     uvloop.run(_serve(paths))
 
 
@@ -54,6 +51,7 @@ async def _serve(paths: Paths) -> None:
 
 async def _say_ready(paths: Paths, ready: asyncio.Event) -> None:
     await ready.wait()
+    pace.collect_rarely()
     say_ready(paths, NAME)
     log.info("working")
 

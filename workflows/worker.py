@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import PollerBehaviorSimpleMaximum, UnsandboxedWorkflowRunner, Worker
 
 from connectors.api import Feeds as AskedForChanges
 from connectors.api import Reads, Sends
@@ -61,6 +61,10 @@ ACTIVITIES = 64
 
 TEXTS_PER_S = 10.0
 "Let out to one carrier: what carriers take from one number without queueing is between 1 and 50 (US 10DLC)."
+
+POLLS = 20
+POLLS_FOR_NEW = 0.8
+"Most calls are flows that nobody has seen: by the SDK's default one poll would wait for them, and four for others."
 
 LOOK_S = 0.25
 "Between two looks at the policy and at the address of the embedded server."
@@ -128,6 +132,9 @@ class House:
             max_concurrent_activities=ACTIVITIES,
             max_concurrent_local_activities=ACTIVITIES,
             interceptors=[Faults()],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(POLLS),
+            nonsticky_to_sticky_poll_ratio=POLLS_FOR_NEW,
             sticky_queue_schedule_to_start_timeout=STICKY,
             graceful_shutdown_timeout=GRACE,
             max_task_queue_activities_per_second=None if flows else TEXTS_PER_S,

@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 import uvloop
 
+from hub import pace
 from hub.api.app import create
 from hub.api.flows import Flows
 from hub.instance import Instance
@@ -44,6 +45,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(sockets)
+        pace.collect_rarely()
         say_ready(self._paths, "hub")
 
 

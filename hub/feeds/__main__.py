@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from hub import pace
 from hub.feeds.running import Connections
 from hub.feeds.waker import Waker
 from hub.feeds.writer import Writer
@@ -23,9 +24,6 @@ from hub.temporal import Reach, wake_feed
 from hub.vault.client import VaultUnavailableError
 
 log = structlog.get_logger()
-
-SWITCH_S = 0.0005
-"Between turns of the loop and the writer thread: Python's own 5 ms would be most of an acknowledgment."
 
 VAULT_AGAIN_S = 0.25
 
@@ -74,9 +72,14 @@ async def _main(paths: Paths) -> None:
     if instance is None:
         return
     try:
-        await run(instance, stop, lambda: say_ready(paths, "feeds"))
+        await run(instance, stop, lambda: _say_ready(paths))
     finally:
         instance.close()
+
+
+def _say_ready(paths: Paths) -> None:
+    pace.collect_rarely()
+    say_ready(paths, "feeds")
 
 
 def main() -> int:
@@ -85,7 +88,7 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     arguments = parser.parse_args()
     configure("feeds")
-    sys.setswitchinterval(SWITCH_S)
+    pace.take_short_turns()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_main(Paths(arguments.dir.resolve())))
     return 0

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import bindparam, case, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from hub.record import column, queue, task
+from hub.record import column, plain, queue, task
 from hub.record.trail import touch
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
@@ -96,6 +96,23 @@ class Call(SQLModel, table=True):
     sealed: bytes = column.sealed()
 
 
+_CALL = SQLModel.metadata.tables["call"]
+_SUBJECT = select(_CALL.c.subject).where(_CALL.c.id == bindparam("of"))
+_PLANNED = (
+    update(_CALL)
+    .where(_CALL.c.id == bindparam("of"), _CALL.c.planned_at.is_(None))
+    .values(plan=bindparam("as_said"), planned_at=bindparam("then"))
+)
+_ANSWERED = (
+    update(_CALL)
+    .where(_CALL.c.id == bindparam("of"), _CALL.c.answered_at.is_(None))
+    .values(
+        answered_at=bindparam("then"),
+        state=case((_CALL.c.state == CallState.RINGING, CallState.ANSWERED), else_=_CALL.c.state),
+    )
+)
+
+
 class CallLeg(SQLModel, table=True):
     """What one leg's media was like."""
 
@@ -127,9 +144,12 @@ def ring(
     seal: Sealer,
     index: BlindIndex,
     now: datetime,
-) -> Call:
-    """Note that a call came in; a repeat returns the row. `number` is E.164, or None where it is withheld."""
-    kept = db.get(Call, call_id)
+) -> UUID:
+    """Note that a call came in, once, and return whom it is sealed for.
+
+    `number` is E.164, or None where it is withheld.
+    """
+    kept: UUID | None = db.connection().execute(_SUBJECT, {"of": call_id}).scalar()
     if kept is not None:
         return kept
     patient_id = match.patients[0] if match.kind == "one" else None
@@ -149,24 +169,19 @@ def ring(
         sealed=seal.seal(db, subject, Table.CALL, call_id, {"number": number, "name": name}),
     )
     touch(db, "system:media", "write", subject, Table.CALL, row.id)
-    db.add(row)
-    db.flush()
-    return row
+    plain.add(db, [row])
+    return subject
 
 
-def planned(db: Session, call_id: UUID, plan: Plan, at: datetime) -> Call:
+def planned(db: Session, call_id: UUID, plan: Plan, at: datetime) -> None:
     """Note the plan that is followed; the first one noted stays."""
-    row = db.get_one(Call, call_id)
-    if row.planned_at is None:
-        row.plan, row.planned_at = plan.model_dump(mode="json"), at
-    return _kept(db, row)
+    values = {"of": call_id, "as_said": plan.model_dump(mode="json"), "then": at}
+    plain.change(db, Call, call_id, _PLANNED, values)
 
 
-def answered(db: Session, call_id: UUID, at: datetime) -> Call:
+def answered(db: Session, call_id: UUID, at: datetime) -> None:
     """The caller hears us."""
-    row = db.get_one(Call, call_id)
-    row.answered_at = row.answered_at or at
-    return _forward(db, row, CallState.ANSWERED)
+    plain.change(db, Call, call_id, _ANSWERED, {"of": call_id, "then": at})
 
 
 def queued(db: Session, call_id: UUID, name: str, at: datetime) -> Call:

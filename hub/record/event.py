@@ -7,12 +7,12 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint, func
+from sqlalchemy import UniqueConstraint, bindparam, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
 from hub.errors import ConflictError, UsageError
-from hub.record import column
+from hub.record import column, plain
 from hub.settings.practice import EVENTS, Practice
 
 LIVE = frozenset({"call.ringing", "call.offered", "call.answered"})
@@ -96,6 +96,19 @@ class Delivery(SQLModel, table=True):
     settled_at: datetime | None = column.maybe_instant()
 
 
+_DELIVERY = SQLModel.metadata.tables["event_delivery"]
+_SETTLE = (
+    update(_DELIVERY)
+    .where(_DELIVERY.c.id == bindparam("of"), _DELIVERY.c.state == DeliveryState.PENDING)
+    .values(
+        state=bindparam("to"),
+        settled_at=bindparam("then"),
+        code=bindparam("why"),
+        tries=_DELIVERY.c.tries + bindparam("more"),
+    )
+)
+
+
 def webhook_of(url: str) -> str:
     """Return what stands for a webhook in the record."""
     return hashlib.sha256(url.encode()).hexdigest()
@@ -118,7 +131,7 @@ def emit(
     if type not in EVENTS or not payload.keys() <= PAYLOAD:
         raise EventError(f"{type} with {', '.join(sorted(payload))}")
     row = Event(type=type, call_id=call_id, payload=dict(payload), at=now)
-    db.add(row)
+    plain.add(db, [row])
     lanes = [Lane.LIVE, Lane.RECORD] if type in LIVE else [Lane.RECORD]
     deliveries = [
         Delivery(event_id=row.id, webhook=webhook_of(hook.url), lane=lane, state=DeliveryState.PENDING)
@@ -126,9 +139,7 @@ def emit(
         if any(fnmatchcase(type, pattern) for pattern in hook.events)
         for lane in lanes
     ]
-    db.flush()
-    db.add_all(deliveries)
-    db.flush()
+    plain.add(db, deliveries)
     return row, deliveries
 
 
@@ -142,15 +153,11 @@ def tried(db: Session, delivery_id: UUID, code: str) -> Delivery:
     return row
 
 
-def settle(db: Session, delivery_id: UUID, to: DeliveryState, now: datetime, *, code: str = "") -> Delivery:
+def settle(db: Session, delivery_id: UUID, to: DeliveryState, now: datetime, *, code: str = "") -> None:
     """Note how the telling ended; the first word stays."""
-    row = db.get_one(Delivery, delivery_id)
-    if row.state is DeliveryState.PENDING:
-        row.state, row.settled_at, row.code = to, now, code
-        row.tries += to is not DeliveryState.DROPPED
-    db.add(row)
-    db.flush()
-    return row
+    more = int(to is not DeliveryState.DROPPED)
+    values = {"of": delivery_id, "to": to, "then": now, "why": code, "more": more}
+    plain.change(db, Delivery, delivery_id, _SETTLE, values)
 
 
 def pending(db: Session, *, limit: int = 100) -> list[Delivery]:

@@ -7,6 +7,9 @@ from sqlmodel import Field, Session, SQLModel, col, select
 from hub.errors import ConflictError, NotFoundError
 from hub.record import column
 
+NEWEST = "SELECT max(version) FROM policy"
+"The version in force, for `Database.value`."
+
 
 class StalePolicyError(ConflictError):
     """Somebody published since the policy was read: look at what they changed, then publish on top of it."""

@@ -67,8 +67,7 @@ def forget(db: Session, previous: SessionTransaction) -> None:
 
 
 def _kids(db: Session, subjects: set[UUID]) -> dict[UUID, bytes]:
-    found = db.exec(select(Subject).where(col(Subject.subject).in_(subjects)))
-    kids = {row.subject: row.kid for row in found}
+    kids = dict(db.exec(select(Subject.subject, Subject.kid).where(col(Subject.subject).in_(subjects))).all())
     if missing := subjects - kids.keys():
         raise NoSubjectError(f"no key for subject {min(missing)}")
     return kids

@@ -144,3 +144,16 @@ async def test_close_writes_what_is_left(database: Database) -> None:
         ledger.note(add(f"{number:03}"))
     await asyncio.to_thread(ledger.close)
     assert len(words(database)) == 100
+
+
+async def test_what_nobody_waits_for_goes_with_what_somebody_waits_for(
+    database: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media.ledger.GATHER_S", 3600.0)
+    quiet = [ledger.note(add("one")), ledger.note(add("two"))]
+    assert await ledger.do(add("three")) == "three"
+    assert all(each.done() for each in quiet)
+    quiet.append(ledger.note(add("four")))
+    ledger.note(add("five"), soon=True)
+    assert await asyncio.wrap_future(quiet[-1]) == "four"
+    assert words(database)[:4] == ["one", "two", "three", "four"]

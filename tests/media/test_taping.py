@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from string import Template
+from uuid import UUID
 
 import pytest
 from sqlmodel import Session
@@ -45,7 +46,7 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
     """Begin a recording, let it hear the caller, and leave it as a process that is killed leaves it."""
     call_id = uuid7()
 
-    def ring(db: Session) -> call.Call:
+    def ring(db: Session) -> UUID:
         return call.ring(
             db,
             call_id,
@@ -60,8 +61,8 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
             now=now(),
         )
 
-    row = await instance.db.run(ring, write=True)
-    tape = await taping.start(call_id, row.subject, [], box=box)
+    subject = await instance.db.run(ring, write=True)
+    tape = await taping.start(call_id, subject, [], box=box)
     assert tape is not None
     track, began = tape.recording.track(CALLER), asyncio.get_running_loop().time()
     coded = encode(Codec.PCMU, tone(440.0, seconds=seconds))

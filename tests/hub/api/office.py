@@ -205,9 +205,10 @@ class Office:
         with instance.db.write() as db:
             known = number is not None and number.startswith("+")
             match = patient.match_phone(db, instance.index.phone(number)) if number and known else Match("none")
-            row = call.ring(
+            call_id = uuid7()
+            call.ring(
                 db,
-                uuid7(),
+                call_id,
                 did=DID,
                 trunk="line",
                 host="media-a",
@@ -218,7 +219,7 @@ class Office:
                 index=instance.index,
                 now=self.now,
             )
-            return call.queued(db, row.id, "appointments", self.now)
+            return call.queued(db, call_id, "appointments", self.now)
 
     def pop(self, agent: Worker, number: str | None) -> str:
         """Ring an agent's phone for somebody who calls from `number`; return the token of the pop."""

@@ -62,9 +62,10 @@ def add_call(
     match: Match = NOBODY,
     now: datetime | None = None,
 ) -> Call:
-    return call.ring(
+    call_id = call_id or uuid7()
+    call.ring(
         db,
-        call_id or uuid7(),
+        call_id,
         did="+12125550100",
         trunk="carrier",
         host="media-a",
@@ -75,3 +76,4 @@ def add_call(
         index=record.index,
         now=now or record.now,
     )
+    return db.get_one(Call, call_id)

@@ -10,7 +10,7 @@ from hub.errors import NotFoundError
 from hub.record import event, idempotency, policy, recording, reminder, request, task, voicemail, writeback
 from hub.record.appointment import Appointment
 from hub.record.error import UnmatchedError
-from hub.record.event import DeliveryState, DeliveryStateError, EventError, Lane
+from hub.record.event import Delivery, DeliveryState, DeliveryStateError, EventError, Lane
 from hub.record.idempotency import KeyReusedError
 from hub.record.policy import StalePolicyError
 from hub.record.recording import RecordingState
@@ -166,7 +166,8 @@ def test_an_event_goes_to_who_asked_in_its_lanes(record: Record, db: Session) ->
     event.tried(db, offered[1].id, "503")
     event.settle(db, offered[1].id, DeliveryState.DONE, record.now)
     event.settle(db, offered[1].id, DeliveryState.FAILED, record.now)
-    assert [(each.state, each.tries) for each in offered] == [(DeliveryState.DROPPED, 0), (DeliveryState.DONE, 2)]
+    told = [db.get_one(Delivery, each.id) for each in offered]
+    assert [(each.state, each.tries) for each in told] == [(DeliveryState.DROPPED, 0), (DeliveryState.DONE, 2)]
     assert [delivery.id for delivery in event.pending(db)] == [delivery.id for delivery in ended]
 
 
