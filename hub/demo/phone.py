@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import socket
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -25,6 +26,8 @@ AGENT_HZ = 1000.0
 
 PORTS = 30_200, 32_700
 "Where `free_port` looks: below the ports that the kernel gives out, above those that sandboxes use for RTP."
+
+_given: deque[int] = deque(maxlen=1000)
 
 MEDIA_RANGE = 10_000, 19_000
 
@@ -67,15 +70,18 @@ def available() -> bool:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Return a port of loopback that nobody uses now.
+    """Return a port of loopback that nobody uses now, and that was not given to somebody who may yet bind it.
 
     Not one of those that the kernel gives to outgoing connections: one of these could take it while the process that
     listens there is being started again.
     """
     while True:
         port = random.randrange(*PORTS)
+        if port in _given:
+            continue
         with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
+            _given.append(port)
             return port
 
 
