@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -71,15 +71,25 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def listening(talk: Talk, port: int = 0) -> AsyncIterator[int]:
     """Listen on loopback, by default on a free port; treat each connection with `talk` and close it; yield the port."""
 
+    talks: set[asyncio.Task[None]] = set()
+
     async def treat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await talk(reader, writer)
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
-    server = await asyncio.start_server(treat, "127.0.0.1", port)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.add(asyncio.create_task(treat(reader, writer)))
+
+    server = await asyncio.start_server(begin, "127.0.0.1", port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await server.wait_closed()
+        for talk_ in talks:
+            talk_.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)

@@ -44,6 +44,7 @@ from hub.feeds.waker import Waker
 from hub.record import inbox
 from hub.record.inbox import Arrival, Form, InboxMessage, State
 from tests.connectors.hl7v2.sample import siu
+from tests.connectors.stage import listening
 from tests.hub.feedhouse import NOON, Postbox, postbox
 
 ZONE = ZoneInfo("America/New_York")
@@ -498,11 +499,9 @@ async def fhir_server() -> AsyncIterator[int]:
                 head = f"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n\r\n"
                 writer.write(head.encode() + body)
                 await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(answer) as port:
+        yield port
 
 
 async def test_a_connection_that_can_be_asked_is_asked(box: Postbox) -> None:

@@ -38,11 +38,16 @@ def test_status_counts_what_waits(shell: Shell) -> None:
     assert "deliveries 0 pending, 1 failed" in text
 
 
-def test_status_says_when_the_file_is_not_what_is_in_force(shell: Shell) -> None:
-    shell("apply")
-    assert shell("status", "--json").said["policy"]["applied"]
+def change(shell: Shell) -> None:
     with shell.paths.practice_toml.open("a") as file:
         file.write(f"# {uuid4()}\n")
+
+
+def test_status_says_when_the_file_is_not_what_is_in_force(shell: Shell) -> None:
+    change(shell)
+    shell("apply")
+    assert shell("status", "--json").said["policy"]["applied"]
+    change(shell)
     said = shell("status", "--json").said["policy"]
     assert not said["applied"]
     assert said["by"].startswith("os:")
