@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hub import pace
 from hub.errors import ChartlineError
 from hub.vault import file, guard, keys, server
 from hub.vault.home import Home
@@ -111,6 +112,7 @@ def serve(home: Home, users: dict[int, frozenset[str]]) -> None:
         audit.append([{"act": "start", "actor": "system:vault", "role": "system", "purpose": "operations"}])
     except LogFullError:
         log.error("the audit log is full: nothing is served until there is room")
+    pace.collect_rarely()  # requests make no cycles
     serving.run()
     couriers.dismiss(GRACE_S)
     audit.close()

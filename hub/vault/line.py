@@ -92,18 +92,31 @@ class Line:
         """
         expired: list[Waiting] = []
         line: list[Waiting] = []
+        objects = 0
         for waiting in self._waiting:
-            if waiting.peer.open:
-                (expired if waiting.request.deadline < now else line).append(waiting)
-        if len(line) > 1:
-            turn = self._turn
-            line.sort(key=lambda waiting: waiting.weight - PATIENCE * (turn - waiting.turn))
+            if not waiting.peer.open:
+                continue
+            if waiting.request.deadline < now:
+                expired.append(waiting)
+            else:
+                line.append(waiting)
+                objects += waiting.weight
+        self._turn += 1
+        if objects == len(line) <= BATCH_REQUESTS:  # one object each, as nearly always: all are next, in any order
+            self._waiting = []
+            return line, expired
+        count = self._first(line)
+        self._waiting = line[count:]
+        return line[:count], expired
+
+    def _first(self, line: list[Waiting]) -> int:
+        """Put those who are next first, and return how many of them there are."""
+        turn = self._turn
+        line.sort(key=lambda waiting: waiting.weight - PATIENCE * (turn - waiting.turn))
         objects = count = 0
         for waiting in line[:BATCH_REQUESTS]:
             objects += waiting.weight
             if count and objects > BATCH_OBJECTS:
                 break
             count += 1
-        self._waiting = line[count:]
-        self._turn += 1
-        return line[:count], expired
+        return count

@@ -18,7 +18,7 @@ import msgspec
 
 from hub.vault import file, keys, wire
 from hub.vault.journal import Journal
-from hub.vault.line import Connection, Line, Waiting
+from hub.vault.line import BATCH_REQUESTS, Connection, Line, Waiting
 from hub.vault.log import Log, LogFullError
 from hub.vault.ring import Ring
 from hub.vault.wire import Op, Request, Status
@@ -83,7 +83,8 @@ class Server:
         self._running = True
         self._began = time.monotonic()
         listener.setblocking(False)
-        self._epoll.register(listener.fileno(), select.EPOLLIN)
+        self._door = listener.fileno()
+        self._epoll.register(self._door, select.EPOLLIN)
 
     def stop(self) -> None:
         """Let `run` return after the batch under way."""
@@ -107,12 +108,19 @@ class Server:
             self._epoll.close()
 
     def _hear(self) -> None:
-        door = self._listener.fileno()
-        for number, happened in self._epoll.poll(0 if len(self._line) else IDLE_S):
-            if number == door:
-                self._accept()
-            elif (peer := self._peers.get(number)) is not None:
-                self._happened(peer, happened)
+        """Read all that is ready, also what came in while reading: a fuller batch shares its insert with more."""
+        wait = 0 if len(self._line) else IDLE_S
+        while True:
+            before = len(self._line)
+            ready = self._epoll.poll(wait)
+            for number, happened in ready:
+                if number == self._door:
+                    self._accept()
+                elif (peer := self._peers.get(number)) is not None:
+                    self._happened(peer, happened)
+            if len(ready) < 2 or not before < len(self._line) < BATCH_REQUESTS:
+                return
+            wait = 0
 
     def _keep_courier(self) -> None:
         now = time.monotonic()

@@ -39,7 +39,7 @@ def sha256(data: bytes) -> bytes:
 
 def leaf_of(record: bytes) -> bytes:
     """Return the leaf hash of one record (RFC 6962 section 2.1)."""
-    return sha256(b"\x00" + record)
+    return hashlib.sha256(b"\x00" + record).digest()
 
 
 def records_of(body: bytes) -> list[bytes]:
@@ -88,7 +88,7 @@ class Frontier:
         """Append one leaf hash."""
         size = self.size
         while size & 1:
-            leaf = sha256(b"\x01" + self._hashes.pop() + leaf)
+            leaf = hashlib.sha256(b"\x01" + self._hashes.pop() + leaf).digest()
             size >>= 1
         self._hashes.append(leaf)
         self.size += 1
