@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from connectors.sandbox.people import Visit
 from hub import audio, recordings
@@ -220,13 +220,13 @@ async def fed(stage: Stage, instance: Instance) -> None:
 
 
 async def _settled(instance: Instance, stage: Stage) -> None:
-    """Wait until the reminders that are due have gone out and every write-back is done, or patience is over."""
+    """Wait until calls are wound up, due reminders have gone out and write-backs are done, or patience is over."""
     wanted = len(_soon(stage))
 
     def rest(db: Session) -> bool:
         sent = [row for row in db.exec(select(Reminder)) if row.state is ReminderState.SENT]
-        open_notes = writeback.pending(db)
-        return len(sent) >= wanted and not open_notes
+        going_on = db.exec(select(Call).where(col(Call.wound_up_at).is_(None))).first()
+        return going_on is None and len(sent) >= wanted and not writeback.pending(db)
 
     await _until(lambda: instance.db.run(rest), PATIENCE_S)
 
