@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -79,8 +79,7 @@ def _calls(db: Session, instance: Instance, told: Sequence[Told]) -> list[Findin
         figure = f"{row.path if row else 'no row'}; rule {plan.get('rule')}; read {reads}; plan by {plan.get('source')}"
         found.append(Finding(f"call: {one.story.title}", figure, right))
     paths = Counter(row.path or row.state.value for row in rows)
-    figure = ", ".join(f"{path} {count}" for path, count in sorted(paths.items()))
-    return [Finding("calls by path", figure, len(rows) == len(told)), *found]
+    return [Finding("calls by path", _counted(paths), len(rows) == len(told)), *found]
 
 
 def _times(db: Session, crm: Crm) -> list[Finding]:
@@ -158,17 +157,17 @@ async def _written(stage: Stage, instance: Instance) -> list[Finding]:
             statuses = {p["actor"]["reference"].split("/")[0]: p["status"] for p in chart["participant"]}
             seen += statuses.get("Patient") == "accepted"
         notes = (await http.get(f"{stage.url('ehr')}/fhir/Communication", params={"_summary": "count"})).json()
-    rows = await instance.db.run(lambda db: Counter(row.state for row in db.exec(select(Writeback))))
+    rows = await instance.db.run(lambda db: Counter(row.state.value for row in db.exec(select(Writeback))))
     tasks = await instance.db.run(lambda db: Counter(row.kind for row in db.exec(select(Task))))
     stopped = await instance.db.run(lambda db: len(db.exec(select(consent.OptOut)).all()))
     return [
         Finding("confirmations", f"{seen} of {len(confirmed)} seen at the EHR as accepted", seen == len(confirmed)),
         Finding(
             "contacts noted at the EHR",
-            f"{notes.get('total', 0)} Communications; write-backs {dict(rows)}",
-            notes.get("total", 0) > 0 and not rows.get(WritebackState.FAILED),
+            f"{notes.get('total', 0)} Communications; write-backs: {_counted(rows)}",
+            notes.get("total", 0) > 0 and not rows.get(WritebackState.FAILED.value),
         ),
-        Finding("tasks for staff", ", ".join(f"{kind} {count}" for kind, count in sorted(tasks.items())), bool(tasks)),
+        Finding("tasks for staff", _counted(tasks), bool(tasks)),
         Finding("opt-outs", str(stopped), stopped == REPLIES.count("STOP")),
     ]
 
@@ -229,6 +228,10 @@ async def _settled(instance: Instance, stage: Stage) -> None:
         return going_on is None and len(sent) >= wanted and not writeback.pending(db)
 
     await _until(lambda: instance.db.run(rest), PATIENCE_S)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], seconds: float) -> bool:
