@@ -147,11 +147,6 @@ class Database:
             finally:
                 os.close(ticket)
 
-    def _watching(self) -> Any:
-        if self._watch is None:
-            self._watch = self._connect()
-        return self._watch
-
     async def run(self, fn: Callable[[Session], T], *, write: bool = False) -> T:
         """Run `fn` with a session in one of this file's threads and return what it returns."""
 
@@ -168,7 +163,9 @@ class Database:
     def value(self, query: str) -> Any:
         """Return the one value of a query without parameters, past the ORM; costs microseconds."""
         with self._watch_lock:
-            return self._watching().execute(query).fetchone()[0]
+            if self._watch is None:
+                self._watch = self._connect()
+            return self._watch.execute(query).fetchone()[0]
 
     def close(self) -> None:
         """Close every connection and thread."""

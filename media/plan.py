@@ -22,17 +22,37 @@ PATIENCE_S = 5.0
 "... or has done so all this time."
 
 
+class Lull:
+    """Waits for a time in which nobody asks."""
+
+    def __init__(self, quiet_s: float = LULL_S, patience_s: float = PATIENCE_S) -> None:
+        self._quiet_s = quiet_s
+        self._patience_s = patience_s
+        self._asked_at = -quiet_s
+
+    def asked(self) -> None:
+        """Note that somebody asks now."""
+        self._asked_at = asyncio.get_running_loop().time()
+
+    async def come(self) -> None:
+        """Return once nobody has asked for `quiet_s`, or after `patience_s`."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._patience_s
+        while (left := min(self._asked_at + self._quiet_s, until) - clock()) > 0:  # noqa: ASYNC110 - each ask moves it
+            await asyncio.sleep(left)
+
+
 class Planner:
     """Asks Temporal; answers without it."""
 
     def __init__(self, line: Line, reach: Reach) -> None:
         self._line = line
         self._reach = reach
-        self._asked_at = -LULL_S
+        self._lull = Lull()
 
     async def plan(self, call_id: UUID, did: str, match: Match) -> Plan:
         """Return the plan of a call, within the deadline in any case."""
-        self._asked_at = asyncio.get_running_loop().time()
+        self._lull.asked()
         start = CallStart(str(call_id), did, match.kind, tuple(str(each) for each in match.patients))
         try:
             return await plan_call(await self._reach.client(), start)
@@ -47,14 +67,8 @@ class Planner:
 
     async def ended(self, call_id: UUID) -> None:
         """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""
-        await self._lull()
+        await self._lull.come()
         try:
             await call_ended(await self._reach.client(), str(call_id))
         except TemporalUnavailableError:
             log.warning("flow not told of the end", call=str(call_id))
-
-    async def _lull(self) -> None:
-        clock = asyncio.get_running_loop().time
-        until = clock() + PATIENCE_S
-        while (left := min(self._asked_at + LULL_S, until) - clock()) > 0:  # noqa: ASYNC110 - each ask moves the end
-            await asyncio.sleep(left)

@@ -28,6 +28,7 @@ PORTS = 30_200, 32_700
 "Where `free_port` looks: below the ports that the kernel gives out, above those that sandboxes use for RTP."
 
 _given: deque[int] = deque(maxlen=1000)
+"What `free_port` gave last."
 
 MEDIA_RANGE = 10_000, 19_000
 

@@ -102,7 +102,7 @@ class Line:
                 line.append(waiting)
                 objects += waiting.weight
         self._turn += 1
-        if objects == len(line) <= BATCH_REQUESTS:  # one object each, as nearly always: all are next, in any order
+        if objects == len(line) <= BATCH_REQUESTS:  # small ones, as nearly always: all are next, in any order
             self._waiting = []
             return line, expired
         count = self._first(line)

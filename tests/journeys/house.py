@@ -12,7 +12,6 @@ from string import Template
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import uvicorn
 from sqlmodel import Session
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
@@ -34,6 +33,7 @@ from hub.record import staff, token
 from hub.security import access
 from hub.settings import Paths
 from tests.journeys.stand import Stand, running
+from tests.workflows.clinic import serving
 
 DID = "+12125550100"
 AGENTS = {"101": "ana@cove.example", "102": "ben@cove.example"}
@@ -176,17 +176,9 @@ def _hire(paths: Paths, phones: dict[str, str], tokens: dict[str, str]) -> None:
 
 @asynccontextmanager
 async def _serving(port: int, texts: Carrier, receiver: Receiver) -> AsyncIterator[None]:
-    app = Starlette(
-        routes=[Route("/pops", receiver.take, methods=["POST"]), Mount("/", carrier.app(texts))],
-    )
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn sets no event
-        await asyncio.sleep(0.01)
+    routes = [Route("/pops", receiver.take, methods=["POST"]), Mount("/", carrier.app(texts))]
     try:
-        yield
+        async with serving(Starlette(routes=routes), port):
+            yield
     finally:
-        server.should_exit = True
-        await serving
         await texts.aclose()
