@@ -4,7 +4,6 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,7 +13,6 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
 from connectors.api import Identifier, RequestFacts, TransientError
 from connectors.sandbox.carrier import Carrier
-from connectors.sandbox.store import Store
 from hub.db import uuid7
 from hub.outside import Outside
 from hub.record import call, consent, recording, writeback
@@ -24,7 +22,7 @@ from hub.record.message import Message, MessageStatus
 from hub.record.patient import Patient
 from hub.record.recording import Recording, RecordingState
 from hub.record.task import Task
-from hub.record.writeback import Writeback, WritebackState
+from hub.record.writeback import Writeback
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
 from hub.temporal import CallStart, TextStart
@@ -33,7 +31,6 @@ from tests.workflows.clinic import NOW, PHONE, Clinic
 from workflows.activities.call import Aftermath, Calls, NotYetError
 from workflows.activities.herald import Herald
 from workflows.activities.text import Texts
-from workflows.activities.writeback import Writebacks
 
 DID = "+12125550100"
 
@@ -51,11 +48,6 @@ def calls(clinic: Clinic, nobody: Client) -> Calls:
 @pytest.fixture
 def texts(clinic: Clinic) -> Texts:
     return Texts(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"))
-
-
-@pytest.fixture
-def writebacks(clinic: Clinic) -> Writebacks:
-    return Writebacks(clinic.instance, Outside(clinic.instance, {}, actor="system:workflows"))
 
 
 def start_of(patients: Sequence[UUID], match: str = "one") -> CallStart:
@@ -313,108 +305,6 @@ class TestMissedCallText:
         patients = clinic.rows(Patient)
         owner = patients[0].id if patients else patient_of(clinic, clinic.book())
         return TextStart("missed-call", str(rung(clinic, (owner,), path=call.MISSED)), "sms")
-
-
-class TestWritingBack:
-    """Against the sandbox's FHIR server."""
-
-    async def test_a_call_stands_in_the_chart_once(self, writebacks: Writebacks, clinic: Clinic, ehr: Store) -> None:
-        write = self.contact(clinic, ehr)
-        assert [await writebacks.write(str(write.id)) for _ in range(2)] == ["done", "done"]
-        (said,) = [resource for _, resource in ehr.all("Communication")]
-        assert said["subject"]["reference"] == "Patient/p1"
-        assert said["status"] == "completed"
-        assert clinic.rows(Writeback)[0].external_id
-
-    async def test_a_confirmation_stands_at_the_ehr(self, writebacks: Writebacks, clinic: Clinic, ehr: Store) -> None:
-        write = self.confirmation(clinic, ehr)
-        assert await writebacks.write(str(write.id)) == "done"
-        kept: Any = ehr.get("Appointment", "a1")
-        assert kept["participant"][0]["status"] == "accepted"
-
-    async def test_a_visit_that_changed_meanwhile_is_a_task(
-        self, writebacks: Writebacks, clinic: Clinic, ehr: Store
-    ) -> None:
-        write = self.confirmation(clinic, ehr)
-        ehr.put({**self.appointment(clinic), "status": "cancelled"})
-        assert await writebacks.write(str(write.id)) == "failed"
-        assert tasks(clinic) == [("write-back", "conflict")]
-        assert clinic.rows(Writeback)[0].state is WritebackState.FAILED
-
-    async def test_a_confirmation_that_a_move_took_back_is_not_written(
-        self, writebacks: Writebacks, clinic: Clinic, ehr: Store
-    ) -> None:
-        write = self.confirmation(clinic, ehr)
-        with clinic.instance.db.write() as db:
-            row = db.get_one(Appointment, write.object_id)
-            row.confirmed_at = None
-            db.add(row)
-        assert await writebacks.write(str(write.id)) == "failed"
-        assert (clinic.rows(Writeback)[0].code, tasks(clinic)) == ("superseded", [])
-
-    async def test_a_patient_whom_the_ehr_does_not_know_is_a_task(
-        self, writebacks: Writebacks, clinic: Clinic, ehr: Store
-    ) -> None:
-        assert list(ehr.all("Patient")) == []
-        owner = patient_of(clinic, clinic.book())
-        write = self.enqueue(clinic, "log", rung(clinic, (owner,), path=call.ANSWERED))
-        assert await writebacks.write(str(write.id)) == "failed"
-        assert tasks(clinic)[0][0] == "write-back"
-
-    async def test_an_ehr_that_is_down_is_asked_again(self, writebacks: Writebacks, clinic: Clinic) -> None:
-        owner = patient_of(clinic, clinic.book())
-        write = self.enqueue(clinic, "log", rung(clinic, (owner,), path=call.ANSWERED))
-        with pytest.raises(TransientError):
-            await writebacks.write(str(write.id))
-        (row,) = clinic.rows(Writeback)
-        assert (row.state, row.tries, row.code) == (WritebackState.PENDING, 1, "transient")
-        writebacks.give_up(str(write.id))
-        assert (clinic.rows(Writeback)[0].state, tasks(clinic)) == (
-            WritebackState.FAILED,
-            [("write-back", "transient")],
-        )
-
-    async def test_without_an_agreement_nothing_is_written(self, writebacks: Writebacks, clinic: Clinic) -> None:
-        owner = patient_of(clinic, clinic.book())
-        write = self.enqueue(clinic, "log", rung(clinic, (owner,), path=call.ANSWERED))
-        clinic.amend(f"http://127.0.0.1:{clinic.ports['ehr']}/fhir", "https://ehr.example.org/fhir")
-        assert await writebacks.write(str(write.id)) == "failed"
-        assert tasks(clinic) == [("write-back", "no-agreement")]
-
-    def contact(self, clinic: Clinic, ehr: Store) -> Writeback:
-        ehr.put({"resourceType": "Patient", "id": "p1", "identifier": [{"system": "urn:harbor", "value": "P1"}]})
-        person = clinic.person(ids=(Identifier(system="urn:harbor", value="P1"),))
-        clinic.store(clinic.visit(person))
-        return self.enqueue(clinic, "log", rung(clinic, (clinic.rows(Patient)[0].id,), path=call.ANSWERED))
-
-    def confirmation(self, clinic: Clinic, ehr: Store) -> Writeback:
-        kept = ehr.put(self.appointment(clinic))
-        version = clinic.version().model_copy(update={"tag": str(kept["meta"]["versionId"])})
-        named = (Identifier(system="urn:harbor:visits", value="V1"),)
-        clinic.store(clinic.visit(clinic.person(), ids=named, version=version), connection="ehr")
-        (row,) = clinic.rows(Appointment)
-        with clinic.instance.db.write() as db:
-            fresh = db.get_one(Appointment, row.id)
-            fresh.confirmed_at = clinic.now
-            db.add(fresh)
-        return self.enqueue(clinic, "status", row.id, to="confirmed")
-
-    def appointment(self, clinic: Clinic) -> dict[str, Any]:
-        starts_at = clinic.now + timedelta(days=10)
-        return {
-            "resourceType": "Appointment",
-            "id": "a1",
-            "status": "booked",
-            "identifier": [{"system": "urn:harbor:visits", "value": "V1"}],
-            "start": starts_at.isoformat(),
-            "participant": [{"actor": {"reference": "Patient/p1"}, "status": "needs-action"}],
-        }
-
-    def enqueue(self, clinic: Clinic, kind: str, object_id: UUID, *, to: str = "") -> Writeback:
-        with clinic.instance.db.write() as db:
-            return writeback.enqueue(
-                db, kind, key=f"{kind}:{object_id}", connection="ehr", object_id=object_id, now=clinic.now, to=to
-            )
 
 
 def test_a_plan_names_nobody(calls: Calls, clinic: Clinic) -> None:
