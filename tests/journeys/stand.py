@@ -36,10 +36,19 @@ class Stand:
 
     async def kill(self, part: str) -> int:
         """Kill one part with SIGKILL, once it runs, and return the process id that it had."""
-        await until(lambda: (self.paths.run / f"{part}.pid").exists())
-        pid = self.pid(part)
-        os.kill(pid, signal.SIGKILL)
-        return pid
+        struck: list[int] = []
+
+        def strike() -> bool:
+            try:
+                pid = self.pid(part)
+                os.kill(pid, signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):  # it is being started again just now
+                return False
+            struck.append(pid)
+            return True
+
+        await until(strike)
+        return struck[0]
 
     async def back(self, part: str, before: int) -> None:
         """Wait until a part that was killed runs under another process id and says that it is ready."""
