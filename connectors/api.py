@@ -16,10 +16,11 @@ itself: `Context` brings the HTTP client, the clock, and the way to hand over wh
 An error's text never holds what a person's record says: ids, codes, field names only.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -41,6 +42,7 @@ from connectors.facts import (
     Phone,
     Receipt,
     ReceiptFacts,
+    RelatedFacts,
     ReplyFacts,
     RequestFacts,
     Scope,
@@ -131,6 +133,8 @@ class Settings(BaseModel):
 
 S = TypeVar("S", bound=Settings)
 
+Kind = Literal["ehr", "crm", "carrier"]
+
 
 class Deliver(Protocol):
     """Hands over one raw message; returns only when it is durable."""
@@ -140,6 +144,19 @@ class Deliver(Protocol):
 
         Raises:
             TransientError: it is not stored; the sender must send it again.
+        """
+        ...
+
+
+class Connect(Protocol):
+    """Opens a stream to a host of the settings."""
+
+    async def __call__(self, url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return a connection to `mllp://host:port`, or over TLS to `mllps://host:port`.
+
+        Raises:
+            RejectedError: the address does not stand in the settings.
+            TransientError: no connection.
         """
         ...
 
@@ -164,6 +181,9 @@ class Context:
     deliver: Deliver | None = None
     "Only in `listen`."
 
+    connect: Connect | None = None
+    "For what is not HTTP; None in `listen`."
+
 
 class Connector(Generic[S]):
     """One outside system. Every method is optional; having it is the capability.
@@ -182,7 +202,13 @@ class Connector(Generic[S]):
 
     api: ClassVar[int] = API
     name: ClassVar[str]
+    kind: ClassVar[Kind] = "ehr"
+    """What the other side is. A `crm` takes no part in treatment: it gets no field of a fact that its agreement does
+    not name (45 CFR 164.502(e)), and tells nothing of its own into the chart."""
+
     scopes: ClassVar[frozenset[Scope]]
+    "All that it may ever say or hear; the practice grants a part of it (`scopes` of the connection), by default all."
+
     Settings: ClassVar[type[Settings]]
 
     def __init__(self, settings: S) -> None:
@@ -202,6 +228,7 @@ class Callback:
     "Lower-case names."
 
     body: bytes
+    received_at: datetime
 
 
 @runtime_checkable
@@ -335,6 +362,7 @@ __all__ = [
     "Checks",
     "CommunicationFacts",
     "ConflictError",
+    "Connect",
     "Connector",
     "ConnectorError",
     "Context",
@@ -343,6 +371,7 @@ __all__ = [
     "Feeds",
     "FindsPatients",
     "Identifier",
+    "Kind",
     "Listens",
     "Logs",
     "MergeFacts",
@@ -355,6 +384,7 @@ __all__ = [
     "Receipt",
     "ReceiptFacts",
     "RejectedError",
+    "RelatedFacts",
     "ReplyFacts",
     "RequestFacts",
     "ResetError",

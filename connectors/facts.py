@@ -85,6 +85,10 @@ class PatientFacts(Fact):
     state: str | None = scoped(Scope.PATIENT_CONTACT, None)
     deceased: bool | None = scoped(Scope.PATIENT_IDENTITY, None)
     active: bool | None = None
+    restricted: bool | None = None
+    """Whether the owner closes the chart to all but named people: FHIR R4 meta.security R or V, HL7 v2 PD1-12. It
+    stands under no scope: what protects the patient is never dropped."""
+
     cleared: frozenset[str] = frozenset()
     'Names of fields that the owner deleted outright: HL7 v2 `""` (section 2.5.3).'
 
@@ -128,8 +132,26 @@ class AppointmentFacts(Fact):
     location: str | None = scoped(Scope.APPOINTMENTS, None)
     type: str | None = scoped(Scope.APPOINTMENTS, None)
     reason: str | None = scoped(Scope.CHART_SUMMARY, None)
+    confirmed: bool | None = scoped(Scope.APPOINTMENTS, None)
+    "Whether the patient said that they come (FHIR R4 Appointment.participant.status); None where nobody keeps it."
+
     creates: bool = True
     "False where the statement only changes a known appointment (an unmatched S13 is quarantined)."
+
+
+class RelatedFacts(Fact):
+    """Somebody who may call for a patient: a parent, a spouse, a carer (FHIR R4 RelatedPerson; HL7 v2 NK1)."""
+
+    ids: tuple[Identifier, ...] = scoped(Scope.PATIENT_CONTACT)
+    version: Version
+    patient_ids: tuple[Identifier, ...] = scoped(Scope.PATIENT_IDENTITY)
+    family: str | None = scoped(Scope.PATIENT_CONTACT, None)
+    given: str | None = scoped(Scope.PATIENT_CONTACT, None)
+    relationship: str | None = scoped(Scope.PATIENT_CONTACT, None)
+    "What they are to the patient, in words or as a code of HL7 table 0063."
+
+    phones: tuple[Phone, ...] = scoped(Scope.PATIENT_CONTACT, ())
+    active: bool | None = None
 
 
 class MergeFacts(Fact):
@@ -183,6 +205,8 @@ class PatientRef(Fact):
 
     id: str
     facts: PatientFacts
+    url: str | None = scoped(Scope.PATIENT_IDENTITY, None)
+    "The patient's page in the outside system, for the agent's browser."
 
 
 class Section(StrEnum):
@@ -194,6 +218,11 @@ class Section(StrEnum):
     REQUESTS = "requests"
     COVERAGE = "coverage"
     CARE_TEAM = "care-team"
+    ENCOUNTERS = "encounters"
+    REFERRALS = "referrals"
+    CONSENTS = "consents"
+    RELATED = "related"
+    MESSAGES = "messages"
 
 
 class ChartFacts(Fact):
@@ -216,6 +245,11 @@ class CommunicationFacts(Fact):
     "What it was about, in words without clinical content: Phone call, Appointment reminder."
 
     body: str | None = scoped(Scope.MESSAGE_BODY, None)
+    phone: str | None = scoped(Scope.PATIENT_CONTACT, None)
+    "The patient's side of it, E.164."
+
+    seconds: int | None = None
+    "How long a call took; None for a text, and for a call that nobody answered."
 
 
 class Sms(Fact):
@@ -242,7 +276,10 @@ class Checkpoint(Fact):
 
     cursor: bytes = Field(max_length=4096)
     at: datetime | None = None
+    whole: tuple[AwareDatetime, AwareDatetime] | None = None
+    """Only in a feed that began without a cursor: every appointment that starts from the first to before the second
+    instant was told since, so the host may take those that it knows and that were not told for gone."""
 
 
-Change = PatientFacts | AppointmentFacts | MergeFacts | RequestFacts | ReplyFacts | ReceiptFacts
+Change = PatientFacts | RelatedFacts | AppointmentFacts | MergeFacts | RequestFacts | ReplyFacts | ReceiptFacts
 "What a feed may say."

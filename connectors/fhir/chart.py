@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from connectors.api import Section
 from connectors.fhir.client import Client, Params
 from connectors.fhir.mapping import Reader
-from connectors.fhir.reading import Resource, codes, first_words, inner, items, text, words
+from connectors.fhir.reading import Resource, codes, first_words, inner, instant, items, person_name, text, words
 
 LINES = 50
 "Of one section; a pop is read in seconds."
@@ -114,6 +114,41 @@ def _team(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - t
     return "; ".join(line for line in people if line) or None
 
 
+def _encounter(resource: Resource, reader: Reader) -> str | None:
+    if text(resource.get("status")) in {"cancelled", "entered-in-error", "planned"}:
+        return None
+    began = instant(inner(resource, "period", "start"), reader.zone)
+    kind = first_words(resource.get("type")) or text(inner(resource, "class", "display")) or "encounter"
+    return _line(kind, began.date().isoformat() if began else None)
+
+
+def _referral(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+    if text(resource.get("status")) not in {"draft", "active", "on-hold"}:
+        return None
+    return _line(words(resource.get("code")), text(resource.get("status")))
+
+
+def _consent(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+    if text(resource.get("status")) != "active":
+        return None
+    said = text(inner(resource, "provision", "type"))
+    return _line(first_words(resource.get("category")) or words(resource.get("scope")), said)
+
+
+def _message(resource: Resource, reader: Reader) -> str | None:
+    if text(resource.get("status")) == "entered-in-error":
+        return None
+    at = instant(resource.get("sent") or resource.get("received"), reader.zone)
+    return _line(words(resource.get("topic")) or "message", at.date().isoformat() if at else None)
+
+
+def _related(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+    if resource.get("active") is False:
+        return None
+    family, given = person_name(resource.get("name"))
+    return _line(" ".join(part for part in (given, family) if part), first_words(resource.get("relationship")))
+
+
 SOURCES: dict[Section, tuple[Source, ...]] = {
     Section.ALLERGIES: (Source("AllergyIntolerance", _allergy),),
     Section.PROBLEMS: (Source("Condition", _problem),),
@@ -121,5 +156,10 @@ SOURCES: dict[Section, tuple[Source, ...]] = {
     Section.REQUESTS: (Source("Task", _task), Source("MedicationRequest", _proposal, (("intent", "proposal"),))),
     Section.COVERAGE: (Source("Coverage", _coverage),),
     Section.CARE_TEAM: (Source("CareTeam", _team),),
+    Section.ENCOUNTERS: (Source("Encounter", _encounter),),
+    Section.REFERRALS: (Source("ServiceRequest", _referral),),
+    Section.CONSENTS: (Source("Consent", _consent),),
+    Section.RELATED: (Source("RelatedPerson", _related),),
+    Section.MESSAGES: (Source("Communication", _message),),
 }
 "FHIR R4 resource types and search parameters, one row for each section."

@@ -178,6 +178,10 @@ PARAMETERS: dict[str, dict[str, Test]] = {
     "Coverage": _OF_PATIENT | {"beneficiary": _reference("beneficiary")},
     "CareTeam": _OF_PATIENT,
     "Communication": _OF_PATIENT | {"subject": _reference("subject"), "sent": _date("sent")},
+    "Encounter": _OF_PATIENT | {"date": _date("period", "start")},
+    "ServiceRequest": _OF_PATIENT,
+    "Consent": _OF_PATIENT,
+    "RelatedPerson": _OF_PATIENT | {"phone": _phone, "active": _token("active")},
     "Practitioner": {"name": _name},
     "Location": {"name": _string("name")},
 }

@@ -25,6 +25,9 @@ from connectors.api import (
     UnknownOutcomeError,
 )
 
+FRESH_S = 300
+"Seconds between the carrier's clock and ours at most; a repeat is signed anew."
+
 
 class SandboxSmsSettings(Settings):
     """Where the carrier is, and what the two ends know of each other."""
@@ -73,6 +76,8 @@ class SandboxSms(Connector[SandboxSmsSettings]):
         wanted = signature(self.settings.secret.get_secret_value(), stamp, callback.body)
         if not hmac.compare_digest(wanted.encode(), callback.headers.get("sandbox-signature", "").encode()):
             raise RejectedError("signature", field="Sandbox-Signature")
+        if abs(callback.received_at.timestamp() - int(stamp)) > FRESH_S:
+            raise RejectedError("stale", field="Sandbox-Timestamp")  # somebody repeats what they overheard
         own = _object(callback.body).get("id")
         if not isinstance(own, str) or not own:
             raise RejectedError("not-understood", field="id")

@@ -45,7 +45,9 @@ async def callback(connection: str, path: str, request: Request, instance: Insta
     if len(body) > LONGEST:
         raise TooLargeError("no carrier says so much")
     try:
-        key = connector.verify(Callback(request.method, path, dict(request.query_params), dict(request.headers), body))
+        key = connector.verify(
+            Callback(request.method, path, dict(request.query_params), dict(request.headers), body, instance.clock())
+        )
     except RejectedError as error:
         raise CallbackUnprovenError(f"not proven: {error.reason}") from None
     arrival, now = Arrival(connection, key, body), instance.clock()

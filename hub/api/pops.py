@@ -121,6 +121,11 @@ class FullPop(Answer):
     medications: list[str] | None = None
     coverage: list[str] | None = None
     care_team: list[str] | None = Field(None, alias="care-team")
+    encounters: list[str] | None = None
+    referrals: list[str] | None = None
+    consents: list[str] | None = None
+    messages: list[str] | None = None
+    related: list[str] | None = None
     chart: PopChart | None = None
     "Absent for roles that see no section of the chart."
 

@@ -17,8 +17,10 @@ from hub.settings.practice import Role
 
 TRIES: Final = 3
 
-_DESK: Final = frozenset({"name", "language", "appointments", "requests", "tasks", "contacts"})
-_CLINICAL: Final = frozenset({"allergies", "problems", "medications", "care-team"})
+_DESK: Final = frozenset({"name", "language", "appointments", "requests", "tasks", "contacts", "related"})
+_CLINICAL: Final = frozenset(
+    {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
+)
 
 FIELDS: Final[Mapping[Role, frozenset[str]]] = {
     "front-desk": _DESK,

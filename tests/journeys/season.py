@@ -263,7 +263,9 @@ def _door(feeds: Instance, writer: Writer) -> Any:
 
     async def take(request: Request) -> Response:
         body = await request.body()
-        said = Callback(request.method, request.url.path, dict(request.query_params), dict(request.headers), body)
+        said = Callback(
+            request.method, request.url.path, dict(request.query_params), dict(request.headers), body, feeds.clock()
+        )
         key = connectors[CARRIER].verify(said)  # type: ignore[attr-defined]
         await writer.store(Arrival(CARRIER, key, body))
         return Response(status_code=204)

@@ -1,7 +1,9 @@
 """The carrier and its connector: sending, proving, reading, and what carriers do to people."""
 
+import dataclasses
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,7 +55,7 @@ class Hub:
             return Response(status_code=503)
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.body()
-        self.taken.append(Callback(request.method, request.path_params["path"], {}, headers, body))
+        self.taken.append(Callback(request.method, request.path_params["path"], {}, headers, body, NOW))
         return Response(status_code=204)
 
     def facts(self) -> list[Change]:
@@ -219,7 +221,7 @@ async def test_a_number_that_is_none_is_refused(post: carrier.Carrier, to: str) 
 
 def signed(body: bytes, *, stamp: str = "1795446000", secret: str = "tock") -> Callback:
     headers = {"sandbox-timestamp": stamp, "sandbox-signature": signature(secret, stamp, body)}
-    return Callback("POST", "replies", {}, headers, body)
+    return Callback("POST", "replies", {}, headers, body, NOW)
 
 
 BODY = orjson.dumps(
@@ -235,16 +237,21 @@ BODY = orjson.dumps(
 )
 
 
+def test_an_old_callback_is_not_taken_again() -> None:
+    with pytest.raises(RejectedError, match="stale"):
+        connector().verify(dataclasses.replace(signed(BODY), received_at=NOW + timedelta(seconds=301)))
+
+
 def test_a_callback_is_genuine_only_as_it_was_signed() -> None:
     sms = connector()
     genuine = signed(BODY)
     assert sms.verify(genuine) == "cb-1"
     forged = [
         signed(BODY, secret="other"),
-        Callback("POST", "replies", {}, dict(genuine.headers), BODY.replace(b'"C"', b'"X"')),
-        Callback("POST", "replies", {}, dict(genuine.headers) | {"sandbox-timestamp": "1795446001"}, BODY),
-        Callback("POST", "replies", {}, dict(genuine.headers) | {"sandbox-signature": "é"}, BODY),
-        Callback("POST", "replies", {}, {}, BODY),
+        Callback("POST", "replies", {}, dict(genuine.headers), BODY.replace(b'"C"', b'"X"'), NOW),
+        Callback("POST", "replies", {}, dict(genuine.headers) | {"sandbox-timestamp": "1795446001"}, BODY, NOW),
+        Callback("POST", "replies", {}, dict(genuine.headers) | {"sandbox-signature": "é"}, BODY, NOW),
+        Callback("POST", "replies", {}, {}, BODY, NOW),
     ]
     for callback in forged:
         with pytest.raises(RejectedError, match="signature"):

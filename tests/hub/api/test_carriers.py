@@ -15,7 +15,9 @@ from hub.record import inbox
 from hub.record.inbox import InboxMessage
 from tests.hub.api.office import SMS_SECRET, TEST, Office
 
-STAMP = "1772463600"
+
+def stamp_of(office: Office) -> str:
+    return str(int(office.now.timestamp()))
 
 
 def reply(text: str = "C") -> bytes:
@@ -24,7 +26,8 @@ def reply(text: str = "C") -> bytes:
 
 
 async def called_back(office: Office, body: bytes, *, path: str = "sms/replies", **headers: str) -> httpx.Response:
-    headers = {"sandbox-timestamp": STAMP, "sandbox-signature": signature(SMS_SECRET, STAMP, body), **headers}
+    stamp = stamp_of(office)
+    headers = {"sandbox-timestamp": stamp, "sandbox-signature": signature(SMS_SECRET, stamp, body), **headers}
     async with office.http() as http:
         return await http.post(f"/carriers/{path}", content=body, headers=headers)
 
@@ -70,7 +73,10 @@ async def test_a_repeat_is_acknowledged_and_stored_once(office: Office) -> None:
 async def test_what_is_not_proven_is_not_stored(office: Office, how: dict[str, Any]) -> None:
     before = len(stored(office))
     body = reply()
-    signed = {"sandbox-timestamp": STAMP, "sandbox-signature": signature(SMS_SECRET, STAMP, body)} | how
+    signed = {
+        "sandbox-timestamp": stamp_of(office),
+        "sandbox-signature": signature(SMS_SECRET, stamp_of(office), body),
+    } | how
     async with office.http() as http:
         answer = await http.post(
             "/carriers/sms/replies",
@@ -84,7 +90,7 @@ async def test_what_is_not_proven_is_not_stored(office: Office, how: dict[str, A
 async def test_what_was_changed_on_the_way_is_not_stored(office: Office) -> None:
     before, body = len(stored(office)), reply()
     answer = await called_back(
-        office, body.replace(b'"C"', b'"R"'), **{"sandbox-signature": signature(SMS_SECRET, STAMP, body)}
+        office, body.replace(b'"C"', b'"R"'), **{"sandbox-signature": signature(SMS_SECRET, stamp_of(office), body)}
     )
     assert answer.status_code == 403
     assert len(stored(office)) == before

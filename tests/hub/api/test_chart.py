@@ -25,7 +25,7 @@ from hub.settings.practice import Role
 from tests.connectors.stage import served
 from tests.hub.api.office import POLICY, Office, number, phones, subjects_of
 
-CLINICAL = {"allergies", "problems", "medications", "care-team"}
+CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
 PEOPLE = make(7, datetime.now(UTC), ZoneInfo("America/New_York"))
 
 

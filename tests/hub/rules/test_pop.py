@@ -29,6 +29,11 @@ EVERYTHING: dict[str, Any] = {
     "medications": ["albuterol"],
     "care-team": ["Dr. Lee"],
     "coverage": ["plan"],
+    "encounters": ["visit"],
+    "referrals": ["cardiology"],
+    "consents": ["treatment"],
+    "messages": ["reminder"],
+    "related": ["mother"],
 }
 
 
@@ -71,41 +76,16 @@ def test_a_known_number_shows_what_helps_to_ask() -> None:
     assert (shown["candidates"], shown["language"], shown["repeat_caller"], shown["open_tasks"]) == (2, "es", True, 3)
 
 
+DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related"}
+CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
+
+
 @pytest.mark.parametrize(
     ("role", "expected"),
     [
-        ("front-desk", {"name", "language", "appointments", "requests", "tasks", "contacts"}),
-        (
-            "nurse",
-            {
-                "name",
-                "language",
-                "appointments",
-                "requests",
-                "tasks",
-                "contacts",
-                "allergies",
-                "problems",
-                "medications",
-                "care-team",
-            },
-        ),
-        (
-            "provider",
-            {
-                "name",
-                "language",
-                "appointments",
-                "requests",
-                "tasks",
-                "contacts",
-                "allergies",
-                "problems",
-                "medications",
-                "care-team",
-                "coverage",
-            },
-        ),
+        ("front-desk", DESK),
+        ("nurse", DESK | CLINICAL),
+        ("provider", DESK | CLINICAL | {"coverage"}),
         ("billing", {"name", "language", "coverage", "tasks", "contacts"}),
         ("privacy-officer", set()),
         ("admin", set()),

@@ -27,8 +27,8 @@ from hub.security.access import (
 )
 from hub.settings.practice import Role
 
-DESK = {"name", "language", "appointments", "requests", "tasks", "contacts"}
-CLINICAL = {"allergies", "problems", "medications", "care-team"}
+DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related"}
+CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
 CALL = {"number", "did", "queue", "waited_seconds", "match", "why", "candidates", "language", "repeat_caller"}
 CALL |= {"open_tasks"}
 
