@@ -6,7 +6,7 @@ ctx = host.context(connector, connection.name, http=await egress.open(...), cloc
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
@@ -18,7 +18,7 @@ import httpx
 import structlog
 from pydantic import SecretStr, ValidationError
 
-from connectors.api import API, AnyConnector, Connector, ConnectorError, Context, Deliver, Settings
+from connectors.api import API, AnyConnector, Connector, ConnectorError, Context, Deliver, Scope, Settings
 from connectors.scoping import guarded
 from connectors.transport import DEADLINE, TIMEOUT, ConnectorTransport, origins
 
@@ -165,14 +165,27 @@ def _sentence(kind: type[AnyConnector], fault: Mapping[str, Any]) -> str:
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
-def build(name: str, written: Mapping[str, Any], resolve: Resolve) -> AnyConnector:
-    """Return the connector of a connection, held to its declared scopes.
+def build(
+    name: str,
+    written: Mapping[str, Any],
+    resolve: Resolve,
+    *,
+    granted: Iterable[Scope] | None = None,
+    fields: Iterable[str] = (),
+) -> AnyConnector:
+    """Return the connector of a connection, held to its declared scopes and to what the practice grants of them.
+
+    `fields` is what agreements let a CRM be told; None for `granted` grants all that is declared.
 
     Raises:
         UnknownConnectorError, UnfitConnectorError, ConnectionSettingsError: see `load` and `settings_of`.
     """
     kind = load(name)
-    return guarded(kind(settings_of(kind, written, resolve)))
+    return guarded(
+        kind(settings_of(kind, written, resolve)),
+        granted=None if granted is None else frozenset(granted),
+        fields=frozenset(fields),
+    )
 
 
 def context(

@@ -37,6 +37,9 @@ C = TypeVar("C", bound=AnyConnector)
 MISSING = "scope-not-declared"
 "The reason code of what a connector may not take out."
 
+NOT_AGREED = "field-not-agreed"
+"The reason code of what a CRM may not be told."
+
 
 @cache
 def _scopes(kind: type[Fact]) -> dict[str, Scope]:
@@ -72,16 +75,58 @@ def within(fact: F, scopes: frozenset[Scope]) -> F | None:
     return fact.model_copy(update=changed) if changed else fact
 
 
-def guarded(connector: C) -> C:
-    """Return `connector` with every way in and out of it held to its scopes.
+def guarded(connector: C, *, granted: frozenset[Scope] | None = None, fields: frozenset[str] = frozenset()) -> C:
+    """Return `connector` with every way in and out of it held to its scopes, as far as they are `granted`.
 
-    The methods are bound on the instance, so that what a connector can do is still told by the presence of the method.
+    A CRM is told of `fields` only, such as `communication.topic`, and tells nothing into the record. The methods are
+    bound on the instance, so that what a connector can do is still told by the presence of the method.
     """
-    for protocol, guard in _GUARDS:
+    scopes = connector.scopes if granted is None else connector.scopes & granted
+    guards = [*_GUARDS, *(_partly(fields) if connector.kind == "crm" else ())]
+    for protocol, guard in guards:
         if isinstance(connector, protocol):
-            name, bound = guard(connector, connector.scopes)
+            name, bound = guard(connector, scopes)
             setattr(connector, name, bound)
     return connector
+
+
+def _partly(fields: frozenset[str]) -> list[tuple[type, Any]]:
+    """Return the guards of a system that takes no part in treatment."""
+
+    def log(connector: Logs, scopes: frozenset[Scope]) -> tuple[str, Any]:  # noqa: ARG001 - the shape of a guard
+        inner = connector.log
+
+        async def told(ctx: Context, communication: CommunicationFacts, *, key: str) -> Receipt:
+            held = {name: blank for name, blank in _HELD_BACK.items() if f"communication.{name}" not in fields}
+            return await inner(ctx, communication.model_copy(update=held), key=key)
+
+        return "log", told
+
+    def find_patients(connector: FindsPatients, scopes: frozenset[Scope]) -> tuple[str, Any]:  # noqa: ARG001 - see log
+        inner = connector.find_patients
+
+        async def asked(ctx: Context, phone: str) -> Sequence[PatientRef]:
+            if "patient.phone" not in fields:
+                raise RejectedError(NOT_AGREED, field="patient.phone")
+            return await inner(ctx, phone)
+
+        return "find_patients", asked
+
+    def changes(connector: Feeds, scopes: frozenset[Scope]) -> tuple[str, Any]:  # noqa: ARG001 - see log
+        inner = connector.changes
+
+        async def heard(ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
+            async for change in inner(ctx, cursor):
+                if isinstance(change, Checkpoint):
+                    yield change
+
+        return "changes", heard
+
+    return cast("list[tuple[type, Any]]", [(Logs, log), (FindsPatients, find_patients), (Feeds, changes)])
+
+
+_HELD_BACK: dict[str, Any] = {"topic": "", "body": None, "phone": None}
+"What of a communication a CRM is told only where its agreement names it, and what stands there otherwise."
 
 
 def _read(connector: Reads, scopes: frozenset[Scope]) -> tuple[str, Any]:

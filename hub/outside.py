@@ -13,7 +13,7 @@ from connectors.api import AnyConnector, ConnectorError, Context, Sends
 from hub.errors import UnavailableError
 from hub.instance import Instance
 from hub.security.egress import Egress
-from hub.settings import Practice
+from hub.settings import Connection, Practice
 
 log = structlog.get_logger()
 
@@ -23,6 +23,16 @@ class ConnectionMissingError(UnavailableError):
 
     code = "connection-missing"
     retry = False
+
+
+def connector_of(practice: Practice, connection: Connection, resolve: host.Resolve) -> AnyConnector:
+    """Return the connector of a connection of the policy, held to what the practice grants and agreements name.
+
+    Raises:
+        UnknownConnectorError, UnfitConnectorError, ConnectionSettingsError: see `connectors.host`.
+    """
+    agreed = {name for one in practice.agreements if one.counterparty == connection.name for name in one.fields}
+    return host.build(connection.connector, connection.settings, resolve, granted=connection.scopes, fields=agreed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,7 @@ class Outside:
         built = {}
         for connection in practice.connections:
             try:
-                built[connection.name] = host.build(connection.connector, connection.settings, self._resolve)
+                built[connection.name] = connector_of(practice, connection, self._resolve)
             except ConnectorError as error:
                 log.error("connection left out", connection=connection.name, code=error.code)
         return built

@@ -19,6 +19,7 @@ from connectors.hl7v2.mllp import Framer
 from hub.cli.instance import DirOption, JsonOption, opened, operator, show
 from hub.errors import NotFoundError, UsageError
 from hub.instance import Instance
+from hub.outside import connector_of
 from hub.record import inbox
 from hub.record.inbox import Arrival, Form
 from hub.settings import Connection, Practice
@@ -73,7 +74,7 @@ def _connection(instance: Instance, name: str) -> tuple[Connection, Reads]:
     found = practice.find_connection(name)
     if found is None:
         raise NotFoundError(f"no connection is called {name}; there are {', '.join(_names(practice)) or 'none'}")
-    connector = host.build(found.connector, found.settings, host.secrets(instance.paths.root, os.environ))
+    connector = connector_of(practice, found, host.secrets(instance.paths.root, os.environ))
     if not isinstance(connector, Reads):
         raise UsageError(f"{name} reads no messages: its connector asks for what changed")
     return found, connector

@@ -17,6 +17,7 @@ from hub.errors import ChartlineError
 from hub.feeds.poll import Poller
 from hub.feeds.writer import Writer
 from hub.instance import Instance
+from hub.outside import connector_of
 from hub.record.inbox import Arrival
 from hub.security.egress import Egress
 from hub.settings import Connection, Practice
@@ -118,9 +119,7 @@ class Connections:
         while True:
             began, wait, code = clock(), pause, "ended"
             try:
-                connector = host.build(
-                    connection.connector, connection.settings, host.secrets(self._instance.paths.root, os.environ)
-                )
+                connector = connector_of(practice, connection, host.secrets(self._instance.paths.root, os.environ))
                 if not isinstance(connector, Listens | Feeds):
                     return  # nothing comes in this way
                 await self._serve(practice, connection.name, connector)

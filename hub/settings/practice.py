@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from connectors.api import Scope
 from hub.settings.value import (
     Address,
     BaseUrl,
@@ -42,6 +43,9 @@ DataClass = Literal[
     "communications",
 ]
 "What an agreement lets out, by kind."
+
+AgreedField = Literal["communication.topic", "communication.body", "communication.phone", "patient.phone"]
+"What a CRM is told only where its agreement names it (connectors.scoping)."
 
 EVENTS = (
     "call.ringing",
@@ -254,6 +258,8 @@ class Connection(Table):
     name: Name
     connector: Name
     settings: dict[str, Any] = {}
+    scopes: tuple[Scope, ...] | None = None
+    "What of the connector's scopes the practice grants; all of them where it is left out."
 
 
 class Webhook(Table):
@@ -283,6 +289,8 @@ class Agreement(Table):
     basis: Literal["agreement", "treatment"] = "agreement"
     "`agreement` is a business associate agreement (45 CFR 164.504(e)); `treatment` needs none (164.502(e)(1)(ii)(A))."
     data: Annotated[tuple[DataClass, ...], Field(min_length=1)]
+    fields: tuple[AgreedField, ...] = ()
+    "What of a contact a CRM may be told; without a name here it learns when somebody called, and no more."
     expires: date | None = None
     "The last day it holds."
     document: str | None = None

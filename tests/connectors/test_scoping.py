@@ -173,6 +173,18 @@ class Writer(Talker):
     scopes: ClassVar = frozenset({Scope.PATIENT_IDENTITY, Scope.COMMUNICATION_WRITE})
 
 
+CONTACT = CommunicationFacts(
+    patient_ids=OWN,
+    medium="SMSWRIT",
+    inbound=True,
+    sent_at=AT.at,
+    topic="Appointment reminder",
+    body="private",
+    phone="+12125550111",
+    seconds=61,
+)
+
+
 @pytest.fixture
 def ctx() -> Context:
     return Context("talk", httpx.AsyncClient(), lambda: AT.at, ZoneInfo("UTC"), "US")
@@ -207,11 +219,8 @@ async def test_every_way_out_needs_its_scope(ctx: Context) -> None:
 
 async def test_a_contact_is_written_without_the_text_that_was_not_declared(ctx: Context) -> None:
     writer = guarded(Writer(Plain()))
-    contact = CommunicationFacts(
-        patient_ids=OWN, medium="SMSWRIT", inbound=True, sent_at=AT.at, topic="x", body="private"
-    )
-    await writer.log(ctx, contact, key="k")
-    assert writer.heard == [contact.model_copy(update={"body": None})]
+    await writer.log(ctx, CONTACT, key="k")
+    assert writer.heard == [CONTACT.model_copy(update={"body": None, "phone": None})]
 
 
 def test_the_guard_adds_no_capability_and_takes_none() -> None:
@@ -227,3 +236,44 @@ def test_the_guard_adds_no_capability_and_takes_none() -> None:
         scopes: ClassVar = frozenset()
 
     assert not isinstance(guarded(Mute(Plain())), Reads)
+
+
+async def test_the_practice_may_grant_less_than_was_declared(ctx: Context) -> None:
+    writer = guarded(Writer(Plain()), granted=frozenset({Scope.PATIENT_IDENTITY}))
+    with pytest.raises(RejectedError, match="scope-not-declared"):
+        await writer.log(ctx, CONTACT, key="k")
+    assert writer.heard == []
+
+
+async def test_a_grant_adds_nothing_to_what_was_declared(ctx: Context) -> None:
+    writer = guarded(Writer(Plain()), granted=frozenset(Scope))
+    await writer.log(ctx, CONTACT, key="k")
+    assert writer.heard == [CONTACT.model_copy(update={"body": None, "phone": None})]
+
+
+class Sales(Talker):
+    """A system that takes no part in treatment."""
+
+    kind: ClassVar = "crm"
+    scopes: ClassVar = frozenset(Scope)
+
+
+async def test_a_crm_is_told_what_its_agreement_names_and_no_more(ctx: Context) -> None:
+    bare = guarded(Sales(Plain()))
+    await bare.log(ctx, CONTACT, key="k")
+    assert bare.heard == [CONTACT.model_copy(update={"topic": "", "body": None, "phone": None})]
+    agreed = guarded(Sales(Plain()), fields=frozenset({"communication.topic", "communication.phone"}))
+    await agreed.log(ctx, CONTACT, key="k")
+    assert agreed.heard == [CONTACT.model_copy(update={"body": None})]
+
+
+async def test_a_crm_is_asked_for_a_number_only_where_its_agreement_says_so(ctx: Context) -> None:
+    with pytest.raises(RejectedError, match="field-not-agreed"):
+        await guarded(Sales(Plain())).find_patients(ctx, "+12125550111")
+    (found,) = await guarded(Sales(Plain()), fields=frozenset({"patient.phone"})).find_patients(ctx, "+12125550111")
+    assert found.facts.phones
+
+
+async def test_a_crm_tells_nothing_into_the_record(ctx: Context) -> None:
+    told = [change async for change in guarded(Sales(Plain())).changes(ctx, None)]
+    assert told == [Checkpoint(cursor=b"1")]
