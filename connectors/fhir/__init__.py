@@ -21,6 +21,7 @@ from connectors.api import (
     Scope,
     Section,
 )
+from connectors.fhir.auth import Authorization, authorization
 from connectors.fhir.chart import lines
 from connectors.fhir.client import Capabilities, Client
 from connectors.fhir.feed import Memory, Round
@@ -44,10 +45,11 @@ class Fhir(Connector[FhirSettings]):
         super().__init__(settings)
         self._memory = Memory()
         self._capabilities: Capabilities | None = None
+        self._auth: Authorization = authorization(settings)
 
     async def check(self, ctx: Context) -> None:
         """Ask what the server can do, then something that needs the credentials; nobody's record is read."""
-        client = Client(ctx, self.settings)
+        client = self._client(ctx)
         self._capabilities = await client.capabilities()
         await client.page("Patient", (("_summary", "count"),))
 
@@ -57,7 +59,7 @@ class Fhir(Connector[FhirSettings]):
         Servers match the characters as they were typed in, so every way of writing is asked for; families type
         differently, so the first hit is not the end. What comes back counts only if it carries the number.
         """
-        client, reader = Client(ctx, self.settings), self._reader(ctx)
+        client, reader = self._client(ctx), self._reader(ctx)
         found: dict[str, Resource] = {}
         for written in ways_of_writing(phone):
             params = (("phone", written), ("_count", str(self.settings.page_size)))
@@ -72,7 +74,7 @@ class Fhir(Connector[FhirSettings]):
         Raises:
             RejectedError: the server does not know the patient.
         """
-        client, reader = Client(ctx, self.settings), self._reader(ctx)
+        client, reader = self._client(ctx), self._reader(ctx)
         patient = await self._patient(client, patient_ids)
         said = {section: tuple(await lines(client, reader, patient, section)) for section in sorted(sections)}
         return ChartFacts(sections=said, read_at=ctx.clock())
@@ -83,7 +85,7 @@ class Fhir(Connector[FhirSettings]):
         Raises:
             ResetError: the cursor is not ours, or its page is gone.
         """
-        client = Client(ctx, self.settings)
+        client = self._client(ctx)
         return Round(client, ctx, self.settings, self._zone(ctx), self._memory).run(cursor)
 
     async def set_status(
@@ -101,7 +103,7 @@ class Fhir(Connector[FhirSettings]):
             ConflictError: it changed since `if_version`, or is over.
             RejectedError: the server has no such appointment.
         """
-        client = Client(ctx, self.settings)
+        client = self._client(ctx)
         found = await find(client, "Appointment", APPOINTMENT_ID, appointment_ids)
         if found is None:
             raise RejectedError("appointment-unknown", field="Appointment.identifier")
@@ -113,10 +115,13 @@ class Fhir(Connector[FhirSettings]):
         Raises:
             RejectedError: the server does not know the patient.
         """
-        client = Client(ctx, self.settings)
+        client = self._client(ctx)
         patient = await self._patient(client, communication.patient_ids)
         resource = communication_of(communication, patient, key, body=self.settings.message_bodies)
         return await create_once(client, await self._declared(client), resource, key)
+
+    def _client(self, ctx: Context) -> Client:
+        return Client(ctx, self.settings, self._auth)
 
     def _zone(self, ctx: Context) -> ZoneInfo:
         return ZoneInfo(self.settings.timezone) if self.settings.timezone else ctx.timezone

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, quote, urljoin
 import httpx
 import orjson
 
-from connectors.api import Context, RejectedError, TransientError
+from connectors.api import AuthExpiredError, Context, RejectedError, TransientError
+from connectors.fhir.auth import Authorization, Headers
 from connectors.fhir.reading import Resource, inner, items, text
 from connectors.fhir.settings import FhirSettings
 
@@ -92,14 +93,14 @@ def version_in(etag: str | None) -> str | None:
 
 
 class Client:
-    """Asks one server, as one connection's settings say."""
+    """Asks one server, as one connection's settings say, with what lets requests in (`connectors.fhir.auth`)."""
 
-    def __init__(self, ctx: Context, settings: FhirSettings) -> None:
-        self._http = ctx.http
+    def __init__(self, ctx: Context, settings: FhirSettings, auth: Authorization) -> None:
+        self._ctx = ctx
         self.settings = settings
         self._base = settings.base
         self._headers = {"Accept": FHIR_JSON, "Prefer": "handling=lenient"}
-        self._auth = _auth(settings, self._headers)
+        self._auth = auth
 
     async def capabilities(self) -> Capabilities:
         """Return what the server declares.
@@ -192,19 +193,24 @@ class Client:
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **how: Any
     ) -> httpx.Response:
         url = _joined(self._base, path)
-        return await self._http.request(
-            method, url, headers=self._headers | dict(headers or {}), auth=self._auth, **how
-        )
+        sent = self._headers | dict(headers or {})
+        if not _at(url, self._base):  # a link to elsewhere, which the settings allow or not: no credentials go there
+            return await self._ctx.http.request(method, url, headers=sent, **how)
+        shown: Headers = await self._auth.headers(self._ctx)
+        try:
+            return await self._ctx.http.request(method, url, headers=sent | shown, **how)
+        except AuthExpiredError:
+            # A token may end before its time. The request was refused, so that it may go again, whatever it is.
+            fresh = await self._auth.renewed(self._ctx, shown)
+            if fresh is None:
+                raise
+        return await self._ctx.http.request(method, url, headers=sent | fresh, **how)
 
 
-def _auth(settings: FhirSettings, headers: dict[str, str]) -> httpx.Auth | None:
-    if settings.client_id:
-        raise RejectedError("smart-backend-services-not-available", field="client_id")
-    if settings.token is not None:
-        headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
-    if settings.password is not None:
-        return httpx.BasicAuth(settings.username, settings.password.get_secret_value())
-    return None
+def _at(url: httpx.URL, base: str) -> bool:
+    """Whether `url` leads to the host of `base`."""
+    known = httpx.URL(base)
+    return (url.scheme, url.host, url.port) == (known.scheme, known.host, known.port) and not url.userinfo
 
 
 def _if_match(etag: str | None) -> dict[str, str]:
