@@ -1,9 +1,13 @@
-"""Callbacks of SMS carriers: proven, stored as they came, then acknowledged; what they mean is read later."""
+"""Callbacks of outside systems: proven, stored as they came, then acknowledged; what they mean is read later.
+
+A carrier tells of replies and receipts. A system that is asked for changes calls back to say that it has some; that
+is a hint, and the feeds process asks at once.
+"""
 
 from fastapi import APIRouter, Request, Response
 from sqlmodel import Session
 
-from connectors.api import Callback, RejectedError, Verifies
+from connectors.api import Callback, Feeds, RejectedError, Verifies
 from hub.api.caller import InstanceDep
 from hub.api.problem import TooLargeError, declared
 from hub.errors import DeniedError, NotFoundError
@@ -54,6 +58,8 @@ async def callback(connection: str, path: str, request: Request, instance: Insta
 
     def store(db: Session) -> None:
         inbox.store(db, [arrival], seal=instance.sealer, index=instance.index, now=now, by="system:hub")
+        if isinstance(connector, Feeds):
+            inbox.hint(db, connection, now)
 
     await instance.inbox.run(store, write=True)
     waker.note([connection])

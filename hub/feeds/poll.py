@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 from sqlmodel import Session
 
-from connectors.api import Checkpoint, Context, Feeds, ResetError
+from connectors.api import Checkpoint, Context, Feeds, ResetError, Verifies
 from hub.db import Clock, Database
 from hub.feeds.fact import arrival_of
 from hub.record import inbox
@@ -19,7 +19,10 @@ from hub.security.sealed import Sealer
 log = structlog.get_logger()
 
 EVERY_S = 15.0
-"Between the end of one round and the next."
+"Between the end of one round and the next, where nothing is heard of changes before."
+
+LOOK_S = 0.25
+"Between looks whether a connection that can call back did so."
 
 HELD = 500
 "Facts that are held until a checkpoint; more are committed before it, and told again if the round breaks off."
@@ -43,6 +46,7 @@ class Poller:
         clock: Clock,
         stored: Callable[[set[str]], None],
         every_s: float = EVERY_S,
+        look_s: float = LOOK_S,
     ) -> None:
         self._connection = connection
         self._connector = connector
@@ -52,6 +56,9 @@ class Poller:
         self._clock = clock
         self._stored = stored
         self._every_s = every_s
+        self._look_s = look_s
+        self._hints = 0
+        "As many as were made before the last round began: what came since is not answered yet."
 
     async def run(self, lend: Lend) -> None:
         """Ask until cancelled, each round through a way out of its own: agreements end, and policies change.
@@ -68,7 +75,22 @@ class Poller:
                     log.warning("feed begins anew", connection=self._connection)
                     await self._commit([], None, forget=True)
                     await self.round(ctx)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Return when the next round is due: after a while, or soon after a hint."""
+        if not isinstance(self._connector, Verifies):
             await asyncio.sleep(self._every_s)
+            return
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._every_s
+        while (left := until - clock()) > 0:
+            await asyncio.sleep(min(self._look_s, left))
+            if await self._heard() != self._hints:
+                return
+
+    async def _heard(self) -> int:
+        return await self._database.run(lambda db: inbox.hints(db, self._connection))
 
     async def round(self, ctx: Context) -> None:
         """Ask once, from the cursor on.
@@ -76,6 +98,7 @@ class Poller:
         Raises:
             ConnectorError: see `run`.
         """
+        self._hints = await self._heard()
         cursor = await self._database.run(lambda db: inbox.cursor_of(db, self._connection))
         held: list[Arrival] = []
         async for change in self._connector.changes(ctx, cursor):

@@ -123,6 +123,18 @@ class FeedCursor(InboxBase, table=True):
     at: datetime = column.instant()
 
 
+class FeedHint(InboxBase, table=True):
+    """When a connection that is asked for changes last said, by a callback, that it has some."""
+
+    __tablename__ = "feed_hint"
+
+    connection: str = Field(primary_key=True)
+    count: int
+    "Counts up with each hint: two of one instant are two."
+
+    at: datetime = column.instant()
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """Something to store."""
@@ -287,6 +299,22 @@ def keep_cursor(db: Session, connection: str, cursor: bytes | None, now: datetim
         row.cursor, row.at = cursor, now
         db.add(row)
     db.flush()
+
+
+def hint(db: Session, connection: str, now: datetime) -> None:
+    """Note that a connection says it has changes; whoever asks it need not wait for the next round."""
+    make: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.get_bind().dialect.name]
+    table = InboxBase.metadata.tables["feed_hint"]
+    noted = make(table).values(connection=connection, count=1, at=now)
+    db.connection().execute(
+        noted.on_conflict_do_update(index_elements=["connection"], set_={"count": table.c.count + 1, "at": now})
+    )
+
+
+def hints(db: Session, connection: str) -> int:
+    """Return how often a connection said that it has changes."""
+    row = db.get(FeedHint, connection)
+    return 0 if row is None else row.count
 
 
 def _is(state: State) -> Any:

@@ -12,7 +12,7 @@ from sqlmodel import col, delete, select
 from hub.db import Database
 from hub.instance import Instance
 from hub.record import inbox, policy, schema
-from hub.record.inbox import FeedCursor, InboxMessage
+from hub.record.inbox import FeedCursor, FeedHint, InboxMessage
 from hub.security.index import BlindIndex
 from hub.security.intent import Intent
 from hub.security.lane import PoolKey
@@ -46,7 +46,7 @@ class Postbox:
         """Let the next test begin with nothing."""
         self.now = NOON
         with self.instance.inbox.write() as db:
-            for table in (InboxMessage, FeedCursor, Intent):
+            for table in (InboxMessage, FeedCursor, FeedHint, Intent):
                 db.exec(delete(table))
 
     def publish(self, text: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from connectors.api import (
     AppointmentFacts,
     AppointmentStatus,
+    Callback,
     Change,
     Checkpoint,
     Connector,
@@ -362,6 +363,47 @@ async def test_a_cursor_that_is_no_longer_valid_begins_anew(box: Postbox) -> Non
             await poller.run(lambda: nullcontext(ctx))
     assert told.cursors == [b"old", None, b"new"]
     assert box.read(inbox.cursor_of, "ehr") == b"new"
+
+
+class CallingBack(Told):
+    """One that can say by itself that something changed."""
+
+    def __init__(self, rounds: list[Round]) -> None:
+        super().__init__(rounds)
+        self.asked = asyncio.Event()
+
+    def verify(self, callback: Callback) -> str:
+        return callback.path
+
+    async def changes(self, ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
+        self.asked.set()
+        async for said in super().changes(ctx, cursor):
+            yield said
+
+
+async def test_a_hint_ends_the_wait_and_one_that_came_during_a_round_is_not_lost(box: Postbox) -> None:
+    rounds: list[Round] = [[checkpoint(name)] for name in "abc"]
+    told, instance = CallingBack(rounds), box.instance
+    poller = Poller(
+        "ehr",
+        told,
+        instance.inbox,
+        seal=instance.sealer,
+        index=instance.index,
+        clock=instance.clock,
+        stored=lambda _: None,
+        every_s=60,
+        look_s=0.01,
+    )
+    async with httpx.AsyncClient() as http, asyncio.timeout(10):
+        asking = asyncio.create_task(poller.run(lambda: nullcontext(Context("ehr", http, instance.clock, ZONE, "US"))))
+        for number in (1, 2, 3):
+            await told.asked.wait()
+            told.asked.clear()
+            assert len(told.cursors) == number
+            box.write(inbox.hint, "ehr", NOON)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 # Connections that follow the policy.

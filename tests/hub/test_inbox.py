@@ -219,3 +219,11 @@ def test_a_cursor_is_kept_and_forgotten(box: Postbox) -> None:
     box.write(inbox.keep_cursor, "ehr", None, NOON)
     box.write(inbox.keep_cursor, "ehr", None, NOON)
     assert box.read(inbox.cursor_of, "ehr") is None
+
+
+def test_hints_are_counted_by_connection(box: Postbox) -> None:
+    assert box.read(inbox.hints, "ehr") == 0
+    for _ in range(3):
+        box.write(inbox.hint, "ehr", NOON)
+    box.write(inbox.hint, "other", NOON)
+    assert (box.read(inbox.hints, "ehr"), box.read(inbox.hints, "other")) == (3, 1)

@@ -12,6 +12,7 @@ depends_on = None
 def upgrade() -> None:
     """Make the tables of the inbox."""
     _feed_cursor()
+    _feed_hint()
     _inbox_message()
     _intent()
     _keypool()
@@ -24,6 +25,16 @@ def _feed_cursor() -> None:
         "feed_cursor",
         sa.Column("connection", sa.String(), nullable=False),
         sa.Column("cursor", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("connection"),
+    )
+
+
+def _feed_hint() -> None:
+    op.create_table(
+        "feed_hint",
+        sa.Column("connection", sa.String(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("connection"),
     )
