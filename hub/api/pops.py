@@ -18,7 +18,7 @@ from hub.api.problem import declared
 from hub.chart import Charts
 from hub.errors import NotFoundError
 from hub.instance import Instance
-from hub.record import appointment, call, patient, pop, request, task
+from hub.record import appointment, call, patient, pop, related, request, task
 from hub.record.appointment import Appointment
 from hub.record.call import Call
 from hub.record.idempotency import KeyReusedError
@@ -52,6 +52,9 @@ class MaskedPop(Answer):
     match: matching.Kind
     why: str
     candidates: int
+    proxy: bool
+    "Whether the number is that of somebody who may call for a patient, and of no patient."
+
     language: str
     repeat_caller: bool
     open_tasks: int
@@ -205,7 +208,8 @@ async def verify(
         if found.pop.stage is PopStage.LOCKED:
             raise PopLockedError(f"pop {found.pop.id} is locked")
         typed = Typed(said.name, said.birth_date)
-        who = await instance.db.run(lambda db: identified(db, instance, found.match.patients, typed, access))
+        near = (*found.match.patients, *found.match.proxy_for)
+        who = await instance.db.run(lambda db: identified(db, instance, near, typed, access))
 
         def note(db: Session) -> dict[str, Any]:
             row = pop.tried(db, found.pop.id, who, by=actor.id, now=now)
@@ -227,7 +231,7 @@ async def _found(instance: Instance, token: str, actor: Actor) -> _Found:
     def look(db: Session) -> _Found:
         row = pop.find(db, token, now, agent_id=agent_id)
         ringing = db.get_one(Call, row.call_id)
-        match = matching.Match("none") if ringing.caller_key is None else patient.match_phone(db, ringing.caller_key)
+        match = matching.Match("none") if ringing.caller_key is None else related.match_phone(db, ringing.caller_key)
         if ringing.match == "restricted":
             match = matching.Match("restricted")
         tasks = sum(len(task.open_of(db, one)) for one in match.patients)
@@ -249,6 +253,7 @@ async def _masked(instance: Instance, found: _Found, actor: Actor, access: Acces
             candidates=len(found.match.patients),
             language=(found.call.plan or {}).get("language", ""),
             calls_before=found.calls_before,
+            proxy=bool(found.match.proxy_for),
             open_tasks=found.open_tasks,
         )
     )
@@ -282,14 +287,17 @@ def _known(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the wanted fields that stand in the record, and the opened patient."""
     visits = appointment.upcoming(db, row.id, instance.clock()) if "appointments" in wanted else []
-    sealed = [patient.sealed_of(row), *(appointment.sealed_of(visit) for visit in visits)]
+    relations = related.of_patient(db, row.id) if "related" in wanted else []
+    sealed = [patient.sealed_of(row), *map(appointment.sealed_of, visits), *map(related.sealed_of, relations)]
     person, *told = instance.opener.open(db, access, sealed)
     known: dict[str, Any] = {
         "name": f"{person.get('given') or ''} {person.get('family') or ''}".strip(),
         "language": person.get("language") or "",
     }
     if "appointments" in wanted:
-        known["appointments"] = [_visit(visit, said) for visit, said in zip(visits, told, strict=True)]
+        known["appointments"] = [_visit(visit, said) for visit, said in zip(visits, told, strict=False)]
+    if relations:
+        known["related"] = [related.line_of(said) for said in told[len(visits) :]]
     if "requests" in wanted:
         known["requests"] = [PopRequest(kind=one.kind, status=one.status) for one in request.open_of(db, row.id)]
     if "tasks" in wanted:

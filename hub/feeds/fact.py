@@ -16,6 +16,7 @@ from connectors.api import (
     Reads,
     ReceiptFacts,
     RejectedError,
+    RelatedFacts,
     ReplyFacts,
     RequestFacts,
 )
@@ -28,6 +29,7 @@ KINDS: dict[str, type[Change]] = {
     "appointment": AppointmentFacts,
     "merge": MergeFacts,
     "request": RequestFacts,
+    "related": RelatedFacts,
     "reply": ReplyFacts,
     "receipt": ReceiptFacts,
 }

@@ -167,6 +167,7 @@ def statement_of(said: AppointmentFacts, connection: str, index: BlindIndex) -> 
         "location": said.location,
         "type": said.type,
         "reason": said.reason,
+        "confirmed": said.confirmed or None,
     }
     return Statement.of(
         {name: value for name, value in told.items() if value is not None},
@@ -282,6 +283,8 @@ def _store(
     if "starts_at" in effect.won:
         row.confirmed_at = row.confirmed_at if row.starts_at == said.starts_at else None
         row.starts_at = said.starts_at
+    if "confirmed" in effect.won and row.confirmed_at is None:
+        row.confirmed_at = said.version.at
     if "minutes" in effect.won:
         row.minutes = said.minutes
     row.told = told.told(effect.won, statement.rank).dump()

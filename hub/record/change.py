@@ -13,10 +13,11 @@ from connectors.api import (
     MergeFacts,
     PatientFacts,
     ReceiptFacts,
+    RelatedFacts,
     ReplyFacts,
     RequestFacts,
 )
-from hub.record import appointment, message, patient, request
+from hub.record import appointment, message, patient, related, request
 from hub.record.known import Known
 from hub.record.merge import merge
 from hub.record.patient import Patient
@@ -75,6 +76,8 @@ def apply(
         case MergeFacts():
             survivor = merge(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
             return Applied(visits=tuple(visit.id for visit in appointment.upcoming(db, survivor.id, now)))
+        case RelatedFacts():
+            related.upsert(db, said, connection=connection, seal=seal, index=index, now=now)
         case RequestFacts():
             request.upsert(db, said, connection=connection, index=index, now=now)
         case ReplyFacts():

@@ -15,13 +15,14 @@ from hub.record.known import Known
 from hub.record.message import Message
 from hub.record.patient import Patient, PatientIdentifier, PatientPhone
 from hub.record.pop import Pop
+from hub.record.related import RelatedPerson
 from hub.record.request import ChartRequest
 from hub.record.task import Task
 from hub.record.trail import touch
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealer, Table
 
-_OWNED: tuple[type[SQLModel], ...] = (Appointment, ChartRequest, Message, Call, Task, Pop)
+_OWNED: tuple[type[SQLModel], ...] = (Appointment, RelatedPerson, ChartRequest, Message, Call, Task, Pop)
 
 
 def merge(

@@ -28,7 +28,7 @@ from hub.security.sealed import Sealed, Sealer, Table
 SEALED = frozenset({"family", "given", "birth_date", "sex", "phones", "language", "postal_code", "state"})
 "Told fields that are sealed; beside them the blob holds `ids`."
 
-PLAIN = frozenset({"deceased", "active"})
+PLAIN = frozenset({"deceased", "active", "restricted"})
 "Told fields that are columns."
 
 
@@ -47,7 +47,7 @@ class Patient(SQLModel, table=True):
     active: bool = True
     deceased: bool = False
     restricted: bool = False
-    "Only under break-glass; set by the practice, never by a feed."
+    "Only under break-glass. A feed may close a chart; only the practice opens it again."
 
     name_key: bytes | None = column.maybe_blind()
     birth_key: bytes | None = column.maybe_blind()
@@ -153,6 +153,7 @@ def statement_of(said: PatientFacts, connection: str, index: BlindIndex) -> Stat
         "state": said.state,
         "deceased": said.deceased,
         "active": said.active,
+        "restricted": said.restricted or None,
     }
     fields = {name: None if name in said.cleared else value for name, value in told.items()}
     mentioned = {name: value for name, value in fields.items() if value is not None or name in said.cleared}
@@ -254,6 +255,8 @@ def _tell(
         row.active = said.active is not False
     if "deceased" in effect.won:
         row.deceased = said.deceased is True
+    if "restricted" in effect.won:
+        row.restricted = True
     row.told = Told.load(row.told).told(effect.won, statement.rank).dump()
     row.version_at = max(row.version_at, said.version.at)
     for connection, key in effect.fresh:

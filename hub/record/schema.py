@@ -18,7 +18,7 @@ from hub.db import Database
 SCRIPTS = Path(__file__).with_name("migrations")
 
 NOUNS = (
-    *("patient", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
+    *("patient", "related", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
     *("call", "queue", "agent", "pop", "recording", "voicemail", "event"),
     *("staff", "contact", "token", "policy", "idempotency"),
 )

@@ -30,6 +30,9 @@ class Match:
     patients: tuple[UUID, ...] = ()
     "In order of id; empty for none and restricted."
 
+    proxy_for: tuple[UUID, ...] = ()
+    "Where it is none: patients for whom somebody of this number may call; the caller is not one of them."
+
 
 def match(hits: Sequence[Hit]) -> Match:
     """Return the match for everyone who gave a number.

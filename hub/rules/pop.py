@@ -39,6 +39,8 @@ _WHY: Final[Mapping[Kind, str]] = {
     "restricted": "Access to this record is restricted.",
 }
 
+_PROXY: Final = "No patient gave this number, but somebody who may call for one: ask who is calling, and for whom."
+
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
@@ -53,6 +55,9 @@ class Ringing:
     match: Kind
     candidates: int = 0
     "How many patients gave this number."
+
+    proxy: bool = False
+    "Somebody of this number may call for a patient."
 
     language: str = ""
     calls_before: int = 0
@@ -93,8 +98,9 @@ def masked(call: Ringing) -> dict[str, Any]:
         "queue": call.queue,
         "waited_seconds": call.waited_seconds,
         "match": call.match,
-        "why": _WHY[call.match],
+        "why": _PROXY if call.proxy and call.match == "none" else _WHY[call.match],
         "candidates": call.candidates if known else 0,
+        "proxy": call.proxy and call.match == "none",
         "language": call.language if known else "",
         "repeat_caller": call.calls_before > 0,
         "open_tasks": call.open_tasks if known else 0,

@@ -123,6 +123,7 @@ MASKED: Final = frozenset(
         "why",
         "candidates",
         "language",
+        "proxy",
         "repeat_caller",
         "open_tasks",
     }

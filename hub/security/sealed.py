@@ -75,6 +75,7 @@ class Table(IntEnum):
     COMMUNICATION = 8
     VOICEMAIL = 9
     REQUEST = 10
+    RELATED = 11
 
 
 class SealBrokenError(ChartlineError):

@@ -15,7 +15,7 @@ from hub.record.error import IdentityConflictError, IncompleteError, StaleError,
 from hub.record.patient import Patient
 from hub.record.statement import identifiers_of
 from tests.hub.record.conftest import Record
-from tests.hub.record.say import ANA, BOOKED, VISIT, person, tell_patient, tell_visit, visit
+from tests.hub.record.say import ANA, BOOKED, VISIT, person, tell_patient, tell_visit, version, visit
 
 CANCELLED = AppointmentStatus.CANCELLED
 NOSHOW = AppointmentStatus.NOSHOW
@@ -207,3 +207,16 @@ def test_any_order_and_repetition_gives_the_same_appointment(
     again = data.draw(st.permutations(said + data.draw(st.lists(st.sampled_from(said), max_size=3))))
     assert outcome(db, record, again) == once
     assert once["rows"] == 1
+
+
+def test_what_the_owner_says_of_a_confirmation_counts_until_the_visit_moves(db: Session, record: Record) -> None:
+    row = tell_visit(db, record, visit(confirmed=False)).row
+    assert row.confirmed_at is None
+    assert tell_visit(db, record, visit(1, confirmed=True)).changed
+    assert row.confirmed_at == version(1).at
+    tell_visit(db, record, visit(2, confirmed=False))
+    assert row.confirmed_at == version(1).at, "a system that does not know of it takes nothing back"
+    tell_visit(db, record, visit(3, starts_at=VISIT + timedelta(hours=1)))
+    assert row.confirmed_at is None
+    tell_visit(db, record, visit(4, starts_at=VISIT + timedelta(hours=1), confirmed=True))
+    assert row.confirmed_at == version(4).at

@@ -299,3 +299,15 @@ def test_any_order_and_repetition_gives_the_same_patient(
     again = data.draw(st.permutations(said + data.draw(st.lists(st.sampled_from(said), max_size=3))))
     assert outcome(db, record, again) == once
     assert once["rows"] == 1
+
+
+def test_a_feed_closes_a_chart_and_never_opens_it(db: Session, record: Record) -> None:
+    row = tell_patient(db, record, person(**ANA))
+    assert not patient.hidden(db, [row.id])
+    tell_patient(db, record, person(1, "2", restricted=True))
+    assert patient.hidden(db, [row.id])
+    tell_patient(db, record, person(2, "3", **ANA, restricted=False))
+    assert patient.hidden(db, [row.id])
+    patient.restrict(db, row.id, False, by="privacy", now=record.now)
+    tell_patient(db, record, person(1, "2", restricted=True))
+    assert not patient.hidden(db, [row.id]), "an old statement closes it no second time"

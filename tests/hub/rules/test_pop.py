@@ -1,6 +1,7 @@
 """What a pop shows: before verification nobody, after it the least that the role needs, the date of birth never."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -208,3 +209,10 @@ def test_the_name_on_file_verifies_in_either_order(given_: str, family: str, bor
     sound = all(part.strip(" '-") for part in (given_, family))
     assert verify(stored, Typed(f"{given_} {family}", born)) == sound
     assert verify(stored, Typed(f"{family}, {given_}", born)) == sound
+
+
+def test_a_relations_number_says_so_and_for_nobody_in_particular() -> None:
+    shown = masked(replace(ringing("none"), proxy=True))
+    assert shown["proxy"] is True
+    assert "may call for one" in shown["why"]
+    assert masked(replace(ringing("one"), proxy=True))["proxy"] is False
