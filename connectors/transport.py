@@ -3,12 +3,15 @@
 The transport stands over the client that the egress gate opened, so it opens nothing by itself. What it raises names
 no address, no query and no body: those hold what a person's record says.
 
-    connection never made                             TransientError
+    connection never made                               TransientError
     no answer, or half of one, to what may be repeated  TransientError
     no answer, or half of one, to anything else         UnknownOutcomeError
+
+A request that only reads is sent once more after a broken connection or a 5xx; nothing else is ever repeated here.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -46,6 +49,12 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 "RFC 9110 section 9.2.2."
 
 _PORTS = {"http": 80, "https": 443}
+
+AGAIN_S = 0.2
+"Before a request that only reads is sent once more, where it got no answer or one that says: not now."
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+"What has no effect, so that asking twice has none either (RFC 9110 section 9.2.1)."
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 "What surely did not reach the other side."
@@ -92,6 +101,10 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
         error: ConnectorError
         try:
             async with asyncio.timeout(self._deadline):
+                if request.method in _READS:
+                    with contextlib.suppress(TransientError, *_UNSENT, httpx.RemoteProtocolError, httpx.ReadError):
+                        return await self._exchange(request)
+                    await asyncio.sleep(AGAIN_S)
                 return await self._exchange(request)
         except _UNSENT:
             error = TransientError("no connection")
@@ -102,7 +115,7 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         answer = await self._client.send(request, stream=True)
         try:
-            if error := error_of(answer, request):
+            if answer.status_code not in request.extensions.get("answers", ()) and (error := error_of(answer, request)):
                 raise error
             body = bytearray()
             async for piece in answer.aiter_bytes():
@@ -128,7 +141,7 @@ def error_of(answer: httpx.Response, request: httpx.Request) -> ConnectorError |
         return AuthExpiredError("the credentials are refused")
     if status in {409, 412}:
         return ConflictError("it changed since it was read")
-    if status == 429:
+    if status == 429 or (status == 503 and "retry-after" in answer.headers):
         return RateLimitedError(pause_of(answer))
     if status in {502, 504} and not _repeatable(request):
         return UnknownOutcomeError("a gateway got no answer from the system behind it")

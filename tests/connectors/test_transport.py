@@ -218,3 +218,54 @@ async def test_a_packed_answer_is_unpacked_once() -> None:
 def test_addresses_are_found_at_any_depth() -> None:
     settings = {"a": "https://One.test/x", "b": [{"c": "http://two.test:81"}], "d": "three.test", "e": 5}
     assert origins(settings) == {("https", "one.test", 443), ("http", "two.test", 81)}
+
+
+class Flaky:
+    """Fails a number of times, then answers; remembers what was asked."""
+
+    def __init__(self, *faults: int | Exception) -> None:
+        self.faults = list(faults)
+        self.asked: list[str] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.append(scope["method"])
+        fault = self.faults.pop(0) if self.faults else 200
+        if isinstance(fault, Exception):
+            raise fault
+        await Response(b"", fault)(scope, receive, send)
+
+
+@pytest.mark.parametrize("fault", [500, 502, 503, 504, httpx.ConnectError("x"), httpx.RemoteProtocolError("x")])
+async def test_what_only_reads_is_asked_once_more(fault: int | Exception) -> None:
+    app = Flaky(fault)
+    answer = await context(fhir(), app).http.get("http://ehr.test/fhir/Patient")
+    assert (answer.status_code, app.asked) == (200, ["GET", "GET"])
+
+
+async def test_a_second_failure_is_told() -> None:
+    app = Flaky(503, 503)
+    with pytest.raises(TransientError):
+        await context(fhir(), app).http.get("http://ehr.test/fhir/Patient")
+    assert app.asked == ["GET", "GET"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_what_writes_is_never_sent_twice(method: str) -> None:
+    app = Flaky(503)
+    with pytest.raises(TransientError):
+        await context(fhir(), app).http.request(method, "http://ehr.test/fhir/Communication")
+    assert app.asked == [method]
+
+
+@pytest.mark.parametrize("status", [401, 404, 429])
+async def test_what_the_server_means_is_not_asked_again(status: int) -> None:
+    app = Flaky(status)
+    with pytest.raises(ConnectorError):
+        await context(fhir(), app).http.get("http://ehr.test/fhir/Patient")
+    assert app.asked == ["GET"]
+
+
+async def test_a_server_that_names_a_pause_gets_it() -> None:
+    with pytest.raises(RateLimitedError) as caught:
+        await context(fhir(), answering(503, {"Retry-After": "4"})).http.get("http://ehr.test/fhir/Patient")
+    assert caught.value.retry_after == 4.0
