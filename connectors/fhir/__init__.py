@@ -22,8 +22,9 @@ from connectors.api import (
     Section,
 )
 from connectors.fhir.auth import Authorization, authorization
+from connectors.fhir.capability import Capabilities
 from connectors.fhir.chart import lines
-from connectors.fhir.client import Capabilities, Client
+from connectors.fhir.client import Client
 from connectors.fhir.feed import Memory, Round
 from connectors.fhir.mapping import Reader
 from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, Resource

@@ -13,44 +13,17 @@ import orjson
 
 from connectors.api import AuthExpiredError, Context, RejectedError, TransientError
 from connectors.fhir.auth import Authorization, Headers
+from connectors.fhir.capability import JSON_PATCH, Capabilities
 from connectors.fhir.reading import Resource, inner, items, text
 from connectors.fhir.settings import FhirSettings
 
 FHIR_JSON = "application/fhir+json"
-JSON_PATCH = "application/json-patch+json"
 
 Params = tuple[tuple[str, str], ...]
 "Search parameters; one that stands twice must hold twice (FHIR R4 search.html#combining)."
 
 PAGES = 10_000
 "More pages than this of one search are a server that leads in circles."
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a server declares (FHIR R4 CapabilityStatement)."""
-
-    fhir_version: str
-    patches_json: bool
-    "CapabilityStatement.patchFormat, and the interaction with Appointment."
-
-    creates_conditionally: frozenset[str]
-    "Resource types with CapabilityStatement.rest.resource.conditionalCreate."
-
-    @classmethod
-    def of(cls, statement: Resource) -> "Capabilities":
-        """Read the server's part of a CapabilityStatement."""
-        rest = next((one for one in items(statement.get("rest")) if one.get("mode") == "server"), {})
-        formats = {str(said).lower() for said in statement.get("patchFormat") or []}
-        appointment = next((one for one in items(rest.get("resource")) if one.get("type") == "Appointment"), {})
-        declared = any(one.get("code") == "patch" for one in items(appointment.get("interaction")))
-        return cls(
-            fhir_version=str(statement.get("fhirVersion") or ""),
-            patches_json=declared and bool(formats & {JSON_PATCH, "json-patch+json", "json"}),
-            creates_conditionally=frozenset(
-                str(one.get("type")) for one in items(rest.get("resource")) if one.get("conditionalCreate") is True
-            ),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +81,7 @@ class Client:
         Raises:
             RejectedError: it is no FHIR R4 (or R4B) server.
         """
-        statement = _resource(await self._send("GET", "metadata"))
+        statement = _resource(await self.send("GET", "metadata"))
         if statement.get("resourceType") != "CapabilityStatement":
             raise RejectedError("no-capability-statement", field="CapabilityStatement")
         found = Capabilities.of(statement)
@@ -119,7 +92,7 @@ class Client:
     async def read(self, kind: str, logical_id: str) -> Read | None:
         """Return a resource, or None if there is none of that id."""
         try:
-            answer = await self._send("GET", f"{kind}/{quote(logical_id, safe='')}")
+            answer = await self.send("GET", f"{kind}/{quote(logical_id, safe='')}")
         except RejectedError as error:
             if error.reason in {"http-404", "http-410"}:
                 return None
@@ -128,7 +101,7 @@ class Client:
 
     async def page(self, kind: str, params: Params, *, following: str | None = None) -> Page:
         """Return the first page of a search, or the one that `following` leads to."""
-        answer = await (self._send("GET", following) if following else self._send("GET", kind, params=params))
+        answer = await (self.send("GET", following) if following else self.send("GET", kind, params=params))
         bundle = _resource(answer)
         if bundle.get("resourceType") != "Bundle":
             raise RejectedError("no-bundle", field=kind)
@@ -175,7 +148,7 @@ class Client:
         return await self._write("PATCH", path, operations, JSON_PATCH, _if_match(if_match))
 
     async def _write(self, method: str, path: str, body: Any, kind: str, headers: dict[str, str]) -> Read:
-        answer = await self._send(
+        answer = await self.send(
             method,
             path,
             content=orjson.dumps(body),
@@ -189,9 +162,13 @@ class Client:
             resource = resource | {"id": _id_in(answer.headers.get("location", ""))}
         return Read(resource, answer.headers.get("etag"))
 
-    async def _send(
+    async def send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **how: Any
     ) -> httpx.Response:
+        """Return the answer to a request for `path` under the base, or a whole address that the server gave.
+
+        Credentials go to the base's host only.
+        """
         url = _joined(self._base, path)
         sent = self._headers | dict(headers or {})
         if not _at(url, self._base):  # a link to elsewhere, which the settings allow or not: no credentials go there

@@ -16,7 +16,8 @@ from connectors.api import (
     Receipt,
     RejectedError,
 )
-from connectors.fhir.client import Capabilities, Client, Read
+from connectors.fhir.capability import Capabilities
+from connectors.fhir.client import Client, Read
 from connectors.fhir.reading import Resource, inner, reference, text
 
 KEY_SYSTEM = "urn:chartline:communication"
