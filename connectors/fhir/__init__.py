@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -52,7 +53,11 @@ class Fhir(Connector[FhirSettings]):
         """Ask what the server can do, then something that needs the credentials; nobody's record is read."""
         client = self._client(ctx)
         self._capabilities = await client.capabilities()
-        await client.page("Patient", (("_summary", "count"),))
+        kind, _, query = self.settings.vendor.probe.partition("?")
+        if kind:
+            await client.page(kind, tuple(parse_qsl(query)))
+        else:  # no search that is cheap and reads nobody: getting a token is the proof
+            await self._auth.headers(ctx)
 
     async def find_patients(self, ctx: Context, phone: str) -> Sequence[PatientRef]:
         """Return everyone who gave `phone` (E.164).

@@ -72,7 +72,7 @@ class Client:
         self._ctx = ctx
         self.settings = settings
         self._base = settings.base
-        self._headers = {"Accept": FHIR_JSON, "Prefer": "handling=lenient"}
+        self._headers = {"Accept": FHIR_JSON, "Prefer": "handling=lenient"} | settings.vendor.headers
         self._auth = auth
 
     async def capabilities(self) -> Capabilities:
