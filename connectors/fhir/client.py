@@ -101,7 +101,8 @@ class Client:
 
     async def page(self, kind: str, params: Params, *, following: str | None = None) -> Page:
         """Return the first page of a search, or the one that `following` leads to."""
-        answer = await (self.send("GET", following) if following else self.send("GET", kind, params=params))
+        first = (*params, *self.settings.search_parameters.items())
+        answer = await (self.send("GET", following) if following else self.send("GET", kind, params=first))
         bundle = _resource(answer)
         if bundle.get("resourceType") != "Bundle":
             raise RejectedError("no-bundle", field=kind)
