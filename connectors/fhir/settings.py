@@ -10,7 +10,8 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from connectors.api import Settings
 from connectors.fhir.profile import GENERIC, Profile, profiles
 
-Fed = Literal["patients", "appointments", "requests"]
+Fed = Literal["patients", "related", "appointments", "requests"]
+FeedBy = Literal["auto", "subscription", "updated", "window", "export"]
 
 
 class FhirSettings(Settings):
@@ -67,8 +68,26 @@ class FhirSettings(Settings):
     systems: dict[str, str] = {}
     "What this server calls the assigning authorities of the practice's HL7 v2 feed: HD.1 to Identifier.system."
 
-    feed: tuple[Fed, ...] = ("patients", "appointments", "requests")
+    feed: tuple[Fed, ...] = ("patients", "related", "appointments", "requests")
     "What `changes` asks for; leave appointments out where the same appointments come as SIU messages."
+
+    feed_by: FeedBy = "auto"
+    "How changes are found; `auto` takes the best way that the profile and the server allow (connectors.fhir.feed)."
+
+    callback_url: HttpUrl | None = None
+    "Where the server reaches /carriers/{connection}/... of this hub; with it there is a Subscription."
+
+    callback_secret: SecretStr | None = None
+    "What the server shows there."
+
+    subscription_topic: str = ""
+    "Canonical URL of the topic; where empty, the declared one whose URL speaks of appointments."
+
+    export_group: str = ""
+    "Logical id of the Group that is exported; where empty, all patients."
+
+    export_files: HttpUrl | None = None
+    "Where the files of an export lie, if not on the host of the base URL."
 
     refill_codes: tuple[str, ...] = ("refill", "refill-request", "renewal", "prescription-renewal")
     "Task.code codes or words that mean a refill request."
@@ -122,6 +141,10 @@ class FhirSettings(Settings):
             raise ValueError("give one of username with password, token, client_id with private_key")
         if bool(self.client_id) != (self.private_key is not None):
             raise ValueError("client_id and private_key go together")
+        if (self.callback_url is None) != (self.callback_secret is None):
+            raise ValueError("callback_url and callback_secret go together")
+        if self.feed_by == "subscription" and self.callback_url is None:
+            raise ValueError("feed_by subscription needs callback_url")
         if self.launch_client_secret is not None and not self.launch_client_id:
             raise ValueError("launch_client_secret goes with launch_client_id")
         return self
