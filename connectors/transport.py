@@ -8,6 +8,9 @@ no address, no query and no body: those hold what a person's record says.
     no answer, or half of one, to anything else         UnknownOutcomeError
 
 A request that only reads is sent once more after a broken connection or a 5xx; nothing else is ever repeated here.
+
+Some systems say only in the body of a refusal what they mean by it. A connector that reads such bodies itself names
+the statuses with the request, `extensions={"answers": {400, 403}}`, and gets those answers as they are.
 """
 
 import asyncio
@@ -66,7 +69,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 def origins(settings: Mapping[str, Any]) -> frozenset[Origin]:
-    """Return every HTTP address that stands in `settings`, at any depth."""
+    """Return every address of HTTP or of a stream (`stream.SCHEMES`) that stands in `settings`, at any depth."""
     found: set[Origin] = set()
     waiting: list[Any] = [settings]
     while waiting:
@@ -75,7 +78,7 @@ def origins(settings: Mapping[str, Any]) -> frozenset[Origin]:
             waiting += value.values()
         elif isinstance(value, list | tuple | set | frozenset):
             waiting += value
-        elif isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        elif isinstance(value, str) and value.lower().startswith(("http://", "https://", "mllp://", "mllps://")):
             found.add(origin_of(httpx.URL(value)))
     return frozenset(found)
 
