@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from connectors.api import (
     AnyConnector,
     AppointmentFacts,
-    Change,
     MergeFacts,
     PatientFacts,
     Reads,
@@ -21,10 +20,12 @@ from connectors.api import (
     RequestFacts,
 )
 from hub.errors import ChartlineError
+from hub.record.absence import AbsenceFacts
+from hub.record.change import Said
 from hub.record.inbox import Arrival, Form, InboxMessage
 from hub.security.index import BlindIndex
 
-KINDS: dict[str, type[Change]] = {
+KINDS: dict[str, type[Said]] = {
     "patient": PatientFacts,
     "appointment": AppointmentFacts,
     "merge": MergeFacts,
@@ -32,8 +33,12 @@ KINDS: dict[str, type[Change]] = {
     "related": RelatedFacts,
     "reply": ReplyFacts,
     "receipt": ReceiptFacts,
+    "absence": AbsenceFacts,
 }
 "What a fact is called in a row; the names are stored and never change."
+
+ABOUT = ("ids", "external_id", "merged", "version", "appointment", "at")
+"Fields that say whom and which version a fact is about."
 
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
@@ -44,13 +49,15 @@ class NotAFactError(ChartlineError):
     code = "not-a-fact"
 
 
-def arrival_of(connection: str, change: Change, index: BlindIndex) -> Arrival:
+def arrival_of(connection: str, change: Said, index: BlindIndex) -> Arrival:
     """Return the row for a fact; the same statement always makes the same row.
 
     It stands under the keyed hash of whom and which version it is about, since identifiers are not kept in clear.
     """
     said = change.model_dump()
-    about = {name: said[name] for name in ("ids", "external_id", "merged", "version", "at") if name in said}
+    about = {
+        name: said[name] for name in ("ids", "external_id", "merged", "version", "appointment", "at") if name in said
+    }
     name = _NAMES[type(change)]
     key = index.digest(_json({"kind": name, "about": about}))
     return Arrival(connection, key.hex(), _json({"kind": name, "fact": said}), Form.FACT)
@@ -58,7 +65,7 @@ def arrival_of(connection: str, change: Change, index: BlindIndex) -> Arrival:
 
 def read_row(
     connector: AnyConnector, row: InboxMessage, raw: bytes, *, timezone: ZoneInfo, region: str
-) -> Sequence[Change]:
+) -> Sequence[Said]:
     """Return what a row says; `raw` is what it opened to.
 
     Raises:
@@ -72,7 +79,7 @@ def read_row(
     return connector.read(raw, timezone=timezone, region=region)
 
 
-def _fact(raw: bytes) -> Change:
+def _fact(raw: bytes) -> Said:
     try:
         said = orjson.loads(raw)
         return KINDS[said["kind"]].model_validate(said["fact"])

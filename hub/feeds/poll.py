@@ -8,10 +8,12 @@ from datetime import datetime
 import structlog
 from sqlmodel import Session
 
-from connectors.api import Checkpoint, Context, Feeds, ResetError, Verifies
+from connectors.api import AppointmentFacts, Checkpoint, Context, Feeds, ResetError, Verifies
 from hub.db import Clock, Database
 from hub.feeds.fact import arrival_of
 from hub.record import inbox
+from hub.record.absence import AbsenceFacts, missing
+from hub.record.identity import keys_for
 from hub.record.inbox import Arrival
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealer
@@ -40,6 +42,7 @@ class Poller:
         connection: str,
         connector: Feeds,
         database: Database,
+        record: Database,
         *,
         seal: Sealer,
         index: BlindIndex,
@@ -48,9 +51,11 @@ class Poller:
         every_s: float = EVERY_S,
         look_s: float = LOOK_S,
     ) -> None:
+        """Store what `connector` tells in `database`, inbox.db, and compare it with `record`, chartline.db."""
         self._connection = connection
         self._connector = connector
         self._database = database
+        self._record = record
         self._seal = seal
         self._index = index
         self._clock = clock
@@ -101,17 +106,33 @@ class Poller:
         self._hints = await self._heard()
         cursor = await self._database.run(lambda db: inbox.cursor_of(db, self._connection))
         held: list[Arrival] = []
+        told: set[bytes] | None = set() if cursor is None else None
         async for change in self._connector.changes(ctx, cursor):
             if isinstance(change, Checkpoint):
+                if change.whole is not None and told is not None:
+                    held += await self._absent(told, *change.whole)
                 await self._commit(held, change.cursor)
                 held = []
                 continue
+            if isinstance(change, AppointmentFacts) and told is not None:
+                told.update(key for _, key in keys_for(change.ids, self._connection, self._index))
             held.append(arrival_of(self._connection, change, self._index))
             if len(held) >= HELD:
                 await self._commit(held, None)
                 held = []
         if held:
             await self._commit(held, None)
+
+    async def _absent(self, told: set[bytes], since: datetime, until: datetime) -> list[Arrival]:
+        """Return what to store of the visits that were known, and that a feed which told all did not tell."""
+        found = await self._record.run(lambda db: missing(db, self._connection, told, since, until))
+        if not found.plausible:
+            log.error("too many visits gone", connection=self._connection, gone=len(found.visits), known=found.known)
+            return []
+        now = self._clock()
+        return [
+            arrival_of(self._connection, AbsenceFacts(appointment=visit, at=now), self._index) for visit in found.visits
+        ]
 
     async def _commit(self, held: list[Arrival], cursor: bytes | None, *, forget: bool = False) -> None:
         """Store what is held, and the cursor where there is one; `forget` drops the cursor."""

@@ -164,6 +164,7 @@ class Connections:
             name,
             connector,
             instance.inbox,
+            instance.db,
             seal=instance.sealer,
             index=instance.index,
             clock=instance.clock,

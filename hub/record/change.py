@@ -17,12 +17,16 @@ from connectors.api import (
     ReplyFacts,
     RequestFacts,
 )
-from hub.record import appointment, message, patient, related, request
+from hub.record import absence, appointment, message, patient, related, request
+from hub.record.absence import AbsenceFacts
 from hub.record.known import Known
 from hub.record.merge import merge
 from hub.record.patient import Patient
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer
+
+Said = Change | AbsenceFacts
+"What a feed may bring: what connections say, and what we conclude from what they leave out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Applied:
     "Visits ahead of a patient of whom it told something new: another number, another clock."
 
 
-def affected(db: Session, changes: Sequence[Change], *, connection: str, index: BlindIndex) -> list[Sealed]:
+def affected(db: Session, changes: Sequence[Said], *, connection: str, index: BlindIndex) -> list[Sealed]:
     """Return the rows to open before `changes` can be applied; a few queries, however many there are."""
     visits = [said for said in changes if isinstance(said, AppointmentFacts)]
     people = [said for said in changes if isinstance(said, PatientFacts)]
@@ -51,7 +55,7 @@ def affected(db: Session, changes: Sequence[Change], *, connection: str, index: 
 
 def apply(
     db: Session,
-    said: Change,
+    said: Said,
     *,
     connection: str,
     seal: Sealer,
@@ -76,6 +80,9 @@ def apply(
         case MergeFacts():
             survivor = merge(db, said, connection=connection, seal=seal, index=index, now=now, known=known)
             return Applied(visits=tuple(visit.id for visit in appointment.upcoming(db, survivor.id, now)))
+        case AbsenceFacts():
+            gone = absence.apply(db, said, connection=connection, now=now)
+            return Applied(appointment_id=said.appointment if gone else None)
         case RelatedFacts():
             related.upsert(db, said, connection=connection, seal=seal, index=index, now=now)
         case RequestFacts():
@@ -88,9 +95,9 @@ def apply(
     return Applied()
 
 
-def concerned(db: Session, said: Change, *, connection: str, index: BlindIndex, now: datetime) -> set[UUID]:
+def concerned(db: Session, said: Said, *, connection: str, index: BlindIndex, now: datetime) -> set[UUID]:
     """Return the visits that a statement which was stored is about, whether or not it told anything new."""
-    found: set[UUID] = set()
+    found: set[UUID] = {said.appointment} if isinstance(said, AbsenceFacts) else set()
     if isinstance(said, AppointmentFacts):
         visit = appointment.find(db, appointment.statement_of(said, connection, index).keys)
         found |= {visit.id} if visit is not None else set()

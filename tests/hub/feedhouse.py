@@ -1,7 +1,7 @@
 """An instance for tests of the feeds: real encrypted files, a real vault in a thread, real sealing."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,9 +10,12 @@ from typing import Any
 from sqlmodel import col, delete, select
 
 from hub.db import Database
+from hub.feeds import Writer
 from hub.instance import Instance
 from hub.record import inbox, policy, schema
+from hub.record.appointment import Appointment, AppointmentIdentifier
 from hub.record.inbox import FeedCursor, FeedHint, InboxMessage
+from hub.record.patient import Patient, PatientIdentifier, PatientPhone
 from hub.security.index import BlindIndex
 from hub.security.intent import Intent
 from hub.security.lane import PoolKey
@@ -48,6 +51,9 @@ class Postbox:
         with self.instance.inbox.write() as db:
             for table in (InboxMessage, FeedCursor, FeedHint, Intent):
                 db.exec(delete(table))
+        with self.instance.db.write() as db:
+            for told in (AppointmentIdentifier, Appointment, PatientIdentifier, PatientPhone, Patient):
+                db.exec(delete(told))
 
     def publish(self, text: str) -> None:
         """Put a policy in force."""
@@ -120,3 +126,13 @@ def postbox(root: Path) -> Iterator[Postbox]:
         finally:
             db.close()
             messages.close()
+
+
+@asynccontextmanager
+async def writing(box: Postbox, stored: Callable[[set[str]], None] = lambda _: None) -> AsyncIterator[Writer]:
+    instance = box.instance
+    writer = Writer(instance.inbox, seal=instance.sealer, index=instance.index, clock=instance.clock, stored=stored)
+    try:
+        yield writer
+    finally:
+        await writer.close()

@@ -21,7 +21,6 @@ from temporalio.client import Client
 
 from connectors.api import (
     AnyConnector,
-    Change,
     ConnectorError,
     ReceiptFacts,
     RejectedError,
@@ -32,6 +31,7 @@ from hub.feeds.fact import read_row
 from hub.instance import Instance
 from hub.outside import Outside
 from hub.record import change, inbox
+from hub.record.change import Said
 from hub.record.error import StaleError
 from hub.record.inbox import UNMATCHED, InboxMessage, State
 from hub.record.known import Known
@@ -85,7 +85,7 @@ class _Read:
     """One message on its way."""
 
     row: InboxMessage
-    changes: Sequence[Change] = ()
+    changes: Sequence[Said] = ()
     code: str | None = None
     "Why it goes into quarantine."
 
@@ -180,7 +180,7 @@ class Feeds:
                         stale.append(each)
         return stale
 
-    def _known(self, connection: str, changes: Sequence[Change]) -> Known:
+    def _known(self, connection: str, changes: Sequence[Said]) -> Known:
         """Open, in one audited request, what statements must be merged with."""
         access = Access("system:workflows", "system", "operations", session=f"feed-{connection}")
         with self._instance.db.read() as db:
@@ -218,7 +218,7 @@ class Feeds:
         db: Session,
         connection: str,
         each: _Read,
-        said: Change,
+        said: Said,
         known: Known,
         practice: Practice,
         *,

@@ -8,7 +8,6 @@ from sqlmodel import Session
 from connectors.api import (
     AppointmentFacts,
     AppointmentStatus,
-    Change,
     Identifier,
     MergeFacts,
     PatientFacts,
@@ -18,6 +17,7 @@ from connectors.api import (
 )
 from hub.record import appointment, change, patient
 from hub.record.appointment import Upserted
+from hub.record.change import Said
 from hub.record.known import Known
 from hub.record.patient import Patient
 from tests.hub.record.conftest import Record
@@ -78,7 +78,7 @@ def union(survivor: str, *merged: str, seconds: float = 5) -> MergeFacts:
     )
 
 
-def opened(db: Session, record: Record, *said: Change, connection: str = "adt") -> Known:
+def opened(db: Session, record: Record, *said: Said, connection: str = "adt") -> Known:
     """Open what `said` touches, as a feed does before it writes."""
     rows = change.affected(db, said, connection=connection, index=record.index)
     return Known(zip(rows, record.opener.open(db, record.audited, rows), strict=True))
@@ -98,7 +98,7 @@ def tell_visit(db: Session, record: Record, said: AppointmentFacts, connection: 
     )
 
 
-def tell(db: Session, record: Record, said: Change, connection: str = "adt") -> change.Applied:
+def tell(db: Session, record: Record, said: Said, connection: str = "adt") -> change.Applied:
     known = opened(db, record, said, connection=connection)
     return change.apply(
         db, said, connection=connection, seal=record.seal, index=record.index, now=record.now, known=known
