@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 
 from connectors.api import API, AnyConnector, Connector, ConnectorError, Context, Deliver, Scope, Settings
 from connectors.scoping import guarded
+from connectors.stream import Dial, lent
 from connectors.transport import DEADLINE, TIMEOUT, ConnectorTransport, origins
 
 GROUP = "chartline.connectors"
@@ -197,11 +198,13 @@ def context(
     timezone: ZoneInfo,
     region: str,
     deliver: Deliver | None = None,
+    connect: Dial | None = None,
     deadline: float = DEADLINE,
 ) -> Context:
     """Return what `connector` works with for one call.
 
-    `http` is what the egress gate opened, and stays its opener's to close; `deadline` in seconds bounds each request.
+    `http` is what the egress gate opened, and stays its opener's to close, and `connect` is its way to what is not
+    HTTP; `deadline` in seconds bounds each request.
     """
     for library in ("httpx", "httpcore"):  # they log addresses with their queries, and a query holds a phone number
         log = logging.getLogger(library)
@@ -213,7 +216,15 @@ def context(
         follow_redirects=False,
         trust_env=False,
     )
-    return Context(connection=connection, http=client, clock=clock, timezone=timezone, region=region, deliver=deliver)
+    return Context(
+        connection=connection,
+        http=client,
+        clock=clock,
+        timezone=timezone,
+        region=region,
+        deliver=deliver,
+        connect=None if connect is None else lent(connect, connector.settings),
+    )
 
 
 __all__ = [

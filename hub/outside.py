@@ -87,6 +87,7 @@ class Outside:
                     connector,
                     connection,
                     http=http,
+                    connect=await egress.stream(connection, data_class, purpose),
                     clock=self._instance.clock,
                     timezone=practice.practice.zone,
                     region=practice.practice.region,

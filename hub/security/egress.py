@@ -4,6 +4,8 @@ egress = Egress(practice, instance.db, instance.clock, actor="system:workflows")
 async with await egress.open("sms", "message-body", "operations") as http:
     ...
 
+connect = await egress.stream("adt", "appointments", "treatment")  # for what is not HTTP
+
 The client reaches the hosts that the counterparty's settings name, at addresses that were judged once when it first
 connected. It follows no redirect and reads no proxy from the environment. Every opening that goes through is in the
 audit log, once a minute for the same counterparty, class and purpose; a refusal is, too.
@@ -33,6 +35,7 @@ from hub.security.address import (
     resolved,
     system_resolver,
 )
+from hub.security.stream import PinnedStreams, clear_origins, stream_origins
 from hub.settings import DataClass, Practice
 from hub.vault.client import Access
 
@@ -42,6 +45,7 @@ NOTHING = "none"
 WEBHOOK = "webhook"
 "What all webhooks are called as counterparty in the audit log."
 
+HTTP = frozenset({"http", "https"})
 WEBHOOK_PORTS = frozenset({443, 8443})
 WEBHOOK_TIMEOUT = httpx.Timeout(5.0)
 WEBHOOK_ANSWER = 1024 * 1024
@@ -91,11 +95,22 @@ class Egress:
             DestinationDeniedError: it would go over a network in clear.
         """
         await self.permit(counterparty, data_class, purpose)
-        hosts = self._origins(counterparty)
+        hosts = frozenset(origin for origin in self._origins(counterparty) if origin[0] in HTTP)
         local = all(literal_loopback(host) for _, host, _ in hosts)
         if not local and any(scheme != "https" for scheme, _, _ in hosts):
             raise DestinationDeniedError("beyond this machine it is https only")
         return self._client(Destination(hosts, Reach.LOOPBACK if local else Reach.PRACTICE))
+
+    async def stream(self, counterparty: str, data_class: str, purpose: str) -> PinnedStreams:
+        """Return what opens connections to the addresses of a connection that are not HTTP.
+
+        Raises:
+            EgressDeniedError: no agreement covers it today, or the policy knows no such connection.
+        """
+        await self.permit(counterparty, data_class, purpose)
+        connection = self._practice.find_connection(counterparty)
+        settings = connection.settings if connection else {}
+        return PinnedStreams(stream_origins(settings), clear_origins(settings), self._resolve)
 
     async def permit(self, counterparty: str, data_class: str, purpose: str) -> None:
         """Return if `data_class` may go to `counterparty`, a connection or a trunk, by whatever way.
