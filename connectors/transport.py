@@ -11,11 +11,14 @@ A request that only reads is sent once more after a broken connection or a 5xx; 
 
 Some systems say only in the body of a refusal what they mean by it. A connector that reads such bodies itself names
 the statuses with the request, `extensions={"answers": {400, 403}}`, and gets those answers as they are.
+
+An answer is held whole, up to `LARGEST`. A file of any size is read as it comes in: `http.stream(..., extensions=
+{"streamed": True})`; there the deadline is for the head of the answer, and each piece has its time-out.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -117,22 +120,48 @@ class ConnectorTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         answer = await self._client.send(request, stream=True)
+        flowing: _Flowing | None = None
         try:
             if answer.status_code not in request.extensions.get("answers", ()) and (error := error_of(answer, request)):
                 raise error
+            if request.extensions.get("streamed"):
+                flowing = _Flowing(answer)
+                return httpx.Response(answer.status_code, headers=answer.headers.raw, stream=flowing, request=request)
             body = bytearray()
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > LARGEST:
                     raise RejectedError("answer-too-large")
         finally:
-            await answer.aclose()
+            if flowing is None:
+                await answer.aclose()
         headers = [
             (name, value)
             for name, value in answer.headers.raw
             if name.lower() not in {b"content-encoding", b"content-length", b"transfer-encoding"}
         ]
         return httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=request)
+
+
+class _Flowing(httpx.AsyncByteStream):
+    """The bytes of an answer as they come in, still packed; what breaks on the way is a connector error."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._answer.aiter_raw():
+                yield piece
+        except httpx.HTTPError:
+            broken = True  # raised below, without what carries the request
+        else:
+            broken = False
+        if broken:
+            raise TransientError("the answer broke off")
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
 
 
 def error_of(answer: httpx.Response, request: httpx.Request) -> ConnectorError | None:

@@ -13,6 +13,7 @@ from connectors.api import (
     AuthExpiredError,
     ConflictError,
     ConnectorError,
+    Context,
     RateLimitedError,
     RejectedError,
     TransientError,
@@ -269,3 +270,41 @@ async def test_a_server_that_names_a_pause_gets_it() -> None:
     with pytest.raises(RateLimitedError) as caught:
         await context(fhir(), answering(503, {"Retry-After": "4"})).http.get("http://ehr.test/fhir/Patient")
     assert caught.value.retry_after == 4.0
+
+
+async def streamed(ctx: Context, url: str) -> int:
+    """Return how many bytes come, unpacked; none is kept."""
+    async with ctx.http.stream("GET", url, extensions={"streamed": True}) as answer:
+        return sum([len(piece) async for piece in answer.aiter_bytes()])
+
+
+async def test_a_streamed_answer_may_be_larger_than_a_whole_one_and_comes_unpacked() -> None:
+    packed = gzip.compress(bytes(LARGEST + 1))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(packed, headers={"Content-Encoding": "gzip"})(scope, receive, send)
+
+    ctx = context(fhir(), app)
+    with pytest.raises(RejectedError, match="answer-too-large"):
+        await ctx.http.get("http://ehr.test/fhir/file")
+    assert await streamed(ctx, "http://ehr.test/fhir/file") == LARGEST + 1
+
+
+async def test_a_streamed_answer_that_breaks_off_is_transient_and_names_nothing() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it")
+        await writer.drain()
+
+    async with listening(talk) as port:
+        connector = fhir(f"http://127.0.0.1:{port}/fhir")
+        async with online(connector) as ctx:
+            with pytest.raises(TransientError) as caught:
+                await streamed(ctx, f"http://127.0.0.1:{port}/fhir/file?phone={SECRET}")
+    assert SECRET not in repr(caught.value)
+    assert caught.value.__context__ is None
+
+
+async def test_a_streamed_request_that_is_refused_is_the_error_it_means() -> None:
+    with pytest.raises(AuthExpiredError):
+        await streamed(context(fhir(), answering(401)), "http://ehr.test/fhir/file")
