@@ -47,7 +47,7 @@ class Fhir(Connector[FhirSettings]):
         super().__init__(settings)
         self._memory = Memory()
         self._capabilities: Capabilities | None = None
-        self._auth: Authorization = authorization(settings)
+        self._auth: Authorization = authorization(settings, self.scopes)
 
     async def check(self, ctx: Context) -> None:
         """Ask what the server can do, then something that needs the credentials; nobody's record is read."""

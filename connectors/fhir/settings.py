@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+import httpx
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from connectors.api import Settings
@@ -54,6 +55,9 @@ class FhirSettings(Settings):
 
     token_url: HttpUrl | None = None
     "The token endpoint; needed where it is on another host than the base URL: nothing goes to a host that is not here."
+
+    scope: str = ""
+    "Asked for as it stands, in the place of what the connector would ask for by `feed` and the profile."
 
     launch_client_id: str = ""
     launch_client_secret: SecretStr | None = None
@@ -165,6 +169,11 @@ class FhirSettings(Settings):
     def base(self) -> str:
         """The base URL without a slash at its end."""
         return str(self.base_url).rstrip("/")
+
+    def at_base(self, url: str | httpx.URL) -> bool:
+        """Whether `url` leads to the base URL's host, by its scheme and port: only there go its credentials."""
+        there, here = httpx.URL(url), httpx.URL(self.base)
+        return (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port) and not there.userinfo
 
     @property
     def page(self) -> int:

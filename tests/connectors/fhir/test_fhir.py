@@ -115,12 +115,6 @@ def test_settings_that_do_not_hold_together_are_refused(written: dict[str, Any])
         host.build("fhir", {"base_url": BASE} | written, lambda _: "secret")
 
 
-async def test_a_connection_that_needs_what_this_version_lacks_does_not_go_without(world: World) -> None:
-    with pytest.raises(RejectedError, match="smart-backend-services-not-available"):
-        host.build("fhir", {"base_url": BASE, "client_id": "c", "private_key": "file:k"}, lambda _: "k")
-    assert world.asked == []
-
-
 def test_a_number_is_written_in_four_ways() -> None:
     ways = ("+12125550111", "2125550111", "212-555-0111", "(212) 555-0111")
     assert ways_of_writing("+12125550111") == ways

@@ -1,0 +1,335 @@
+"""Signing in: SMART Backend Services against a server that verifies everything, and what is never sent anywhere."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from connectors.api import AuthExpiredError, ConnectorError, RateLimitedError, RejectedError, TransientError
+from connectors.fhir import Fhir
+from connectors.fhir.auth import token_of
+from tests.connectors.fhir.smart import CLIENT, OAUTH_URIS, V1, V2, Authority, Pair, behind, pair
+from tests.connectors.fhir.world import World
+from tests.connectors.stage import NOW, online, served
+
+FOUND = "/fhir/.well-known/smart-configuration"
+NOBODY = "+12125550199"
+
+
+def smart(world: World, key: Pair, **how: Any) -> Authority:
+    """Put an authorization server before the world's FHIR server."""
+    authority = Authority(world.clock, key, **how)
+    world.app = behind(authority, world.app)
+    return authority
+
+
+def signed(world: World, key: Pair, **settings: Any) -> Fhir:
+    return world.connector(client_id=CLIENT, private_key=key.private, **settings)
+
+
+def scopes_of(authority: Authority) -> set[str]:
+    return set(authority.asked[-1]["scope"].split())
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p384"])
+@pytest.mark.parametrize("kid", [None, "key-2026"])
+async def test_an_assertion_is_what_the_specification_asks_for(world: World, kind: str, kid: str | None) -> None:
+    authority = smart(world, pair(kind), kid=kid)
+    connector = signed(world, pair(kind), key_id=kid or "")
+    await connector.check(world.context(connector))
+    assert authority.refused == []
+    claims = jwt.decode(authority.asked[0]["client_assertion"], options={"verify_signature": False})
+    assert claims["iss"] == claims["sub"] == CLIENT
+    assert claims["aud"] == authority.token_url
+    assert 0 < claims["exp"] - NOW.timestamp() <= 300
+
+
+async def test_every_assertion_has_a_number_of_its_own(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"))
+    for _ in range(3):
+        await connector.find_patients(world.context(connector), NOBODY)
+        world.later(seconds=300)
+    assert len(authority.seen) == 3
+    assert authority.refused == []
+
+
+async def test_over_real_sockets_with_the_token_endpoint_on_a_host_of_its_own(world: World) -> None:
+    authority = Authority(world.clock, pair("rsa"))
+    app = behind(authority, world.app)
+    async with served(app) as ehr, served(app) as door:
+        authority.token_url = f"{door}/token"
+        written = {"base_url": f"{ehr}/fhir", "client_id": CLIENT, "private_key": pair("rsa").private}
+        connector = world.connector(**written, token_url=authority.token_url)
+        async with online(connector) as ctx:
+            await connector.check(ctx)
+        assert len(authority.granted) == 1
+        refused = world.connector(**written)
+        async with online(refused) as ctx:
+            with pytest.raises(RejectedError) as caught:
+                await refused.check(ctx)
+    assert (caught.value.reason, caught.value.field) == ("token-endpoint-not-in-settings", "token_url")
+    assert len(authority.asked) == 1
+
+
+async def test_a_token_is_used_until_shortly_before_its_end_and_then_another(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"))
+    ctx = world.context(connector)
+    for seconds, tokens in ((0, 1), (200, 1), (50, 2), (200, 2)):
+        world.later(seconds=seconds)
+        await connector.find_patients(ctx, NOBODY)
+        assert len(authority.granted) == tokens
+    assert {one.path for one in world.asked if one.path.startswith("/fhir/.")} == {FOUND}
+    assert [one.path for one in world.asked].count(FOUND) == 1
+
+
+async def test_those_who_need_a_token_at_once_ask_for_one(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"))
+    ctx = world.context(connector)
+    await asyncio.gather(*(connector.find_patients(ctx, NOBODY) for _ in range(8)))
+    assert len(authority.asked) == 1
+
+
+async def test_a_token_that_ends_before_its_time_is_replaced_once_and_nothing_is_lost(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"), page_size=3)
+    ctx = world.context(connector)
+    person = world.people.alone_at_their_number()[0]
+    assert [ref.id for ref in await connector.find_patients(ctx, str(person.phone))] == [person.id]
+    authority.granted.clear()
+    found = await asyncio.gather(*(connector.find_patients(ctx, str(person.phone)) for _ in range(4)))
+    assert [[ref.id for ref in refs] for refs in found] == [[person.id]] * 4
+    assert len(authority.granted) == 1
+
+
+async def test_a_server_that_takes_no_token_at_all_is_told_as_that(world: World) -> None:
+    authority = smart(world, pair("p384"), lives=0)  # each has ended when it comes
+    connector = signed(world, pair("p384"))
+    with pytest.raises(AuthExpiredError):
+        await connector.find_patients(world.context(connector), NOBODY)
+    assert len(authority.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "settings", "own_name"),
+    [
+        (pair("rsa", 1), {}, "http://ehr.test/token"),
+        (pair("p384"), {}, "http://ehr.test/token"),
+        (pair("rsa"), {"key_id": "unknown"}, "http://ehr.test/token"),
+        (pair("rsa"), {"client_id": "somebody-else"}, "http://ehr.test/token"),
+        (pair("rsa"), {"token_url": "http://ehr.test/token"}, "http://elsewhere.test/token"),
+    ],
+    ids=["another key", "another kind of key", "another kid", "another client", "another audience"],
+)
+async def test_whoever_is_not_who_they_say_is_refused(
+    world: World, key: Pair, settings: dict[str, Any], own_name: str
+) -> None:
+    authority = smart(world, pair("rsa"), token_url=own_name)
+    written: dict[str, Any] = {"client_id": CLIENT, "private_key": key.private} | settings
+    connector = world.connector(**written)
+    with pytest.raises(AuthExpiredError, match="invalid-client") as caught:
+        await connector.check(world.context(connector))
+    assert len(authority.refused) == 1
+    assert authority.granted == {}
+    assert "assertion" not in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["", "nonsense", pair("p256").private, pair("short-rsa").private, "-----BEGIN"])
+async def test_a_key_that_cannot_be_used_is_said_without_a_part_of_it(
+    world: World, written: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    authority = smart(world, pair("rsa"))
+    broken = written or pair("rsa").private.replace("A", "B")
+    connector = world.connector(client_id=CLIENT, private_key=broken)
+    with pytest.raises(AuthExpiredError) as caught:
+        await connector.check(world.context(connector))
+    said = f"{caught.value!r} {caught.value.__context__!r} {caught.value.__cause__!r} {caplog.text}"
+    assert all(line not in said for line in broken.splitlines() if len(line) > 12 and "KEY" not in line)
+    assert authority.asked == []
+
+
+async def test_neither_tokens_nor_assertions_are_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"))
+    await connector.check(world.context(connector))
+    authority.granted.clear()
+    await connector.find_patients(world.context(connector), NOBODY)
+    secrets = [*authority.granted, *(form["client_assertion"] for form in authority.asked)]
+    assert all(secret not in caplog.text and secret not in repr(vars(connector)) for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (429, RateLimitedError),
+        (500, TransientError),
+        (502, TransientError),
+        (504, TransientError),
+        (401, AuthExpiredError),
+    ],
+)
+async def test_a_token_endpoint_that_is_down_is_asked_again_later(
+    world: World, status: int, kind: type[ConnectorError]
+) -> None:
+    authority = smart(world, pair("p384"), down=status)
+    connector = signed(world, pair("p384"))
+    ctx = world.context(connector)
+    with pytest.raises(kind):
+        await connector.find_patients(ctx, NOBODY)
+    assert not [one for one in world.asked if one.path.startswith("/fhir/Patient")]
+    authority.down = None
+    await connector.find_patients(ctx, NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"<html>", TransientError),
+        (b"[1]", TransientError),
+        ({"token_type": "bearer"}, RejectedError),
+        ({"access_token": "", "token_type": "bearer"}, RejectedError),
+        ({"access_token": "a\r\nX-Evil: 1", "token_type": "bearer"}, RejectedError),
+        ({"access_token": "a", "token_type": "mac"}, RejectedError),
+        ({"access_token": ["a"], "token_type": "bearer"}, RejectedError),
+    ],
+)
+async def test_an_answer_that_is_no_token_lets_nobody_in(world: World, answer: Any, kind: type[ConnectorError]) -> None:
+    smart(world, pair("p384"), instead=answer)
+    connector = signed(world, pair("p384"))
+    with pytest.raises(kind):
+        await connector.find_patients(world.context(connector), NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        (300, 240),
+        (60, 48),
+        (0, 0),
+        (-5, 0),
+        ("300", 240),
+        (None, 240),
+        ("soon", 240),
+        (float("nan"), 240),
+        (1e12, 86340),
+    ],
+)
+def test_how_long_a_token_holds_is_never_more_than_was_said(said: Any, held: float) -> None:
+    token = token_of({"access_token": "a", "token_type": "Bearer", "expires_in": said}, NOW)
+    assert token.ends_at == NOW + timedelta(seconds=held)
+
+
+@pytest.mark.parametrize(
+    ("supported", "wanted"),
+    [
+        (V2, {"system/Appointment.rus", "system/Patient.rs", "system/Communication.crs"}),
+        (V1, {"system/Appointment.read", "system/Appointment.write", "system/Patient.read"}),
+        ([], {"system/Appointment.rus"}),
+        (["system/Patient.rs", "system/Appointment.crus"], {"system/Patient.rs", "system/Appointment.rus"}),
+        (["system/Patient.rs?x=y", "system/Appointment.r"], {"system/Patient.rs", "system/Appointment.r"}),
+        (["system/Patient.read"], {"system/Patient.read"}),
+    ],
+)
+async def test_scopes_are_asked_for_in_the_servers_own_way(
+    world: World, supported: list[str], wanted: set[str]
+) -> None:
+    authority = smart(world, pair("p384"), scopes=supported)
+    connector = signed(world, pair("p384"))
+    await connector.check(world.context(connector))
+    assert wanted <= scopes_of(authority)
+    if len(supported) == 2 and "*" not in supported[0]:
+        assert wanted == scopes_of(authority)
+
+
+async def test_no_more_is_asked_for_than_the_settings_need(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"), feed=["patients"], override={"write_back": "none", "communication": "no"})
+    await connector.check(world.context(connector))
+    told = scopes_of(authority)
+    assert {"system/Patient.rs", "system/Task.rs"} <= told
+    assert all(one.endswith(".rs") and "Appointment" not in one and "Slot" not in one for one in told)
+    own = signed(world, pair("p384"), scope="system/Patient.rs")
+    await own.check(world.context(own))
+    assert scopes_of(authority) == {"system/Patient.rs"}
+    old = signed(world, pair("p384"), override={"scopes": "v1"})
+    await old.check(world.context(old))
+    assert all(one.endswith((".read", ".write")) for one in scopes_of(authority))
+
+
+@pytest.mark.parametrize("status", [404, 401, 403, {"token_endpoint": None}, ["x"]])
+async def test_where_there_is_no_discovery_document_the_capability_statement_says_it(world: World, status: Any) -> None:
+    authority = smart(world, pair("p384"))
+    uris = {"url": OAUTH_URIS, "extension": [{"url": "token", "valueUri": authority.token_url}]}
+    statement = {
+        "resourceType": "CapabilityStatement",
+        "fhirVersion": "4.0.1",
+        "rest": [{"mode": "server", "security": {"extension": [{"url": "other"}, uris]}}],
+    }
+    authority.documents |= {FOUND: status, "/fhir/metadata": statement}
+    connector = signed(world, pair("p384"))
+    await connector.check(world.context(connector))
+    assert all(one.endswith((".read", ".write")) for one in scopes_of(authority))
+
+
+async def test_a_server_that_says_nothing_of_tokens_needs_the_operator(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    authority.documents[FOUND] = 404
+    connector = signed(world, pair("p384"))
+    with pytest.raises(RejectedError, match="no-token-endpoint"):
+        await connector.check(world.context(connector))
+    told = signed(world, pair("p384"), token_url=authority.token_url)
+    await told.check(world.context(told))
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "http://evil.test/token",
+        "https://ehr.test/token",
+        "http://ehr.test:8080/token",
+        "http://u:p@ehr.test/token",
+        "ftp://x",
+    ],
+)
+async def test_a_token_endpoint_elsewhere_gets_nothing(world: World, elsewhere: str) -> None:
+    authority = smart(world, pair("p384"), token_url=elsewhere)
+    connector = signed(world, pair("p384"))
+    with pytest.raises(RejectedError, match=r"token-endpoint-not-in-settings|no-token-endpoint"):
+        await connector.check(world.context(connector))
+    assert authority.asked == []
+
+
+@pytest.mark.parametrize("settings", [{"token": "tick"}, {"username": "u", "password": "p"}, {"smart": True}])
+async def test_credentials_go_to_no_other_host_than_the_base(world: World, settings: dict[str, Any]) -> None:
+    inner, strangers = world.app, []
+
+    async def leading_away(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        if headers["host"] != "ehr.test":
+            strangers.append(headers)
+        if scope["path"] == "/fhir/Patient":
+            page = (
+                b'{"resourceType":"Bundle","link":[{"relation":"next","url":"http://door.test/fhir/Patient?page=2"}]}'
+            )
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": page})
+            return
+        await inner(scope, receive, send)
+
+    if settings.pop("smart", False):
+        settings = {"client_id": CLIENT, "private_key": pair("p384").private}
+        inner = behind(Authority(world.clock, pair("p384"), token_url="http://door.test/token"), inner)
+    world.app = leading_away
+    connector = world.connector(**settings, token_url="http://door.test/token")
+    with pytest.raises(RejectedError, match="paging-in-a-circle"):
+        await connector.find_patients(world.context(connector), NOBODY)
+    assert len([one for one in strangers if "authorization" in one]) == 0
+    assert strangers
