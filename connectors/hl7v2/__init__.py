@@ -34,11 +34,11 @@ class Hl7v2(Connector[Hl7v2Settings]):
     def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:
         """Return what the messages of one frame say of patients and appointments.
 
-        SIU S12 to S17 and S26; ADT A01 to A08, A28, A31 (patient), A18, A34, A36, A40 (merge). Every other type is
-        understood as saying nothing that matters here.
+        SIU S12 to S17 and S26; ADT A01 to A08, A28, A31 (the patient, and who may call for them), A18, A30, A34, A36,
+        A39, A40, A47 (merge). Every other type is understood as saying nothing that matters here.
 
         Raises:
-            RejectedError: not HL7 v2, or what its type cannot be without is missing.
+            RejectedError: not HL7 v2, what its type cannot be without is missing, or nothing here keeps what it says.
         """
         parts = messages_in(raw)
         if len(parts) == 1:
@@ -48,12 +48,13 @@ class Hl7v2(Connector[Hl7v2Settings]):
     def _read(self, raw: bytes, timezone: ZoneInfo, region: str) -> list[Change]:
         message = Message.parse(raw, charset=self.settings.charset or "")
         code, event = message.type
+        site = self.settings.meanings
+        code, event = site.types.get(code, code), site.events.get(event, event)
         if code not in ("SIU", "ADT"):
             if not (len(code) == 3 and code.isascii() and code.isalnum()):
                 raise RejectedError("message-type-invalid" if code else "message-type-missing", field="MSH-9")
             return []
-        event = self.settings.events.get(event, event)
         reading = reading_of(message, zone=self.settings.zone or timezone, region=region)
         if code == "SIU":
-            return siu.read(message, event, reading, self.settings.statuses)
+            return siu.read(message, event, reading, site.statuses)
         return adt.read(message, event, reading)

@@ -1,10 +1,11 @@
-"""Answer a message: the general acknowledgment in original mode (HL7 v2.5.1 sections 2.9.2 and 2.13.1).
+"""Answer a message: the general acknowledgment, original and enhanced mode (HL7 v2.5.1 sections 2.9.2, 2.9.3, 2.13.1).
 
 Built from the header's bytes as they came, so that a sender sees its own names and control id unchanged, whatever its
 character set and delimiters.
 """
 
 import itertools
+import re
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,29 +25,73 @@ class Code(StrEnum):
     REJECT = "AR"
     "Never to be stored as it is."
 
+    COMMIT_ACCEPT = "CA"
+    COMMIT_ERROR = "CE"
+    COMMIT_REJECT = "CR"
+
+
+COMMIT = {Code.ACCEPT: Code.COMMIT_ACCEPT, Code.ERROR: Code.COMMIT_ERROR, Code.REJECT: Code.COMMIT_REJECT}
+"What the accept acknowledgment of enhanced mode says in place of an application acknowledgment."
+
 
 class Header(NamedTuple):
     """The first MSH segment of a frame."""
 
     separator: bytes
     fields: list[bytes]
-    "MSH itself at 0, MSH-2 at 1: a field stands at one less than its number. Long enough for MSH-12."
+    "MSH itself at 0, MSH-2 at 1: a field stands at one less than its number. Long enough for MSH-16."
 
     @property
     def control_id(self) -> str:
         """MSH-10, or an empty string."""
         return self.fields[9].decode("latin-1").strip()
 
+    @property
+    def sender(self) -> tuple[str, str]:
+        """MSH-3.1 and MSH-4.1, the sending application and facility, in any character set."""
+        component = self.fields[1][:1] or b"^"
+        application, facility = (field.split(component)[0].strip() for field in self.fields[2:4])
+        return application.decode("utf-8", "replace"), facility.decode("utf-8", "replace")
+
+    def answers(self, code: Code) -> Code | None:
+        """Return the one acknowledgment that the sender waits for, or None where it wants none.
+
+        In original mode (MSH-15 and MSH-16 empty) that is the application's. In enhanced mode it is the accept
+        acknowledgment if MSH-15 asks for it. Where that does not and MSH-16 asks, it is the application's: the
+        standard takes NE with AL for original mode. Where both do, the accept acknowledgment is all: it says
+        that the message is in safe storage, which is what we can say while the sender waits.
+        """
+        accept, application = (self.fields[number].strip().upper() for number in (14, 15))
+        if not accept and not application:
+            return code
+        if accept and accept != b"NE":
+            return COMMIT[code] if _wanted(accept, code) else None
+        return code if _wanted(application, code) else None
+
+
+def _wanted(condition: bytes, code: Code) -> bool:
+    """Return whether a condition of HL7 table 0155 is met; one that is no part of it is taken for AL."""
+    if condition in (b"", b"NE"):
+        return False
+    accepted = code is Code.ACCEPT
+    return {b"ER": not accepted, b"SU": accepted}.get(condition, True)
+
+
+_BEGINS = re.compile(rb"(?:\A[\x00 \t\r\n\xef\xbb\xbf]*|[\r\n])(?=MSH)")
+
 
 def header_of(frame: bytes) -> Header:
     """Return the header; standard delimiters and nothing else where there is none."""
-    start = 0 if frame.startswith(b"MSH") else frame.find(b"MSH")
-    separator = frame[start + 3 : start + 4] if start >= 0 else b""
+    start = 0
+    if not frame.startswith(b"MSH"):
+        begin = _BEGINS.search(frame)
+        start = begin.end() if begin else len(frame)
+    separator = frame[start + 3 : start + 4]
     if not separator or not 0x20 < separator[0] < 0x7F or separator.isalnum():
-        return Header(b"|", [b"MSH", b"^~\\&", *[b""] * 10])
+        return Header(b"|", [b"MSH", b"^~\\&", *[b""] * 14])
     ends = [end for end in (frame.find(b"\r", start), frame.find(b"\n", start)) if end >= 0]
-    fields = frame[start : min(ends, default=len(frame))].split(separator, 12)
-    return Header(separator, fields + [b""] * (12 - len(fields)))
+    fields = frame[start : min(ends, default=len(frame))].split(separator, 16)
+    return Header(separator, fields + [b""] * (16 - len(fields)))
 
 
 def control_id_of(frame: bytes) -> str:
@@ -70,4 +115,5 @@ class Answers:
         stamp = at.astimezone(UTC).strftime("%Y%m%d%H%M%S+0000").encode()
         msh = [b"MSH", field[1], field[4], field[5], field[2], field[3], stamp, b"", kind, next(self._ids).encode()]
         msa = [b"MSA", code.encode(), field[9], *([reason.encode()] if reason else [])]
-        return b"\r".join([separator.join([*msh, field[10] or b"P", field[11] or b"2.5.1"]), separator.join(msa), b""])
+        said = b"\r".join([separator.join([*msh, field[10] or b"P", field[11] or b"2.5.1"]), separator.join(msa), b""])
+        return said.replace(b"\x0b", b"") if b"\x0b" in said else said  # it would begin a frame within the frame

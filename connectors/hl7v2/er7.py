@@ -174,12 +174,13 @@ class Segment:
 class Message:
     """A view of one message."""
 
-    __slots__ = ("_header", "_text", "delimiters", "raw")
+    __slots__ = ("_charset", "_header", "_text", "delimiters", "raw")
 
-    def __init__(self, raw: bytes, text: str, delimiters: Delimiters) -> None:
+    def __init__(self, raw: bytes, text: str, delimiters: Delimiters, charset: str) -> None:
         self.raw = raw
         "The bytes as they came."
 
+        self._charset = charset
         self.delimiters = delimiters
         self._text = text
         self._header: Segment | None = None
@@ -198,13 +199,13 @@ class Message:
         if "\n" in text:
             text = text.replace("\r\n", "\r").replace("\n", "\r")
         if text.startswith(_USUAL):
-            return cls(raw, text, _USUALLY)
+            return cls(raw, text, _USUALLY, charset)
         separator = text[3:4]
         line_end = text.find("\r")
         end = text.find(separator, 4) if separator else -1
         if end < 0 or 0 <= line_end < end:
             end = len(text) if line_end < 0 else line_end
-        return cls(raw, text, delimiters_of(text[3:end]))
+        return cls(raw, text, delimiters_of(text[3:end]), charset)
 
     def __bytes__(self) -> bytes:
         return self.raw
@@ -231,8 +232,10 @@ class Message:
 
     @property
     def charset(self) -> str:
-        """The Python codec that MSH-18 names; UTF-8 where it names none."""
-        return codec_of(self.header.value(18)) or "utf-8"
+        """The Python codec that MSH-18 names first, otherwise the source's own; UTF-8 where neither helps."""
+        said = self.header.field(18)  # as it came: what it says is how to read escape sequences
+        named = said.split(self.delimiters.repetition)[0] if self.delimiters.repetition else said
+        return codec_of(named or self._charset) or "utf-8"
 
     def segment(self, name: str) -> Segment | None:
         """Return the first segment of that name; the rest of the message is not split."""

@@ -37,9 +37,9 @@ def offset_of(text: str) -> timezone | None:
 def instant_of(text: str, zone: tzinfo) -> datetime | None:
     """Return a TS or DTM value, YYYYMMDDHH[MM[SS[.S[S[S[S]]]]]][+/-ZZZZ], as UTC.
 
-    `zone` reads a value without an offset. A mere date is no instant; fractions of a second are dropped.
+    `zone` reads a value without an offset. A mere date is no instant.
     """
-    digits, given = text, zone
+    digits, given, fraction = text, zone, ""
     if len(text) != 14:
         sign = max(text.find("+"), text.find("-"))
         if sign >= 0:
@@ -48,13 +48,16 @@ def instant_of(text: str, zone: tzinfo) -> datetime | None:
                 return None
             digits, given = text[:sign], offset
         digits, _, fraction = digits.partition(".")
-        if len(digits) not in (10, 12, 14) or not (fraction == "" or fraction.isdigit()):
+        if len(digits) not in (10, 12, 14) or not (fraction == "" or (fraction.isascii() and fraction.isdigit())):
             return None
         digits = digits.ljust(14, "0")
     if not (digits.isascii() and digits.isdigit()):
         return None
     try:
-        return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}").replace(tzinfo=given).astimezone(UTC)
+        at = datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}")
+        if fraction:
+            at = at.replace(microsecond=int(fraction[:6].ljust(6, "0")))
+        return at.replace(tzinfo=given).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

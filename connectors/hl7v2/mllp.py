@@ -18,6 +18,7 @@ import structlog
 
 from connectors.api import ConnectorError, Deliver
 from connectors.hl7v2.ack import Answers, Code, Header, header_of
+from connectors.hl7v2.binding import bound, names_of
 from connectors.hl7v2.settings import MAX_FRAME, Hl7v2Settings
 
 log = structlog.get_logger()
@@ -109,7 +110,8 @@ class _Slot:
     size: int
     "Bytes of the message."
 
-    answer: bytes = b""
+    answer: bytes | None = None
+    "Framed; empty where the sender wants none, None while it is not known."
 
 
 class _Connection(asyncio.Protocol):
@@ -121,6 +123,9 @@ class _Connection(asyncio.Protocol):
         self._slots: deque[_Slot] = deque()
         self._transport: asyncio.Transport | None = None
         self._bytes = 0
+        self._facilities: frozenset[str] | None = None
+        "Those that the sender's certificate may speak for; None where it may speak for all."
+
         self._clogged = False
         "The sender does not fetch its answers."
 
@@ -135,6 +140,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        if self._listener.settings.facilities:
+            names = names_of(transport.get_extra_info("peercert"))
+            self._facilities = frozenset().union(*(self._listener.settings.facilities.get(name, []) for name in names))
         self._listener.connections.add(self)
         if self._listener.closing:
             self.end()  # accepted a moment too late
@@ -160,6 +168,9 @@ class _Connection(asyncio.Protocol):
                 self._settle(slot, Code.REJECT, "frame-over-limit")
             elif not looks_like_hl7(frame.body):
                 self._settle(slot, Code.REJECT, "not-hl7")
+            elif self._facilities is not None and not bound(frame.body, self._facilities):
+                log.warning("message refused", connection=self._listener.name, reason="facility-not-bound")
+                self._settle(slot, Code.REJECT, "facility-not-bound")
             else:
                 self._listener.start(self._take(slot, frame.body))
         self._regulate()
@@ -200,8 +211,10 @@ class _Connection(asyncio.Protocol):
         slot.answer = self._listener.answer(slot.header, code, reason)
         self._bytes -= slot.size
         ready = []
-        while self._slots and self._slots[0].answer:
-            ready.append(self._slots.popleft().answer)
+        while self._slots and (answer := self._slots[0].answer) is not None:
+            self._slots.popleft()
+            if answer:
+                ready.append(answer)
         if ready and self._transport is not None and not self._parted:
             self._transport.write(b"".join(ready))
         if self.held:
@@ -308,8 +321,11 @@ class Listener:
         task.add_done_callback(self._under_way.discard)
 
     def answer(self, header: Header, code: Code, reason: str) -> bytes:
-        """Return the framed acknowledgment of a message."""
-        return b"\x0b" + self._answers.to(header, code, self._clock(), reason) + TAIL
+        """Return the framed acknowledgment of a message; nothing where its sender wants none."""
+        said = code if self.settings.acknowledgment == "original" else header.answers(code)
+        if said is None:
+            return b""
+        return b"\x0b" + self._answers.to(header, said, self._clock(), reason) + TAIL
 
 
 def _tls(settings: Hl7v2Settings) -> ssl.SSLContext | None:

@@ -58,8 +58,8 @@ def reading_of(message: Message, *, zone: tzinfo, region: str) -> Reading:
     return Reading(Version(at=at, tag=message.control_id), zone, region)
 
 
-def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
-    """Return what `pid` says.
+def patient_of(pid: Segment, reading: Reading, pd1: Segment | None = None) -> PatientFacts:
+    """Return what `pid` says, and of the patient's `pd1` whether the chart is closed (PD1-12, section 3.4.10).
 
     Raises:
         RejectedError: it names no patient.
@@ -67,7 +67,7 @@ def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
     ids = identifiers_of(pid)
     if not ids:
         raise RejectedError("patient-id-missing", field="PID-3")
-    name = _name(pid)
+    name = name_of(pid, 5)
     address = pid.composite(11)
     version = reading.version
     return PatientFacts(
@@ -84,6 +84,7 @@ def patient_of(pid: Segment, reading: Reading) -> PatientFacts:
         postal_code=address[5] or None,
         state=address[4] or None,
         deceased=_deceased(pid),
+        restricted=None if pd1 is None else _protected(pd1),
         cleared=_cleared(pid),
     )
 
@@ -116,10 +117,18 @@ def person_identifier(cx: Composite) -> Identifier | None:
     return None if system == _SSN else Identifier(system=system, value=value, type=kind)
 
 
-def _name(pid: Segment) -> Composite:
-    """Return the legal name of PID-5, otherwise its first."""
-    names = pid.composites(5)
-    return next((name for name in names if name[7] == "L"), names[0]) if names else pid.composite(5)
+def name_of(segment: Segment, number: int) -> Composite:
+    """Return the legal name of a field of names (XPN), otherwise its first."""
+    names = segment.composites(number)
+    return next((name for name in names if name[7] == "L"), names[0]) if names else segment.composite(number)
+
+
+def _protected(pd1: Segment) -> bool | None:
+    """Return the protection indicator; one that was deleted protects no longer."""
+    if pd1.deleted(12):
+        return False
+    said = pd1.value(12).strip().upper()
+    return said == "Y" if said in ("Y", "N") else None
 
 
 def _deceased(pid: Segment) -> bool | None:

@@ -1,17 +1,17 @@
 """What an operator sets for one HL7 v2 source."""
 
 import ipaddress
-from typing import Annotated, Self
+from functools import cached_property
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from connectors.api import AppointmentStatus, Settings
+from connectors.api import Settings
 from connectors.hl7v2.charset import codec_of
+from connectors.hl7v2.site import STANDARD, Event, Site, Statuses, Type, known, sites
 
 MAX_FRAME = 8 * 1024 * 1024
-
-Event = Annotated[str, StringConstraints(pattern=r"^[A-Z][0-9A-Z]{2}$")]
 
 
 def _address(text: str) -> str:
@@ -62,16 +62,37 @@ class Hl7v2Settings(Settings):
     max_frame: int = Field(default=MAX_FRAME, ge=1024, le=64 * 1024 * 1024)
     "Bytes of the longest message that is taken."
 
+    facilities: dict[str, list[str]] = {}
+    """Who may speak for whom: the name in a sender's certificate (common name or alternative name), to the facilities
+    (MSH-4), or the applications of a facility (MSH-3|MSH-4), whose messages it may bring: { "adt.harbor.example" =
+    ["HARBOR", "SCHED|PIER"] }. Goes with client_ca; every other message is refused."""
+
+    acknowledgment: Literal["asked", "original"] = "asked"
+    "`original`: answer in original mode whatever MSH-15 and MSH-16 ask for."
+
+    site: Annotated[str, AfterValidator(known)] | None = None
+    "A row of sites.toml: what this vendor's system means where it departs from the standard."
+
+    types: dict[Type, Type] = {}
+    'What this source means by a message code of its own: { ZIU = "SIU" }.'
+
     events: dict[Event, Event] = {}
     'What this source means by a trigger event where it departs from the standard: { S15 = "S16" }.'
 
-    statuses: dict[str, AppointmentStatus] = {}
-    'What this source means by its own codes in SCH-25, in any letter case: { CONF = "booked" }.'
+    statuses: Statuses = {}
+    'What this source means by its own codes in SCH-25, in any letter case: { CONF = "confirmed", WALK = "arrived" }.'
 
-    @field_validator("statuses")
-    @classmethod
-    def _any_case(cls, statuses: dict[str, AppointmentStatus]) -> dict[str, AppointmentStatus]:
-        return {code.strip().lower(): status for code, status in statuses.items()}
+    @cached_property
+    def meanings(self) -> Site:
+        """The site's row with the operator's own over it."""
+        row = sites()[self.site] if self.site else STANDARD
+        return row.model_copy(
+            update={
+                "types": {**row.types, **self.types},
+                "events": {**row.events, **self.events},
+                "statuses": {**row.statuses, **self.statuses},
+            }
+        )
 
     @property
     def host(self) -> str:
@@ -92,6 +113,8 @@ class Hl7v2Settings(Settings):
     def _protected(self) -> Self:
         if (self.certificate is None) != (self.key is None) or (self.client_ca and not self.certificate):
             raise ValueError("TLS needs certificate and key; client_ca goes with them")
+        if self.facilities and not self.client_ca:
+            raise ValueError("facilities are bound to certificates of client_ca")
         if self.certificate is None and not self.plaintext and not _loopback(self.host):
             raise ValueError("listens beyond this machine without TLS; give certificate and key, or plaintext = true")
         return self

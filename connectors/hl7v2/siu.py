@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from connectors.api import AppointmentFacts, AppointmentStatus, Change, RejectedError
+from connectors.api import AppointmentFacts, AppointmentStatus, Change, Identifier, PatientFacts, RejectedError
 from connectors.hl7v2.er7 import Message, Segment
 from connectors.hl7v2.field import (
     LONGEST_MINUTES,
@@ -15,6 +15,7 @@ from connectors.hl7v2.field import (
     words_of,
 )
 from connectors.hl7v2.pid import Reading, identifiers_of, patient_of
+from connectors.hl7v2.site import Meaning
 
 OPEN = {
     "S12": AppointmentStatus.BOOKED,  # booked
@@ -41,7 +42,6 @@ STATUSES = {
     "waitlist": AppointmentStatus.WAITLIST,
     "booked": AppointmentStatus.BOOKED,
     "scheduled": AppointmentStatus.BOOKED,
-    "confirmed": AppointmentStatus.BOOKED,
     "overbook": AppointmentStatus.BOOKED,
     "arrived": AppointmentStatus.ARRIVED,
     "started": AppointmentStatus.CHECKED_IN,
@@ -56,16 +56,21 @@ STATUSES = {
     "noshow": AppointmentStatus.NOSHOW,
 }
 """Filler status (SCH-25, HL7 table 0278) to FHIR R4 Appointment.status, as the v2-to-FHIR guide maps it; Scheduled,
-Confirmed, Arrived, CheckedIn and other spellings are what real senders write. Without letter case, spaces, hyphens."""
+Arrived, CheckedIn and other spellings are what real senders write. Without letter case, spaces, hyphens."""
+
+CONFIRMED = "confirmed"
+"""What senders write in SCH-25 once the patient said that they come; it is no code of table 0278, and no status of FHIR
+R4 either: the appointment is booked."""
 
 _RESOURCES = (("AIS", 4, 7, 8), ("AIG", 8, 11, 12), ("AIL", 6, 9, 10), ("AIP", 6, 9, 10))
 "Segments of what is booked: start, duration and duration unit."
 
 
-def read(message: Message, event: str, reading: Reading, statuses: Mapping[str, AppointmentStatus]) -> list[Change]:
+def read(message: Message, event: str, reading: Reading, statuses: Mapping[str, Meaning]) -> list[Change]:
     """Return what an SIU message says of its appointment; nothing for events that concern slots and resources only.
 
-    `statuses` is the source's own codes in SCH-25, above `STATUSES`.
+    `statuses` is the source's own codes in SCH-25, above `STATUSES`. An appointment of several patients is one for
+    each: the first keeps its ids, those of the others name their patient as well.
 
     Raises:
         RejectedError: a segment or an identifier that the event cannot be without is missing.
@@ -85,34 +90,66 @@ def read(message: Message, event: str, reading: Reading, statuses: Mapping[str, 
     starts_at, minutes = _when(message, sch, reading)
     if starts_at is None and event in TIMED:
         raise RejectedError("appointment-start-missing", field="SCH-11")
-    pid = message.segment("PID")
-    return [
-        AppointmentFacts(
-            ids=ids,
-            version=reading.version,
-            status=_status(sch, event, statuses),
-            starts_at=starts_at,
-            minutes=minutes,
-            patient=patient_of(pid, reading) if pid is not None and identifiers_of(pid) else None,
-            practitioner=_practitioner(message, sch),
-            location=_location(message),
-            type=words_of(sch.composite(8)),
-            reason=words_of(sch.composite(7)),
-            creates=event != "S13",
-        )
-    ]
+    status, confirmed = _status(sch, event, statuses)
+    facts = AppointmentFacts(
+        ids=ids,
+        version=reading.version,
+        status=status,
+        starts_at=starts_at,
+        minutes=minutes,
+        practitioner=_practitioner(message, sch),
+        location=_location(message),
+        type=words_of(sch.composite(8)),
+        reason=words_of(sch.composite(7)),
+        confirmed=confirmed,
+        creates=event != "S13",
+    )
+    patients = _patients(message, reading)
+    if not patients:
+        return [facts]
+    others = (
+        facts.model_copy(update={"ids": tuple(_shared(one, patient.ids[0]) for one in ids), "patient": patient})
+        for patient in patients[1:]
+    )
+    return [facts.model_copy(update={"patient": patients[0]}), *others]
 
 
-def _status(sch: Segment, event: str, statuses: Mapping[str, AppointmentStatus]) -> AppointmentStatus:
+def _patients(message: Message, reading: Reading) -> list[PatientFacts]:
+    """Return the patients of a message, one for each patient group that names one, and each once."""
+    groups: list[tuple[Segment, Segment | None]] = []
+    for segment in message.lines():
+        if segment.name == "PID":
+            groups.append((segment, None))
+        elif segment.name == "PD1" and groups:
+            groups[-1] = (groups[-1][0], segment)
+    patients: list[PatientFacts] = []
+    for pid, pd1 in groups:
+        if identifiers_of(pid):
+            patient = patient_of(pid, reading, pd1)
+            if not any(set(known.ids) & set(patient.ids) for known in patients):
+                patients.append(patient)
+    return patients
+
+
+def _shared(appointment: Identifier, patient: Identifier) -> Identifier:
+    """Return the id of one patient's part in an appointment that several share."""
+    return appointment.model_copy(update={"value": f"{appointment.value}/{patient.system}/{patient.value}"})
+
+
+def _status(sch: Segment, event: str, statuses: Mapping[str, Meaning]) -> tuple[AppointmentStatus, bool | None]:
+    """Return the status, and whether the patient confirmed where that is said."""
     if event in OVER:
-        return OVER[event]
+        return OVER[event], None
     filler = sch.composite(25)
     for said in (filler[1], filler[2]):
         code = said.strip().lower()
-        status = statuses.get(code) or STATUSES.get(code.translate(_NO_GAPS))
-        if status is not None:
-            return status
-    return OPEN[event]
+        plain = code.translate(_NO_GAPS)
+        meaning: str | None = statuses.get(code) or STATUSES.get(plain)
+        if meaning == CONFIRMED or (meaning is None and plain == CONFIRMED):
+            return OPEN[event], True
+        if meaning is not None:
+            return AppointmentStatus(meaning), None
+    return OPEN[event], None
 
 
 _NO_GAPS = str.maketrans("", "", " -_")

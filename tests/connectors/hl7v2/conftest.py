@@ -9,6 +9,6 @@ import uvloop
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if item.path.stem == "test_mllp":
+    if item.path.stem in {"test_mllp", "test_tls"}:
         factories["uvloop"] = uvloop.new_event_loop
     return factories

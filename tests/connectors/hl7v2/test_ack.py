@@ -60,6 +60,68 @@ def test_what_has_no_header_is_answered_in_the_standard_s_delimiters(raw: bytes)
     assert (said.header.field(11), said.header.field(12)) == ("P", "2.5.1")
 
 
+def asking(accept: str, application: str) -> bytes:
+    return siu().replace(b"|P|2.5.1", f"|P|2.5.1|||{accept}|{application}".encode())
+
+
+A, E, R = Code.ACCEPT, Code.ERROR, Code.REJECT
+CA, CE, CR = Code.COMMIT_ACCEPT, Code.COMMIT_ERROR, Code.COMMIT_REJECT
+
+
+@pytest.mark.parametrize(
+    ("accept", "application", "answers"),
+    [
+        ("", "", [A, E, R]),  # original mode
+        ("AL", "", [CA, CE, CR]),
+        ("AL", "NE", [CA, CE, CR]),
+        ("AL", "AL", [CA, CE, CR]),
+        ("ER", "NE", [None, CE, CR]),
+        ("SU", "NE", [CA, None, None]),
+        ("NE", "NE", [None, None, None]),
+        ("NE", "", [None, None, None]),
+        ("NE", "AL", [A, E, R]),  # is original mode
+        ("", "AL", [A, E, R]),
+        ("NE", "ER", [None, E, R]),
+        ("", "SU", [A, None, None]),
+        (" al ", "", [CA, CE, CR]),
+        ("Y", "", [CA, CE, CR]),  # no code of table 0155: asked for something
+        ('""', '""', [CA, CE, CR]),
+    ],
+)
+def test_a_sender_gets_the_acknowledgment_that_it_asks_for(
+    accept: str, application: str, answers: list[Code | None]
+) -> None:
+    header = header_of(asking(accept, application))
+    assert [header.answers(code) for code in (A, E, R)] == answers
+
+
+def test_an_accept_acknowledgment_asks_for_none_itself() -> None:
+    raw = asking("AL", "NE")
+    code = header_of(raw).answers(Code.ACCEPT)
+    assert code is Code.COMMIT_ACCEPT
+    said = answer(raw, code)
+    assert (said.header.field(15), said.header.field(16)) == ("", "")
+    msa = said.segment("MSA")
+    assert msa is not None
+    assert msa.text == "MSA|CA|M0001"
+
+
+def test_a_header_says_who_sent_it() -> None:
+    assert header_of(siu()).sender == ("SCHED", "HARBOR")
+    assert header_of(siu().replace(b"|HARBOR|", b"|HARBOR^2.16.840.1.113883.19.5^ISO|", 1)).sender == (
+        "SCHED",
+        "HARBOR",
+    )
+    assert header_of(b"FHS|^~\\&|MSHOSP|MSH|\r" + siu()).sender == ("SCHED", "HARBOR")
+    assert header_of(b"junk").sender == ("", "")
+
+
+def test_what_begins_a_frame_is_not_sent_back() -> None:
+    said = Answers().to(header_of(siu().replace(b"M0001", b"M\x0b1")), Code.ACCEPT, AT)
+    assert said.endswith(b"MSA|AA|M1\r")
+    assert b"\x0b" not in said
+
+
 def test_a_message_without_an_event_is_acknowledged_without_one() -> None:
     assert answer(b"MSH|^~\\&|A|B|C|D|20260302090000||ADT|7|P|2.3\r").header.field(9) == "ACK"
 

@@ -126,6 +126,10 @@ def test_an_older_id_stands_alone_where_there_is_no_other() -> None:
         (adt("A40"), "segment-missing (MRG)"),
         (adt("A40", PID=None, MRG="MRG|8^^^H"), "segment-missing (PID)"),
         (adt("A40", MRG="MRG|"), "patient-id-missing (MRG-1)"),
+        (adt("A40", MRG="MRG|8^^^H^MR") + b"PID|||9^^^H^MR\r", "segment-missing (MRG)"),
+        (adt("A40", PID=pid(), ZID=pid(), MRG="MRG|8^^^H^MR"), "segment-missing (MRG)"),
+        (adt("A24", ZID=pid()), "patients-linked (MSH-9)"),
+        (adt("A37", ZID=pid()), "patients-unlinked (MSH-9)"),
         (adt("A40", PID=pid(), MRG="MRG|7^^^H^MR"), "patient-id-missing (MRG-1)"),
         (b"not HL7 at all", "not-hl7 (MSH)"),
     ],
@@ -152,6 +156,48 @@ def test_one_message_may_merge_several_patients() -> None:
         ("7", "8"),
         ("9", "10"),
     ]
+
+
+def test_several_records_may_turn_out_to_be_one_person() -> None:
+    said = read(adt("A40", PID=pid(), MRG="MRG|8^^^H^MR") + b"MRG|10^^^H^MR\r")
+    assert [(fact.survivor.ids[0].value, fact.merged[0].value) for fact in said if isinstance(fact, MergeFacts)] == [
+        ("7", "8"),
+        ("7", "10"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mrg", "merged"),
+    [
+        ("MRG||||12", ["12"]),
+        ("MRG||11||12", ["11", "12"]),
+        ("MRG|8^^^H^MR|||12", ["8"]),  # it may be anybody's 12
+        ("MRG|8^^^H^MR|||12^^^H^MR", ["8", "12"]),
+        ("MRG|A1^^^H^AN|||12^^^H^MR", ["12"]),
+        ("MRG|8^^^H^MR|||8^^^H^MR", ["8"]),
+    ],
+)
+def test_the_record_that_ends_may_stand_in_an_older_field(mrg: str, merged: list[str]) -> None:
+    (said,) = read(adt("A39", PID=pid(), MRG=mrg))
+    assert isinstance(said, MergeFacts)
+    assert [identifier.value for identifier in said.merged] == merged
+
+
+def test_two_messages_of_one_second_are_in_order() -> None:
+    first, second = (
+        patient(adt(MSH=ADT["MSH"].replace("20260302090000-0500", f"20260302090000.{fraction}-0500")))
+        for fraction in ("0100", "0999")
+    )
+    assert first.version.at < second.version.at
+
+
+@pytest.mark.parametrize(
+    ("pd1", "restricted"),
+    [(fields("PD1", f12="Y"), True), ("PD1|||||||||||" + "|n", False), (fields("PD1", f12='""'), False),
+     (fields("PD1", f12="X"), None), ("PD1|", None), (None, None)],
+)  # fmt: skip
+def test_a_chart_may_be_closed(pd1: str | None, restricted: bool | None) -> None:
+    assert patient(adt(PD1=pd1)).restricted is restricted
 
 
 def test_a_mere_date_in_the_header_is_its_midnight() -> None:

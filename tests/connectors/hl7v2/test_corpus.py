@@ -57,7 +57,7 @@ def test_every_message_is_read_or_refused_with_a_reason() -> None:
                 refused[str(error)] += 1
     assert sum(len(messages(source)) for source in SOURCES) == 1178
     assert refused == REFUSED
-    assert read == {"PatientFacts": 420, "AppointmentFacts": 8, "MergeFacts": 1}
+    assert read == {"PatientFacts": 420, "AppointmentFacts": 8, "MergeFacts": 4, "RelatedFacts": 11}
 
 
 @pytest.mark.parametrize("source", SOURCES)

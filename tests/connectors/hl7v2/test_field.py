@@ -38,8 +38,8 @@ def composite(text: str) -> Composite:
         ("2026030214", datetime(2026, 3, 2, 19, 0, tzinfo=UTC)),
         ("20260302143000-0800", datetime(2026, 3, 2, 22, 30, tzinfo=UTC)),
         ("202603021430+0215", datetime(2026, 3, 2, 12, 15, tzinfo=UTC)),
-        ("20260302143000.1234-0800", datetime(2026, 3, 2, 22, 30, tzinfo=UTC)),
-        ("20260302143059.5", datetime(2026, 3, 2, 19, 30, 59, tzinfo=UTC)),
+        ("20260302143000.1234-0800", datetime(2026, 3, 2, 22, 30, 0, 123400, tzinfo=UTC)),
+        ("20260302143059.5", datetime(2026, 3, 2, 19, 30, 59, 500000, tzinfo=UTC)),
         ("20261101013000", datetime(2026, 11, 1, 5, 30, tzinfo=UTC)),  # happens twice: the first is meant
         ("20260308023000", datetime(2026, 3, 8, 7, 30, tzinfo=UTC)),  # does not happen: as if the clocks stood still
     ],

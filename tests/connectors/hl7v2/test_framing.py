@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from connectors.hl7v2.mllp import HEAD_BYTES, Frame, Framer, looks_like_hl7
 from tests.connectors.hl7v2.sample import siu
-from tests.connectors.hl7v2.test_mllp import framed, numbered
+from tests.connectors.hl7v2.talk import framed, numbered
 
 
 @given(st.lists(st.binary(max_size=40).map(lambda body: body.replace(b"\x1c", b"").replace(b"\x0b", b"")), max_size=5),

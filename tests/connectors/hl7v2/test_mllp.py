@@ -1,110 +1,15 @@
-"""MLLP on real sockets: framing, order, acknowledgment after delivery, limits, TLS, stopping."""
+"""MLLP on real sockets: framing, order, acknowledgment after delivery, limits, stopping."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from pydantic import ValidationError
 
 from connectors.api import ConnectorError, Context, RejectedError, TransientError
-from connectors.hl7v2.er7 import Message
-from connectors.hl7v2.mllp import IN_FLIGHT, IN_FLIGHT_BYTES, Listener
-from connectors.hl7v2.settings import Hl7v2Settings
+from connectors.hl7v2.mllp import IN_FLIGHT, IN_FLIGHT_BYTES
 from tests.connectors.hl7v2.sample import connector, siu
-
-NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-
-Deliver = Callable[[bytes, str], Awaitable[None]]
-
-
-def framed(body: bytes) -> bytes:
-    return b"\x0b" + body + b"\x1c\r"
-
-
-def numbered(number: int, size: int = 0) -> bytes:
-    raw = siu().replace(b"M0001", b"N%d" % number)
-    return raw + b"NTE|1|" + b"x" * size + b"\r" if size else raw
-
-
-@dataclass
-class Inbox:
-    """Whoever is delivered to."""
-
-    raws: list[bytes] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    "Deliveries under these keys wait."
-
-    errors: dict[str, Exception] = field(default_factory=dict)
-    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
-
-    async def __call__(self, raw: bytes, *, key: str) -> None:
-        self.raws.append(raw)
-        self.keys.append(key)
-        async with self.arrived:
-            self.arrived.notify_all()
-        if key in self.gates:
-            await self.gates[key].wait()
-        if key in self.errors:
-            raise self.errors[key]
-
-    async def until(self, count: int) -> None:
-        async with self.arrived:
-            await self.arrived.wait_for(lambda: len(self.raws) >= count)
-
-
-@dataclass
-class Sender:
-    """One connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> tuple[str, str]:
-        """Return MSA-1 and MSA-2 of the next answer."""
-        frame = await self.reader.readuntil(b"\x1c\r")
-        msa = Message.parse(frame[1:-2]).segment("MSA")
-        assert msa is not None
-        return msa.value(1), msa.value(2)
-
-
-@asynccontextmanager
-async def listening(inbox: Inbox, **settings: object) -> AsyncIterator[Listener]:
-    made = Hl7v2Settings.model_validate({"listen": "127.0.0.1:0", **settings})
-    listener = Listener(made, inbox, name="adt", clock=lambda: NOW)
-    await listener.open()
-    try:
-        yield listener
-    finally:
-        await listener.close()
-
-
-@asynccontextmanager
-async def sending(listener: Listener, context: ssl.SSLContext | None = None) -> AsyncIterator[Sender]:
-    name = "localhost" if context else None
-    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port, ssl=context, server_hostname=name)
-    try:
-        yield Sender(reader, writer)
-    finally:
-        writer.close()
-        try:
-            await writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            assert writer.is_closing()
+from tests.connectors.hl7v2.talk import NOW, Inbox, Sender, framed, listening, numbered, sending
 
 
 async def test_a_message_is_acknowledged_after_it_is_delivered() -> None:
@@ -293,92 +198,51 @@ async def _connected(port: int) -> Sender:
                 await asyncio.sleep(0)
 
 
-# Settings, and TLS.
+# Enhanced mode.
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"listen": "0.0.0.0:2575"},
-        {"listen": "hl7.example.org:2575"},
-        {"listen": "2575"},
-        {"listen": "127.0.0.1:x"},
-        {"listen": "127.0.0.1:70000"},
-        {"listen": "127.0.0.1:2575", "timezone": "Eastern"},
-        {"listen": "127.0.0.1:2575", "charset": "EBCDIC"},
-        {"listen": "127.0.0.1:2575", "certificate": "x"},
-        {"listen": "127.0.0.1:2575", "client_ca": "x"},
-        {"listen": "127.0.0.1:2575", "events": {"cancel": "S15"}},
-        {"listen": "127.0.0.1:2575", "statuses": {"CONF": "confirmed"}},
-        {"listen": "127.0.0.1:2575", "max_frame": 10},
-        {"listen": "127.0.0.1:2575", "lisen": ""},
-        {},
-    ],
-)
-def test_settings_that_cannot_be_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        Hl7v2Settings.model_validate(settings)
+def asking(number: int, accept: str, application: str) -> bytes:
+    return numbered(number).replace(b"|P|2.5.1", f"|P|2.5.1|||{accept}|{application}".encode())
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:2575", "127.8.8.8:1", "localhost:2575", "[::1]:2575"])
-def test_this_machine_alone_may_be_listened_to_without_tls(listen: str) -> None:
-    settings = Hl7v2Settings(listen=listen)
-    assert settings.port in (1, 2575)
-    assert "[" not in settings.host
+async def test_a_sender_is_answered_as_it_asks_and_not_at_all_where_it_does_not() -> None:
+    inbox = Inbox(errors={"N5": TransientError("disk"), "N6": TransientError("disk")})
+    wishes = ["AL NE", "NE NE", "NE AL", "ER NE", "AL NE", "ER NE", "SU NE"]
+    frames = [framed(asking(number, *wish.split())) for number, wish in enumerate(wishes, 1)]
+    async with listening(inbox) as listener, sending(listener) as sender:
+        await sender.send(b"".join(frames) + framed(numbered(8)))
+        assert [await sender.answer() for _ in range(6)] == [
+            ("CA", "N1"), ("AA", "N3"), ("CE", "N5"), ("CE", "N6"), ("CA", "N7"), ("AA", "N8"),
+        ]  # fmt: skip
+        sender.writer.write_eof()
+        assert await sender.reader.read() == b""
+    assert len(inbox.raws) == 8
 
 
-def test_other_machines_may_be_listened_to_without_tls_where_the_operator_says_so() -> None:
-    assert Hl7v2Settings(listen="0.0.0.0:2575", plaintext=True).host == "0.0.0.0"
+async def test_a_connection_whose_sender_wants_no_answers_is_closed_when_it_has_said_all() -> None:
+    inbox = Inbox(gates={"N1": asyncio.Event()})
+    async with listening(inbox) as listener, sending(listener) as sender:
+        await sender.send(framed(asking(1, "NE", "NE")))
+        sender.writer.write_eof()
+        await inbox.until(1)
+        inbox.gates["N1"].set()
+        assert await sender.reader.read() == b""
+    assert inbox.keys == ["N1"]
 
 
-def certificate(name: str, by: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None) -> tuple[
-    x509.Certificate, ec.EllipticCurvePrivateKey
-]:  # fmt: skip
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    issuer, signer = (by[0].subject, by[1]) if by else (subject, key)
-    start = datetime.now(UTC) - timedelta(hours=1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
-    )
-    return builder.sign(signer, hashes.SHA256()), key
+async def test_the_operator_may_have_every_message_answered_in_original_mode() -> None:
+    async with listening(Inbox(), acknowledgment="original") as listener, sending(listener) as sender:
+        await sender.send(framed(asking(1, "AL", "NE")) + framed(asking(2, "NE", "NE")))
+        assert [await sender.answer() for _ in range(2)] == [("AA", "N1"), ("AA", "N2")]
 
 
-def pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> tuple[str, str]:
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return certificate.public_bytes(encoding).decode(), private.decode()
-
-
-async def _exchange(listener: Listener, context: ssl.SSLContext) -> None:
-    async with sending(listener, context) as sender:
-        await sender.send(framed(numbered(2)))
-        await sender.answer()
-
-
-async def test_a_sender_shows_its_certificate_where_that_is_asked_for(tmp_path_factory: pytest.TempPathFactory) -> None:
-    authority = certificate("authority")
-    root, _ = pem(*authority)
-    chain, key = pem(*certificate("server", authority))
-    mine, my_key = pem(*certificate("sender", authority))
-    file = tmp_path_factory.mktemp("tls") / "sender.pem"
-    file.write_text(mine + my_key)
+async def test_a_message_sent_again_after_a_lost_answer_is_answered_again() -> None:
     inbox = Inbox()
-    async with listening(inbox, certificate=chain, key=key, client_ca=root) as listener:
-        known = ssl.create_default_context(cadata=root)
-        known.load_cert_chain(file)
-        async with sending(listener, known) as sender:
-            await sender.send(framed(siu()))
-            assert await sender.answer() == ("AA", "M0001")
-        unknown = ssl.create_default_context(cadata=root)
-        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            await _exchange(listener, unknown)
-    assert inbox.keys == ["M0001"]
+    async with listening(inbox) as listener:
+        async with sending(listener) as sender:
+            await sender.send(framed(numbered(1)))
+            await inbox.until(1)
+        async with sending(listener) as sender:
+            await sender.send(framed(numbered(1)))
+            assert await sender.answer() == ("AA", "N1")
+    assert inbox.keys == ["N1", "N1"]

@@ -84,6 +84,34 @@ def test_the_filler_status_says_more_of_an_open_appointment(code: str, status: s
     assert appointment(siu("S15", SCH=sch(f25=code))).status == "cancelled"
 
 
+@pytest.mark.parametrize("code", ["Confirmed", "CONFIRMED^Confirmed", "c1^Confirmed", "CONF"])
+def test_a_patient_may_have_confirmed(code: str) -> None:
+    for event in ("S12", "S14"):
+        said = appointment(siu(event, SCH=sch(f25=code)), statuses={"CONF": "confirmed"})
+        assert (said.status, said.confirmed) == ("booked", True)
+    assert appointment(siu("S15", SCH=sch(f25=code))).confirmed is None
+    assert appointment(siu(SCH=sch(f25="Booked"))).confirmed is None
+
+
+def test_an_appointment_of_several_patients_is_one_for_each() -> None:
+    others = {
+        "PD1": "PD1|",
+        "NX": "PID|||8^^^HARBOR^MR||Silva^Rui",
+        "PD2": fields("PD1", f12="Y"),
+        "N3": "PID|||8^^^HARBOR^MR",
+    }
+    said = read(siu("S12", **others))
+    assert [
+        (fact.ids[1].value, fact.patient.ids[0].value, fact.patient.restricted)
+        for fact in said
+        if isinstance(fact, AppointmentFacts) and fact.patient is not None
+    ] == [("F200", "MRN77", None), ("F200/HARBOR/8", "8", True)]
+    again = read(siu("S15", **others))
+    assert [fact.ids for fact in again if isinstance(fact, AppointmentFacts)] == [
+        fact.ids for fact in said if isinstance(fact, AppointmentFacts)
+    ]
+
+
 def test_only_an_unmatched_reschedule_is_no_appointment_of_its_own() -> None:
     assert {event: appointment(siu(event)).creates for event in EVENTS} == {event: event != "S13" for event in EVENTS}
 
