@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+import structlog
 import typer
 from sqlalchemy.exc import DBAPIError
 
 from connectors.api import ConnectorError
-from hub.cli import audit, demo, feed, practice, run, setup, staff, status, token
+from hub.cli import audit, connector, demo, feed, practice, run, setup, staff, status, token
 from hub.errors import ChartlineError
 
 app = typer.Typer(
@@ -21,13 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (setup, practice, run, status, staff, token, audit, feed, demo):
+for group in (setup, practice, connector, run, status, staff, token, audit, feed, demo):
     group.register(app)
 
 
 def main() -> None:
     """Run the command line and exit with its code; what it makes is its owner's alone."""
     os.umask(0o077)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # what is printed may be read as JSON
     sys.exit(run_command())
 
 

@@ -18,6 +18,7 @@ from connectors.api import AnyConnector
 from hub.cli.instance import DirOption, JsonOption, opened, operator, paths_of, show
 from hub.db import now
 from hub.errors import NotFoundError, SettingsError
+from hub.instance import Instance
 from hub.record import policy, staff
 from hub.security import intent
 from hub.settings import Connection, Paths, Practice, diff, load
@@ -56,22 +57,37 @@ def apply(
     text = text_of(source)
     wanted = checked(text, source.name, paths)
     with opened(directory) as instance:
-        with instance.db.read() as db:
-            base, before = policy.current(db)
-        changes = _changes(before, wanted)
-        version = base
-        if not dry_run:
-            with instance.db.write() as db:
-                version = _published(db, text, base, wanted)
-    said: dict[str, Any] = {
-        "version": version,
-        "published": version != base,
-        "changes": changes,
-        "restart": any(line.endswith(RESTART) for line in changes),
-    }
+        said = publish(instance, text, wanted, dry_run=dry_run)
     if not dry_run:
         said |= _prompts(paths, source) if _says(wanted) else {"prompts": []}
-    show(said, as_json=as_json, text="\n".join(_told(said, dry_run=dry_run)))
+    show(said, as_json=as_json, text="\n".join(told(said, dry_run=dry_run)))
+
+
+def publish(
+    instance: Instance, text: str, wanted: Practice, *, seen: tuple[int, str] | None = None, dry_run: bool = False
+) -> dict[str, Any]:
+    """Publish `text`, which says `wanted`, on top of what is in force, and return what that changed.
+
+    `seen` is the version and text that the caller took for the ones in force. Shape: `version`, `published`, `changes`
+    (lines), `restart`. With `dry_run` nothing is published.
+
+    Raises:
+        StalePolicyError: what was seen is not in force any more.
+    """
+    base, before = seen or in_force(instance)
+    changes = _changes(before, wanted)
+    version = base
+    if not dry_run:
+        with instance.db.write() as db:
+            version = _published(db, text, base, wanted)
+    restart = any(line.endswith(RESTART) for line in changes)
+    return {"version": version, "published": version != base, "changes": changes, "restart": restart}
+
+
+def in_force(instance: Instance) -> tuple[int, str]:
+    """Return the version and the text of the policy in force."""
+    with instance.db.read() as db:
+        return policy.current(db)
 
 
 def text_of(file: Path) -> str:
@@ -169,7 +185,8 @@ def _prompts(paths: Paths, source: Path) -> dict[str, Any]:
     return {"prompts": json.loads(done.stdout)}
 
 
-def _told(said: dict[str, Any], *, dry_run: bool) -> Iterator[str]:
+def told(said: dict[str, Any], *, dry_run: bool) -> Iterator[str]:
+    """Yield the lines in which a person is told what was published."""
     if dry_run:
         yield "would change" if said["changes"] else "no change"
     elif said["published"]:

@@ -1,0 +1,14 @@
+"""The connectors of this machine, and the connections through them: one module for each group of verbs."""
+
+import typer
+
+from hub.cli.connector import installed, policy
+
+connector = typer.Typer(help="Connectors, and the connections through them.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    for module in (installed, policy):
+        module.register(connector)
+    app.add_typer(connector, name="connector")
