@@ -9,6 +9,7 @@ import phonenumbers
 
 from connectors.api import (
     AppointmentStatus,
+    Callback,
     Change,
     ChartFacts,
     Checkpoint,
@@ -22,12 +23,14 @@ from connectors.api import (
     Scope,
     Section,
 )
+from connectors.fhir import subscription
 from connectors.fhir.auth import Authorization, authorization
 from connectors.fhir.capability import Capabilities
 from connectors.fhir.chart import lines
 from connectors.fhir.client import Client
-from connectors.fhir.feed import Memory, Round
+from connectors.fhir.feed import Round
 from connectors.fhir.mapping import Reader
+from connectors.fhir.memory import Memory
 from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, Resource
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.writing import communication_of, create_once, find, set_status
@@ -85,14 +88,36 @@ class Fhir(Connector[FhirSettings]):
         said = {section: tuple(await lines(client, reader, patient, section)) for section in sorted(sections)}
         return ChartFacts(sections=said, read_at=ctx.clock())
 
-    def changes(self, ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
+    async def changes(self, ctx: Context, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
         """Yield what changed (`connectors.fhir.feed`).
 
         Raises:
-            ResetError: the cursor is not ours, or its page is gone.
+            ResetError: the cursor is not ours.
         """
         client = self._client(ctx)
-        return Round(client, ctx, self.settings, self._zone(ctx), self._memory).run(cursor)
+        try:
+            declared = await self._declared(client)
+        except RejectedError:
+            declared = Capabilities()  # what it can do shows as it is asked
+        async for one in Round(client, ctx, self.settings, self._zone(ctx), self._memory, declared).run(cursor):
+            yield one
+
+    def verify(self, callback: Callback) -> str:
+        """Return the id of a notification of our Subscription (`connectors.fhir.subscription`).
+
+        Raises:
+            RejectedError: it does not bear our secret.
+        """
+        return subscription.verify(self.settings, callback)
+
+    def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:  # noqa: ARG002 - nothing is in it
+        """Return nothing: a notification only hints that there is something to ask for.
+
+        Raises:
+            RejectedError: it is no notification.
+        """
+        subscription.status_in(raw)
+        return []
 
     async def set_status(
         self,
@@ -101,9 +126,11 @@ class Fhir(Connector[FhirSettings]):
         to: AppointmentStatus | str,
         *,
         if_version: str | None,
-        key: str,  # noqa: ARG002 - the state itself says that it was done; a repeat finds it and writes nothing
+        key: str,
     ) -> Receipt:
         """Set the status, or `"confirmed"`: the patient's participation is accepted. A repeat writes nothing.
+
+        The state itself says that it was done, and a repeat finds it; `key` stands on what is created for it.
 
         Raises:
             ConflictError: it changed since `if_version`, or is over.
@@ -113,7 +140,7 @@ class Fhir(Connector[FhirSettings]):
         found = await find(client, "Appointment", APPOINTMENT_ID, appointment_ids)
         if found is None:
             raise RejectedError("appointment-unknown", field="Appointment.identifier")
-        return await set_status(client, await self._declared(client), found, to, if_version)
+        return await set_status(client, await self._declared(client), found, to, if_version, key)
 
     async def log(self, ctx: Context, communication: CommunicationFacts, *, key: str) -> Receipt:
         """Write a Communication; a repeat of `key` has no second effect.

@@ -23,8 +23,14 @@ class Capabilities:
     """The server's part of a CapabilityStatement."""
 
     fhir_version: str = ""
+    kinds: frozenset[str] = frozenset()
+    "Resource types that are there."
+
     patches_json: bool = False
     "CapabilityStatement.patchFormat, and the interaction with Appointment."
+
+    interactions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    "CapabilityStatement.rest.resource.interaction by resource type: read, search-type, create, update, patch."
 
     creates_conditionally: frozenset[str] = frozenset()
     "Resource types with CapabilityStatement.rest.resource.conditionalCreate."
@@ -56,8 +62,10 @@ class Capabilities:
         profiled = any(str(said).partition("|")[0] == PROFILE for said in _listed(subscription.get("supportedProfile")))
         return cls(
             fhir_version=str(statement.get("fhirVersion") or ""),
+            kinds=frozenset(kinds),
             patches_json="patch" in _interactions(kinds.get("Appointment", {}))
             and bool(formats & {JSON_PATCH, "json-patch+json", "json"}),
+            interactions={kind: frozenset(_interactions(one)) for kind, one in kinds.items()},
             creates_conditionally=frozenset(
                 kind for kind, one in kinds.items() if one.get("conditionalCreate") is True
             ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -81,7 +82,7 @@ class Client:
         Raises:
             RejectedError: it is no FHIR R4 (or R4B) server.
         """
-        statement = _resource(await self.send("GET", "metadata"))
+        statement = resource_in(await self.send("GET", "metadata"))
         if statement.get("resourceType") != "CapabilityStatement":
             raise RejectedError("no-capability-statement", field="CapabilityStatement")
         found = Capabilities.of(statement)
@@ -97,13 +98,13 @@ class Client:
             if error.reason in {"http-404", "http-410"}:
                 return None
             raise
-        return Read(_resource(answer), answer.headers.get("etag"))
+        return Read(resource_in(answer), answer.headers.get("etag"))
 
     async def page(self, kind: str, params: Params, *, following: str | None = None) -> Page:
         """Return the first page of a search, or the one that `following` leads to."""
         first = (*params, *self.settings.search_parameters.items())
         answer = await (self.send("GET", following) if following else self.send("GET", kind, params=first))
-        bundle = _resource(answer)
+        bundle = resource_in(answer)
         if bundle.get("resourceType") != "Bundle":
             raise RejectedError("no-bundle", field=kind)
         return _page(bundle, kind, answer, self._base)
@@ -156,7 +157,7 @@ class Client:
             headers={"Content-Type": kind, "Prefer": "return=representation"} | headers,
         )
         try:
-            resource = _resource(answer)
+            resource = resource_in(answer)
         except TransientError:
             resource = {}  # it was done, as the status says; only its picture is missing
         if not resource.get("id"):  # Prefer is a wish: the id may stand in Location only
@@ -172,7 +173,7 @@ class Client:
         """
         url = _joined(self._base, path)
         sent = self._headers | dict(headers or {})
-        if not _at(url, self._base):  # a link to elsewhere, which the settings allow or not: no credentials go there
+        if not self.settings.at_base(url):  # a link to elsewhere: the settings allow it or not, credentials stay here
             return await self._ctx.http.request(method, url, headers=sent, **how)
         shown: Headers = await self._auth.headers(self._ctx)
         try:
@@ -184,18 +185,22 @@ class Client:
                 raise
         return await self._ctx.http.request(method, url, headers=sent | fresh, **how)
 
-
-def _at(url: httpx.URL, base: str) -> bool:
-    """Whether `url` leads to the host of `base`."""
-    known = httpx.URL(base)
-    return (url.scheme, url.host, url.port) == (known.scheme, known.host, known.port) and not url.userinfo
+    @asynccontextmanager
+    async def streamed(self, address: str, *, with_token: bool, accept: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Yield the pieces of an answer as they come in; credentials go along only `with_token`."""
+        url = _joined(self._base, address)
+        headers = self._headers | {"Accept": accept}
+        if with_token and self.settings.at_base(url):
+            headers |= await self._auth.headers(self._ctx)
+        async with self._ctx.http.stream("GET", url, headers=headers, extensions={"streamed": True}) as answer:
+            yield answer.aiter_bytes()
 
 
 def _if_match(etag: str | None) -> dict[str, str]:
     return {"If-Match": etag} if etag else {}
 
 
-def _resource(answer: httpx.Response) -> Resource:
+def resource_in(answer: httpx.Response) -> Resource:
     """Return the JSON object that came.
 
     Raises:
