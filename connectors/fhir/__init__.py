@@ -132,6 +132,8 @@ class Fhir(Connector[FhirSettings]):
 
         The state itself says that it was done, and a repeat finds it; `key` stands on what is created for it.
 
+        The state itself says that it was done, and a repeat finds it; `key` stands on what is created for it.
+
         Raises:
             ConflictError: it changed since `if_version`, or is over.
             RejectedError: the server has no such appointment.

@@ -1,7 +1,14 @@
-"""Write back: an appointment's status with If-Match, and a Communication that a repeat cannot double."""
+"""Write back: an appointment's status in the way that the server takes, and a Communication; no repeat doubles them.
+
+patch     JSON Patch with If-Match
+put       the whole Appointment with If-Match
+response  an AppointmentResponse of the patient: accepted or declined; the server changes its Appointment by itself
+none      not by this server's FHIR API
+"""
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import urlencode
 
 from fhirclient.models.communication import Communication
@@ -18,10 +25,16 @@ from connectors.api import (
 )
 from connectors.fhir.capability import Capabilities
 from connectors.fhir.client import Client, Read
+from connectors.fhir.profile import Profile
 from connectors.fhir.reading import Resource, inner, reference, text
 
 KEY_SYSTEM = "urn:chartline:communication"
-"Identifier.system of our key on what we created."
+"Identifier.system of our key on a Communication that we created."
+
+RESPONSE_SYSTEM = "urn:chartline:appointment-response"
+"Identifier.system of our key on an AppointmentResponse that we created."
+
+Way = Literal["patch", "put", "response", "none"]
 
 CONFIRMED = "confirmed"
 "Not a status: the patient's participant.status becomes accepted (FHIR R4 Appointment.participant.status)."
@@ -114,15 +127,34 @@ def applied(appointment: Resource, to: AppointmentStatus | str) -> Resource:
     return appointment | {"participant": participants}
 
 
+def way_of(vendor: Profile, declared: Capabilities) -> Way:
+    """Return how this server takes a status: by its profile or the operator, else by what it declares."""
+    if vendor.write_back != "auto":
+        return vendor.write_back
+    if declared.patches_json:
+        return "patch"
+    appointment = declared.interactions.get("Appointment", frozenset())
+    if "update" in appointment or not appointment:  # who declares nothing at all may take it
+        return "put"
+    return "response" if "create" in declared.interactions.get("AppointmentResponse", frozenset()) else "none"
+
+
 async def set_status(
-    client: Client, capabilities: Capabilities, found: Read, to: AppointmentStatus | str, if_version: str | None
+    client: Client,
+    capabilities: Capabilities,
+    found: Read,
+    to: AppointmentStatus | str,
+    if_version: str | None,
+    key: str,
 ) -> Receipt:
     """Bring an appointment to `to`; where it is there already, nothing is written.
 
-    A server that keeps no versions gets the write right after the read, without If-Match.
+    A server that keeps no versions gets the write right after the read, without If-Match. The version of the receipt
+    is None where the server answers a response: whether it changed its Appointment is not known.
 
     Raises:
         ConflictError: it changed since `if_version`, or while this was under way.
+        RejectedError: the server takes no status, or not this one.
     """
     own = str(found.resource.get("id"))
     patch = operations(found.resource, to)
@@ -130,12 +162,40 @@ async def set_status(
         return Receipt(external_id=own, version=found.version)
     if if_version and found.version and if_version != found.version:
         raise ConflictError("it changed since it was read")
+    way = way_of(client.settings.vendor, capabilities)
+    if way == "none":
+        raise RejectedError("write-back-not-supported", field="Appointment.status")
+    if way == "response":
+        await create_once(client, capabilities, response_of(found.resource, to, key), key, system=RESPONSE_SYSTEM)
+        return Receipt(external_id=own)
     etag = found.etag or (f'W/"{found.version}"' if found.version else None)
-    if capabilities.patches_json:
+    if way == "patch":
         written = await client.patch("Appointment", own, patch, if_match=etag)
     else:
         written = await client.update(applied(found.resource, to), if_match=etag)
     return Receipt(external_id=own, version=written.version)
+
+
+_ANSWERS = {CONFIRMED: "accepted", AppointmentStatus.CANCELLED: "declined"}
+"AppointmentResponse.participantStatus (FHIR R4 participationstatus) for what a patient can answer."
+
+
+def response_of(appointment: Resource, to: AppointmentStatus | str, key: str) -> Resource:
+    """Return the patient's AppointmentResponse (FHIR R4) that says `to`.
+
+    Raises:
+        RejectedError: a patient cannot answer that, or the appointment has no patient.
+    """
+    if to not in _ANSWERS:
+        raise RejectedError("not-a-patients-answer", field="AppointmentResponse.participantStatus")
+    _, participant = _patient_in(appointment)
+    return {
+        "resourceType": "AppointmentResponse",
+        "identifier": [{"system": RESPONSE_SYSTEM, "value": key}],
+        "appointment": {"reference": f"Appointment/{appointment.get('id')}"},
+        "actor": {"reference": participant["actor"]["reference"]},
+        "participantStatus": _ANSWERS[to],
+    }
 
 
 def communication_of(said: CommunicationFacts, patient: str, key: str, *, body: bool) -> Resource:
@@ -163,17 +223,26 @@ def communication_of(said: CommunicationFacts, patient: str, key: str, *, body: 
     raise RejectedError("not-a-communication", field="Communication")
 
 
-async def create_once(client: Client, capabilities: Capabilities, resource: Resource, key: str) -> Receipt:
+async def create_once(
+    client: Client, capabilities: Capabilities, resource: Resource, key: str, *, system: str = KEY_SYSTEM
+) -> Receipt:
     """Create `resource` unless one with our `key` is there (FHIR R4 http.html#ccreate).
 
-    Where the server declares no conditional create, it is looked for first.
+    Where the server has no conditional create, it is looked for first, among what the patient has.
+
+    Raises:
+        RejectedError: the server takes none of this type.
     """
-    kind = str(resource["resourceType"])
-    if kind in capabilities.creates_conditionally:
-        written = await client.create(resource, unless=urlencode({"identifier": f"{KEY_SYSTEM}|{escaped(key)}"}))
+    kind, vendor = str(resource["resourceType"]), client.settings.vendor
+    if kind == "Communication" and vendor.communication == "no":
+        raise RejectedError("write-back-not-supported", field=kind)
+    ours = Identifier(system=system, value=key)
+    token = f"{system}|{escaped(key)}"
+    if vendor.usable("conditional_create", kind in capabilities.creates_conditionally):
+        written = await client.create(resource, unless=urlencode({"identifier": token}))
         return Receipt(external_id=str(written.resource.get("id")), version=written.version)
-    ours = Identifier(system=KEY_SYSTEM, value=key)
-    page = await client.page(kind, (("identifier", f"{KEY_SYSTEM}|{escaped(key)}"),))
+    patient = reference(resource.get("subject") or resource.get("actor"), "Patient")
+    page = await client.page(kind, (("identifier", token), *((("patient", patient),) if patient else ())))
     found = next((one for one in page.matches if _has(one, ours)), None)
     if found is None:
         written = await client.create(resource)
