@@ -66,15 +66,20 @@ class Fhir(Connector[FhirSettings]):
         """Return everyone who gave `phone` (E.164).
 
         Servers match the characters as they were typed in, so every way of writing is asked for; families type
-        differently, so the first hit is not the end. What comes back counts only if it carries the number.
+        differently, so the first hit is not the end. What comes back counts only if it carries the number. Where a
+        server finds nobody by a number alone, it is not asked.
         """
         client, reader = self._client(ctx), self._reader(ctx)
+        parameter = self.settings.vendor.phone_parameter
         found: dict[str, Resource] = {}
-        for written in ways_of_writing(phone):
-            params = (("phone", written), ("_count", str(self.settings.page_size)))
+        for written in ways_of_writing(phone) if parameter else ():
+            params = ((parameter, written), ("_count", str(self.settings.page)))
             async for page in client.pages("Patient", params, most=HITS):
                 found |= {str(resource.get("id")): resource for resource in page.matches}
-        hits = [PatientRef(id=own, facts=reader.patient(resource)) for own, resource in found.items()]
+        hits = [
+            PatientRef(id=own, facts=reader.patient(resource), url=self.settings.patient_page(own))
+            for own, resource in found.items()
+        ]
         return [hit for hit in hits if any(number.e164 == phone for number in hit.facts.phones)]
 
     async def chart(self, ctx: Context, patient_ids: Sequence[Identifier], sections: frozenset[Section]) -> ChartFacts:
@@ -129,8 +134,6 @@ class Fhir(Connector[FhirSettings]):
         key: str,
     ) -> Receipt:
         """Set the status, or `"confirmed"`: the patient's participation is accepted. A repeat writes nothing.
-
-        The state itself says that it was done, and a repeat finds it; `key` stands on what is created for it.
 
         The state itself says that it was done, and a repeat finds it; `key` stands on what is created for it.
 

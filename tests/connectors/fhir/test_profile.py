@@ -102,3 +102,24 @@ async def test_a_make_that_has_no_cheap_search_is_not_asked_for_one(world: World
     connector = world.connector(profile="oracle-health", token="t")
     await connector.check(world.context(connector))
     assert world.paths() == ["metadata"]
+
+
+async def test_who_is_found_comes_with_their_page_in_the_ehr(world: World) -> None:
+    person = world.people.alone_at_their_number()[0]
+    connector = world.connector(patient_url="{origin}/chart/{id}")
+    (ref,) = await connector.find_patients(world.context(connector), str(person.phone))
+    assert ref.url == f"http://ehr.test/chart/{person.id}"
+
+
+async def test_a_make_that_finds_nobody_by_a_number_is_not_asked(world: World) -> None:
+    person = world.people.alone_at_their_number()[0]
+    connector = world.connector(profile="epic")
+    assert await connector.find_patients(world.context(connector), str(person.phone)) == []
+    assert world.asked == []
+
+
+async def test_a_number_goes_into_the_parameter_that_takes_it(world: World) -> None:
+    person = world.people.alone_at_their_number()[0]
+    connector = world.connector(override={"phone_parameter": "telecom"})
+    await connector.find_patients(world.context(connector), str(person.phone))
+    assert all(one.query.startswith("telecom=") for one in world.asked)
