@@ -193,6 +193,7 @@ class Connector(Generic[S]):
     def read(self, raw, *, timezone, region) -> Sequence[Change]    say what one delivered message means; pure
     def changes(self, ctx, cursor) -> AsyncIterator[Change | Checkpoint]
     async def find_patients(self, ctx, phone) -> Sequence[PatientRef]
+    def page(self, patient_ids) -> str | None                       where a browser finds the patient; pure
     async def chart(self, ctx, patient_ids, sections) -> ChartFacts
     async def set_status(self, ctx, appointment_ids, to, *, if_version, key) -> Receipt
     async def log(self, ctx, communication, *, key) -> Receipt
@@ -277,6 +278,15 @@ class FindsPatients(Protocol):
 
     async def find_patients(self, ctx: Context, phone: str) -> Sequence[PatientRef]:
         """Return everyone who gave `phone` (E.164)."""
+        ...
+
+
+@runtime_checkable
+class Pages(Protocol):
+    """Knows the address of a patient's page in the outside system's own interface."""
+
+    def page(self, patient_ids: Sequence[Identifier]) -> str | None:
+        """Return the page of the patient whom the system knows by these ids, for an agent's browser; asks nobody."""
         ...
 
 
@@ -375,6 +385,7 @@ __all__ = [
     "Listens",
     "Logs",
     "MergeFacts",
+    "Pages",
     "PatientFacts",
     "PatientRef",
     "Phone",

@@ -31,6 +31,7 @@ from hub.api.once import KEPT
 from hub.api.page import Answer
 from hub.chart import Charts
 from hub.feeds.waker import Waker
+from hub.finder import Finder
 from hub.instance import Instance
 from hub.outside import Outside
 from hub.record import idempotency
@@ -73,6 +74,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.state.charts = Charts(instance, outside)
     app.state.flows = flows
     app.state.waker = Waker(flows.wake)
+    app.state.finder = Finder(instance, outside, app.state.waker.note)
     app.state.door = login.Door()
     app.add_middleware(Guard)
     problem.install(app)
@@ -110,6 +112,7 @@ async def _beside(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.state.finder.close()
         for task in beside:
             task.cancel()
         for task in beside:

@@ -1,5 +1,6 @@
 """Call pops: a reference from the webhook, opened in two stages. Every look is audited before anything is shown."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
@@ -15,8 +16,9 @@ from hub.api.identify import identified
 from hub.api.once import OnceDep
 from hub.api.page import Answer
 from hub.api.problem import declared
-from hub.chart import Charts
+from hub.chart import Chart, Charts
 from hub.errors import NotFoundError
+from hub.finder import Finder
 from hub.instance import Instance
 from hub.record import appointment, call, patient, pop, related, request, task
 from hub.record.appointment import Appointment
@@ -97,6 +99,13 @@ class PopContact(Answer):
     path: str | None
 
 
+class PopLink(Answer):
+    """A page about the caller in an outside system, for the agent's browser."""
+
+    connection: str
+    url: str
+
+
 class PopChart(Answer):
     """Where the chart's sections come from."""
 
@@ -129,6 +138,7 @@ class FullPop(Answer):
     consents: list[str] | None = None
     messages: list[str] | None = None
     related: list[str] | None = None
+    links: list[PopLink] | None = None
     chart: PopChart | None = None
     "Absent for roles that see no section of the chart."
 
@@ -182,8 +192,8 @@ async def get(
     found = await _found(instance, token, actor)
     access = actor.access("treatment", session=session)
     if found.pop.stage is PopStage.FULL and found.pop.patient_id is not None:
-        return FullPop(**await _full(instance, request.app.state.charts, found, found.pop.patient_id, actor, access))
-    return await _masked(instance, found, actor, access)
+        return FullPop(**await _full(instance, request, found, found.pop.patient_id, actor, access))
+    return await _masked(instance, request.app.state.finder, found, actor, access)
 
 
 @router.post(
@@ -208,6 +218,7 @@ async def verify(
         if found.pop.stage is PopStage.LOCKED:
             raise PopLockedError(f"pop {found.pop.id} is locked")
         typed = Typed(said.name, said.birth_date)
+        await request.app.state.finder.looked(found.call.id)
         near = (*found.match.patients, *found.match.proxy_for)
         who = await instance.db.run(lambda db: identified(db, instance, near, typed, access))
 
@@ -221,7 +232,7 @@ async def verify(
         raise PopLockedError(f"pop {found.pop.id} is locked")
     if answer["patient"] is None:
         return Refused(verified=False, stage=answer["stage"], tries_left=answer["tries_left"])
-    shown = await _full(instance, request.app.state.charts, found, UUID(answer["patient"]), actor, access)
+    shown = await _full(instance, request, found, UUID(answer["patient"]), actor, access)
     return VerifiedPop(verified=True, **shown)
 
 
@@ -240,12 +251,14 @@ async def _found(instance: Instance, token: str, actor: Actor) -> _Found:
     return await instance.db.run(look)
 
 
-async def _masked(instance: Instance, found: _Found, actor: Actor, access: Access) -> MaskedPop:
+async def _masked(instance: Instance, finder: Finder, found: _Found, actor: Actor, access: Access) -> MaskedPop:
     """Open the call, which is on record before it is shown, and say what may be said of it."""
-    (said,) = await instance.db.run(lambda db: instance.opener.open(db, access, [call.sealed_of(found.call)]))
+    number = await _number(instance, found, access)
+    if found.match.kind == "none" and number:
+        finder.look(found.call.id, number, access)
     shown = rules.masked(
         Ringing(
-            number=said.get("number") or "" if actor.may(Scope.NUMBERS_READ) else "",
+            number=number if actor.may(Scope.NUMBERS_READ) else "",
             did=found.call.did,
             queue=found.call.queue,
             waited_seconds=_waited(found.call, instance.clock()),
@@ -261,8 +274,14 @@ async def _masked(instance: Instance, found: _Found, actor: Actor, access: Acces
     return MaskedPop(**(shown | {"stage": stage, "call": found.call.id}))
 
 
+async def _number(instance: Instance, found: _Found, access: Access) -> str:
+    """Return the number that calls, which is on record; empty where it is withheld."""
+    (said,) = await instance.db.run(lambda db: instance.opener.open(db, access, [call.sealed_of(found.call)]))
+    return str(said.get("number") or "")
+
+
 async def _full(
-    instance: Instance, charts: Charts, found: _Found, patient_id: UUID, actor: Actor, access: Access
+    instance: Instance, request: Request, found: _Found, patient_id: UUID, actor: Actor, access: Access
 ) -> dict[str, Any]:
     """Ask the record and the chart for the fields that the roles allow, and for nothing else.
 
@@ -275,11 +294,38 @@ async def _full(
         raise RestrictedError("a restricted chart needs a reason")
     known, person = await instance.db.run(lambda db: _known(db, instance, row, wanted, access))
     shown: dict[str, Any] = {"stage": "full", "call": found.call.id, "patient": patient_id}
-    if sections := frozenset(section for section in SECTIONS if section.value in wanted):
-        chart = await charts.read(patient_id, person, sections, access)
+    chart, links = await asyncio.gather(
+        _chart(request.app.state.charts, patient_id, person, wanted, access),
+        _links(instance, request.app.state.finder, found, patient_id, person, wanted, access),
+    )
+    if chart is not None:
         known |= {section.value: list(lines) for section, lines in chart.sections.items()}
         shown["chart"] = PopChart(read_at=chart.read_at, missing=chart.missing)
+    known["links"] = links
     return shown | rules.full(actor.roles, known)
+
+
+async def _chart(
+    charts: Charts, patient_id: UUID, person: dict[str, Any], wanted: frozenset[str], access: Access
+) -> Chart | None:
+    sections = frozenset(section for section in SECTIONS if section.value in wanted)
+    return await charts.read(patient_id, person, sections, access) if sections else None
+
+
+async def _links(
+    instance: Instance,
+    finder: Finder,
+    found: _Found,
+    patient_id: UUID,
+    person: dict[str, Any],
+    wanted: frozenset[str],
+    access: Access,
+) -> list[PopLink]:
+    if "links" not in wanted or not finder.able():
+        return []
+    number = await _number(instance, found, access)
+    links = await finder.links(found.call.id, number, patient_id, person, access)
+    return [PopLink(connection=link.connection, url=link.url) for link in links]
 
 
 def _known(

@@ -17,7 +17,7 @@ from hub.settings.practice import Role
 
 TRIES: Final = 3
 
-_DESK: Final = frozenset({"name", "language", "appointments", "requests", "tasks", "contacts", "related"})
+_DESK: Final = frozenset({"name", "language", "appointments", "requests", "tasks", "contacts", "related", "links"})
 _CLINICAL: Final = frozenset(
     {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
 )
@@ -26,7 +26,7 @@ FIELDS: Final[Mapping[Role, frozenset[str]]] = {
     "front-desk": _DESK,
     "nurse": _DESK | _CLINICAL,
     "provider": _DESK | _CLINICAL | {"coverage"},
-    "billing": frozenset({"name", "language", "coverage", "tasks", "contacts"}),
+    "billing": frozenset({"name", "language", "coverage", "tasks", "contacts", "links"}),
     "privacy-officer": frozenset(),
     "admin": frozenset(),
 }

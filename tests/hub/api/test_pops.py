@@ -89,7 +89,7 @@ async def test_a_role_sees_its_fields_and_no_other(office: Office, role: Role) -
         verified = (await http.post(f"/v1/pops/{token}/verify", json=RIGHT)).json()
         full = (await http.get(f"/v1/pops/{token}")).json()
     assert masked.keys() - FRAME == fields_for(role, "masked")
-    in_the_record = {"name", "language", "appointments", "requests", "tasks", "contacts"}
+    in_the_record = {"name", "language", "appointments", "requests", "tasks", "contacts", "links"}
     for shown in (verified, full):
         assert shown.keys() - FRAME == fields_for(role, "full") & in_the_record
         assert ("chart" in shown) == bool(fields_for(role, "full") - in_the_record)

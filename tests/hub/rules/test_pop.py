@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
     "consents": ["treatment"],
     "messages": ["reminder"],
     "related": ["mother"],
+    "links": ["https://ehr.test/1"],
 }
 
 
@@ -77,7 +78,7 @@ def test_a_known_number_shows_what_helps_to_ask() -> None:
     assert (shown["candidates"], shown["language"], shown["repeat_caller"], shown["open_tasks"]) == (2, "es", True, 3)
 
 
-DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related"}
+DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related", "links"}
 CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
 
 
@@ -87,7 +88,7 @@ CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "
         ("front-desk", DESK),
         ("nurse", DESK | CLINICAL),
         ("provider", DESK | CLINICAL | {"coverage"}),
-        ("billing", {"name", "language", "coverage", "tasks", "contacts"}),
+        ("billing", {"name", "language", "coverage", "tasks", "contacts", "links"}),
         ("privacy-officer", set()),
         ("admin", set()),
     ],
@@ -108,7 +109,7 @@ def test_no_role_sees_the_date_of_birth_or_an_identifier() -> None:
 
 
 def test_chart_fields_are_sections_that_can_be_asked_for() -> None:
-    own = {"name", "language", "appointments", "tasks", "contacts"}
+    own = {"name", "language", "appointments", "tasks", "contacts", "links"}
     assert frozenset().union(*FIELDS.values()) - own == {str(section) for section in Section}
 
 

@@ -27,7 +27,7 @@ from hub.security.access import (
 )
 from hub.settings.practice import Role
 
-DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related"}
+DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related", "links"}
 CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
 CALL = {"number", "did", "queue", "waited_seconds", "match", "why", "candidates", "language", "repeat_caller"}
 CALL |= {"open_tasks", "proxy"}
@@ -40,7 +40,7 @@ MATRIX: dict[tuple[Role, Stage], set[str]] = {
     ("provider", "masked"): CALL,
     ("provider", "full"): DESK | CLINICAL | {"coverage"},
     ("billing", "masked"): CALL,
-    ("billing", "full"): {"name", "language", "coverage", "tasks", "contacts"},
+    ("billing", "full"): {"name", "language", "coverage", "tasks", "contacts", "links"},
     ("privacy-officer", "masked"): set(),
     ("privacy-officer", "full"): set(),
     ("admin", "masked"): set(),
