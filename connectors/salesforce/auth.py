@@ -1,7 +1,7 @@
 """Access tokens: one at a time, kept until refused (RFC 7523 JWT bearer, RFC 6749 section 4.4 client credentials)."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import jwt
 import orjson
@@ -12,6 +12,9 @@ from connectors.salesforce.settings import SalesforceSettings
 
 LIFE = timedelta(minutes=3)
 "How long an assertion is good for; Salesforce takes no more than five minutes."
+
+HELD = timedelta(seconds=30)
+"How long a refusal stands: whoever asks meanwhile is told the same, so that nobody is locked out for trying."
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 CLIENT_CREDENTIALS = "client_credentials"
@@ -24,10 +27,8 @@ class Tokens:
         self._settings = settings
         self._lock = asyncio.Lock()
         self._token = ""
-        self._asked = 0
-        "How many times a token was asked for."
-
-        self._refusal: AuthExpiredError | None = None
+        self._refusal = ""
+        self._refused_at: datetime | None = None
 
     async def current(self, ctx: Context) -> str:
         """Return the token that stands, or ask for one."""
@@ -40,18 +41,17 @@ class Tokens:
             AuthExpiredError: Salesforce gives none.
             RejectedError: the key does not sign, or the token is for another org than that of the settings.
         """
-        before = self._asked
         async with self._lock:
             if self._token and self._token != refused:
                 return self._token
-            if self._refusal is not None and self._asked > before:
-                raise AuthExpiredError(str(self._refusal))
-            self._asked += 1
-            self._token, self._refusal = "", None
+            now = ctx.clock()
+            if self._refused_at is not None and self._refused_at <= now < self._refused_at + HELD:
+                raise AuthExpiredError(self._refusal)
+            self._token, self._refused_at = "", None
             try:
                 self._token = await self._ask(ctx)
             except AuthExpiredError as error:
-                self._refusal = error
+                self._refusal, self._refused_at = str(error), now
                 raise
             return self._token
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from connectors.api import RateLimitedError
 from connectors.salesforce.refusal import PAUSE
 
-_USAGE = re.compile(r"\bapi-usage=(\d{1,18})/(\d{1,18})")
+_USAGE = re.compile(r"(?:^|[;,\s])api-usage=(\d{1,18})/(\d{1,18})")
 
 
 class Budget:
