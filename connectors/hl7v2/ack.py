@@ -12,6 +12,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from connectors.api import RejectedError
+from connectors.hl7v2.er7 import STANDARD, delimiters_of
+
 
 class Code(StrEnum):
     """MSA-1 (HL7 table 0008)."""
@@ -77,6 +80,8 @@ def _wanted(condition: bytes, code: Code) -> bool:
     return {b"ER": not accepted, b"SU": accepted}.get(condition, True)
 
 
+_STANDARD = STANDARD.encode()
+
 _BEGINS = re.compile(rb"(?:\A[\x00 \t\r\n\xef\xbb\xbf]*|[\r\n])(?=MSH)")
 
 
@@ -87,11 +92,24 @@ def header_of(frame: bytes) -> Header:
         begin = _BEGINS.search(frame)
         start = begin.end() if begin else len(frame)
     separator = frame[start + 3 : start + 4]
-    if not separator or not 0x20 < separator[0] < 0x7F or separator.isalnum():
-        return Header(b"|", [b"MSH", b"^~\\&", *[b""] * 14])
+    if not separator or not 0x20 < separator[0] < 0x7F or separator.isalnum() or separator in _STANDARD:
+        return Header(b"|", [b"MSH", _STANDARD, *[b""] * 14])
     ends = [end for end in (frame.find(b"\r", start), frame.find(b"\n", start)) if end >= 0]
     fields = frame[start : min(ends, default=len(frame))].split(separator, 16)
+    if fields[1] != _STANDARD and not _usable(separator, fields[1]):
+        fields[1] = _STANDARD  # so that at least the answer can be read
     return Header(separator, fields + [b""] * (16 - len(fields)))
+
+
+def _usable(separator: bytes, encoding: bytes) -> bool:
+    """Return whether an answer in these delimiters says what it is to say: letters would split its codes."""
+    if any(chr(one).isalnum() for one in encoding):
+        return False
+    try:
+        delimiters_of((separator + encoding).decode("latin-1"))
+    except RejectedError:
+        return False
+    return True
 
 
 def control_id_of(frame: bytes) -> str:

@@ -122,6 +122,14 @@ def test_what_begins_a_frame_is_not_sent_back() -> None:
     assert b"\x0b" not in said
 
 
+@pytest.mark.parametrize("encoding", [b"^^^^^^", b"\x01^", b"^~\\&#abc", b"\xff", b"^~\x0b"])
+def test_delimiters_that_cannot_be_told_apart_are_not_sent_back(encoding: bytes) -> None:
+    said = answer(siu().replace(b"^~\\&", encoding, 1), Code.REJECT, "not-hl7")
+    msa = said.segment("MSA")
+    assert msa is not None
+    assert msa.text == "MSA|AR|M0001|not-hl7"
+
+
 def test_a_message_without_an_event_is_acknowledged_without_one() -> None:
     assert answer(b"MSH|^~\\&|A|B|C|D|20260302090000||ADT|7|P|2.3\r").header.field(9) == "ACK"
 
