@@ -179,13 +179,17 @@ class Calls:
         return list(db.exec(told)), writebacks, row.path in UNSERVED and fresh
 
     def _contact(self, db: Session, row: Call, now: datetime) -> list[str]:
-        """Note the call for the chart of whoever called, where an EHR takes such notes."""
-        connection = next(iter(self._outside.able(Logs)), None)
-        if row.patient_id is None or connection is None:
-            return []
-        key = f"call:{row.id}"
-        queued = writeback.enqueue(db, LOG, key=key, connection=connection, object_id=row.id, now=now)
-        return [str(queued.id)] if queued.state is WritebackState.PENDING else []
+        """Note the call for the chart of whoever called, where an EHR takes such notes, and for every CRM."""
+        connectors = self._outside.connectors()
+        able = self._outside.able(Logs)
+        charts = [name for name in able if connectors[name].kind == "ehr"][:1] if row.patient_id is not None else []
+        crms = [name for name in able if connectors[name].kind == "crm"] if row.caller_key is not None else []
+        keys = dict.fromkeys(charts, f"call:{row.id}") | {name: f"call:{row.id}:{name}" for name in crms}
+        queued = [
+            writeback.enqueue(db, LOG, key=key, connection=name, object_id=row.id, now=now)
+            for name, key in keys.items()
+        ]
+        return [str(one.id) for one in queued if one.state is WritebackState.PENDING]
 
 
 def _any(reads: frozenset[str], what: str) -> bool:

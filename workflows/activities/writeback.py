@@ -1,17 +1,18 @@
 """What is written back to the EHR: a status, or that there was a contact."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
+import structlog
 from sqlmodel import Session
 from temporalio import activity
 
 from connectors.api import (
     CommunicationFacts,
     ConnectorError,
-    Context,
+    FindsPatients,
     Identifier,
     Logs,
     Receipt,
@@ -23,6 +24,7 @@ from hub.errors import ChartlineError
 from hub.instance import Instance
 from hub.outside import Outside
 from hub.record import appointment, patient, task, writeback
+from hub.record import call as call_of
 from hub.record.appointment import Appointment
 from hub.record.call import Call
 from hub.record.patient import Patient
@@ -31,6 +33,8 @@ from hub.record.writeback import Writeback, WritebackState
 from hub.security.sealed import Sealed
 from hub.vault.client import Access
 from workflows.activities.sending import alive
+
+log = structlog.get_logger()
 
 STATUS = "status"
 LOG = "log"
@@ -46,6 +50,9 @@ TOPIC = "Phone call"
 UNMATCHED = "no-identifier"
 "The other side does not know the thing by any name of its own."
 
+NO_CONTACT = "no-contact"
+"A CRM has nobody, or several, of that number: nothing is noted, and nobody needs to see to it."
+
 SUPERSEDED = "superseded"
 "What was to be written is not so any more."
 
@@ -58,6 +65,8 @@ class _Write:
     ids: tuple[Identifier, ...]
     if_version: str | None = None
     communication: CommunicationFacts | None = None
+    number: str | None = None
+    "For a CRM, which knows people by number (E.164)."
 
 
 class Writebacks:
@@ -78,8 +87,13 @@ class Writebacks:
         if isinstance(found, str):
             return found
         try:
-            async with alive(), self._outside.open(found.row.connection, DATA[found.row.kind], "treatment") as line:
-                receipt = await _written(line.connector, line.ctx, found)
+            async with alive():
+                if found.number is not None:
+                    ids = await self._contact_of(found.row.connection, found.number)
+                    if not ids:
+                        return await self._note(lambda db: self._quietly(db, found.row, NO_CONTACT))
+                    found = replace(found, ids=ids)
+                receipt = await self._written(found)
         except UnknownOutcomeError:
             await self._note(lambda db: writeback.tried(db, found.row.id, UnknownOutcomeError.code))
             raise TransientError("no answer to what may be repeated") from None
@@ -88,6 +102,9 @@ class Writebacks:
             if retry:
                 await self._note(lambda db: writeback.tried(db, found.row.id, code))
                 raise
+            if found.number is not None:  # what a CRM misses is nobody's task
+                log.warning("crm not told", connection=found.row.connection, code=code)
+                return await self._note(lambda db: self._quietly(db, found.row, code))
             return await self._note(lambda db: self._refused(db, found.row, code))
         return await self._note(lambda db: self._done(db, found.row, receipt))
 
@@ -115,7 +132,7 @@ class Writebacks:
             code = found
             with self._instance.db.write() as db:
                 if code == SUPERSEDED:
-                    return str(writeback.failed(db, row.id, self._instance.clock(), code=code).state)
+                    return self._quietly(db, row, code)
                 return self._refused(db, row, code)
         return found
 
@@ -130,16 +147,44 @@ class Writebacks:
 
     def _contact(self, db: Session, row: Writeback) -> _Write | str:
         call = db.get(Call, row.object_id)
-        if call is None or call.patient_id is None:
+        if call is None:
+            return SUPERSEDED
+        connector = self._outside.connectors().get(row.connection)
+        if connector is not None and connector.kind == "crm":
+            return self._contact_by_number(db, row, call)
+        if call.patient_id is None:
             return SUPERSEDED
         person = db.get_one(Patient, call.patient_id)
         ids = identifiers_of(self._open(db, row, patient.sealed_of(person)), row.connection)
-        if not ids:
-            return UNMATCHED
-        said = CommunicationFacts(
-            patient_ids=ids, medium=PHONE, inbound=call.direction == "in", sent_at=call.started_at, topic=TOPIC
-        )
-        return _Write(row, ids, communication=said)
+        return _Write(row, ids, communication=_told(call, ids)) if ids else UNMATCHED
+
+    def _contact_by_number(self, db: Session, row: Writeback, call: Call) -> _Write | str:
+        number = self._open(db, row, call_of.sealed_of(call)).get("number")
+        if not number or call.match == "restricted":
+            return SUPERSEDED
+        said = _told(call, ()).model_copy(update={"phone": number})
+        return _Write(row, (), communication=said, number=number)
+
+    async def _contact_of(self, connection: str, number: str) -> tuple[Identifier, ...]:
+        """Return who a CRM says has the number, if that is one."""
+        async with self._outside.open(connection, "phone-number", "operations") as line:
+            if not isinstance(line.connector, FindsPatients):
+                return ()
+            refs = await line.connector.find_patients(line.ctx, number)
+        return refs[0].facts.ids if len(refs) == 1 else ()
+
+    async def _written(self, write: _Write) -> Receipt:
+        purpose = "treatment" if write.number is None else "operations"
+        async with self._outside.open(write.row.connection, DATA[write.row.kind], purpose) as line:
+            key = str(write.row.id)
+            if write.communication is not None:
+                said = write.communication.model_copy(update={"patient_ids": write.ids})
+                return await cast(Logs, line.connector).log(line.ctx, said, key=key)
+            setter = cast(SetsStatus, line.connector)
+            return await setter.set_status(line.ctx, write.ids, write.row.to, if_version=write.if_version, key=key)
+
+    def _quietly(self, db: Session, row: Writeback, code: str) -> str:
+        return str(writeback.failed(db, row.id, self._instance.clock(), code=code).state)
 
     def _open(self, db: Session, row: Writeback, sealed: Sealed) -> dict[str, Any]:
         access = Access("system:workflows", "system", "treatment", session=str(row.id))
@@ -168,9 +213,13 @@ class Writebacks:
         return str(state)
 
 
-async def _written(connector: object, ctx: Context, write: _Write) -> Receipt:
-    key = str(write.row.id)
-    if write.communication is not None:
-        return await cast(Logs, connector).log(ctx, write.communication, key=key)
-    setter = cast(SetsStatus, connector)
-    return await setter.set_status(ctx, write.ids, write.row.to, if_version=write.if_version, key=key)
+def _told(call: Call, ids: tuple[Identifier, ...]) -> CommunicationFacts:
+    talked = call.ended_at - call.bridged_at if call.bridged_at and call.ended_at else None
+    return CommunicationFacts(
+        patient_ids=ids,
+        medium=PHONE,
+        inbound=call.direction == "in",
+        sent_at=call.started_at,
+        topic=TOPIC,
+        seconds=None if talked is None else round(talked.total_seconds()),
+    )
