@@ -23,11 +23,12 @@ from connectors.api import (
     Scope,
     Section,
 )
-from connectors.fhir import subscription
+from connectors.fhir import launch, subscription
 from connectors.fhir.auth import Authorization, authorization
 from connectors.fhir.capability import Capabilities
 from connectors.fhir.chart import lines
 from connectors.fhir.client import Client
+from connectors.fhir.discovery import discover
 from connectors.fhir.feed import Round
 from connectors.fhir.mapping import Reader
 from connectors.fhir.memory import Memory
@@ -157,6 +158,30 @@ class Fhir(Connector[FhirSettings]):
         patient = await self._patient(client, communication.patient_ids)
         resource = communication_of(communication, patient, key, body=self.settings.message_bodies)
         return await create_once(client, await self._declared(client), resource, key)
+
+    def is_issuer(self, iss: str) -> bool:
+        """Whether `iss`, as an EHR says it when it launches us, is this connection's server."""
+        return launch.is_issuer(self.settings, iss)
+
+    async def launch_url(self, ctx: Context, handle: str, *, state: str, challenge: str, redirect_uri: str) -> str:
+        """Return where the browser goes with the `launch` parameter `handle` (`connectors.fhir.launch`).
+
+        Raises:
+            RejectedError: this connection has no app to be launched, or the server cannot launch it safely.
+        """
+        found = await discover(ctx, self.settings)
+        return launch.address(
+            self.settings, found, launch=handle, state=state, challenge=challenge, redirect_uri=redirect_uri
+        )
+
+    async def launched(self, ctx: Context, code: str, *, verifier: str, redirect_uri: str) -> Identifier:
+        """Return the patient whom `code` was given for.
+
+        Raises:
+            RejectedError: the code is refused, or it is for no patient.
+        """
+        own = await launch.exchange(ctx, self.settings, code=code, verifier=verifier, redirect_uri=redirect_uri)
+        return Identifier(system=PATIENT_ID, value=own)
 
     def _client(self, ctx: Context) -> Client:
         return Client(ctx, self.settings, self._auth)

@@ -44,8 +44,8 @@ LONGEST = 86_400.0
 SHORTEST_RSA = 2048
 "Bits (RFC 7518 section 3.3)."
 
-_LOCKED_OUT = {"invalid_client", "unauthorized_client", "invalid_grant", "access_denied"}
-_ERRORS = _LOCKED_OUT | {"invalid_request", "invalid_scope", "unsupported_grant_type"}
+_LOCKED_OUT = {"invalid_client", "unauthorized_client", "access_denied"}
+_ERRORS = _LOCKED_OUT | {"invalid_grant", "invalid_request", "invalid_scope", "unsupported_grant_type"}
 "RFC 6749 section 5.2. Only these are repeated: descriptions may quote what was sent."
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -226,16 +226,18 @@ async def asked_for(ctx: Context, url: str, form: dict[str, str], headers: Heade
     except orjson.JSONDecodeError:
         said = None
     if answer.status_code >= 400:
-        _refuse(inner(said, "error"), answer.status_code)
+        _refuse(inner(said, "error"), answer.status_code, form["grant_type"])
     if not isinstance(said, dict):
         raise TransientError("an answer of the token endpoint that is no JSON object")
     return said
 
 
-def _refuse(error: Any, status: int) -> NoReturn:
+def _refuse(error: Any, status: int, grant: str) -> NoReturn:
     code = error if isinstance(error, str) and error in _ERRORS else ""
     words = code.replace("_", "-")
-    if code in _LOCKED_OUT or (status == 401 and not code):
+    # invalid_grant: the assertion is no good, or the code of a launch is, which the next launch mends.
+    locked_out = code in _LOCKED_OUT or (code == "invalid_grant" and grant == "client_credentials")
+    if locked_out or (status == 401 and not code):
         raise AuthExpiredError(f"the token endpoint refuses the client ({words or 'unauthorized'})")
     raise RejectedError("token-refused", field=words)
 

@@ -43,7 +43,7 @@ def needs(settings: FhirSettings, scopes: Collection[Scope]) -> Needs:
     vendor = settings.vendor
     if Scope.APPOINTMENTS in scopes and "appointments" in settings.feed:
         found |= dict.fromkeys(_WITH_APPOINTMENTS, "rs")
-        if vendor.subscription == "yes":
+        if settings.callback_url is not None and vendor.subscription != "no":
             found["Subscription"] = "crus"
     if Scope.APPOINTMENT_STATUS_WRITE in scopes and vendor.write_back != "none":
         found["Appointment"] = "rs" if vendor.write_back == "response" else "rus"
