@@ -1,0 +1,81 @@
+"""Run the checks of a case, one after the other, on a clock that costs no time."""
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from connectors.api import AnyConnector
+from connectors.kit.bench import Bench
+from connectors.kit.case import Case
+from connectors.kit.checks import CHECKS
+from connectors.kit.checks.check import Check
+from connectors.kit.error import CaseError, Failed, Skipped
+from connectors.kit.report import Report, Result
+from connectors.kit.virtual import play
+from connectors.kit.watch import Watch, watching
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all checks, in their order."""
+    return tuple(check.name for check in CHECKS)
+
+
+async def run(kind: type[AnyConnector], case: Case, *, only: Collection[str] = ()) -> Report:
+    """Try `kind` by `case` and return how each check ended; `only` names checks.
+
+    It works in a thread with an event loop of its own, where time is virtual. While it does, what the process logs
+    and prints is kept for the checks of privacy, and not shown.
+
+    Raises:
+        CaseError: `only` or `[skip]` names no check, or the case contradicts itself.
+    """
+    known = names()
+    if unknown := [name for name in (*only, *case.plan.skip) if name not in known]:
+        raise CaseError(f"no check is called {unknown[0]}")
+    return await asyncio.to_thread(_run, kind, case, only)
+
+
+def _run(kind: type[AnyConnector], case: Case, only: Collection[str]) -> Report:
+    watch = Watch()
+    with watching(watch):
+        results = play(_checked(kind, case, watch, _chosen(only)))
+    return Report(kind.name, [result for result in results if not only or result.check in only])
+
+
+def _chosen(only: Collection[str]) -> Sequence[Check]:
+    """Return what to run: a check that judges the others needs them all, any other those that it comes after."""
+    if not only or any(check.judges and check.name in only for check in CHECKS):
+        return CHECKS
+    wanted = set(only)
+    for check in reversed(CHECKS):
+        if check.name in wanted:
+            wanted |= set(check.after)
+    return [check for check in CHECKS if check.name in wanted]
+
+
+async def _checked(kind: type[AnyConnector], case: Case, watch: Watch, checks: Sequence[Check]) -> list[Result]:
+    bench = Bench(kind, case, watch)
+    results = []
+    for check in checks:
+        result = await outcome(bench, check)
+        if result.verdict == "failed":
+            bench.failed.add(check.name)
+        results.append(result)
+    return results
+
+
+async def outcome(bench: Bench, check: Check) -> Result:
+    """Run one check."""
+    begun_at = time.perf_counter()
+    try:
+        if given_up := bench.case.plan.skip.get(check.name):
+            raise Skipped("given-up", given_up)
+        if behind := next((name for name in check.after if name in bench.failed), None):
+            raise Skipped(f"see-{behind}")
+        await check.run(bench)
+        result = Result(check.name, "passed")
+    except Skipped as ended:
+        result = Result(check.name, "skipped", ended.reason, ended.detail)
+    except Failed as ended:
+        result = Result(check.name, "failed", ended.reason, ended.detail)
+    return Result(result.check, result.verdict, result.reason, result.detail, round(time.perf_counter() - begun_at, 6))

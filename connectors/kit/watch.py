@@ -1,0 +1,163 @@
+"""What a connector does beside its work: what it logs and prints, raises, opens, and where it asks."""
+
+import io
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import structlog
+
+from connectors.api import ChartFacts, Fact, ReplyFacts, Sms
+from connectors.kit.telephone import pattern
+
+OPENING = {
+    "socket.connect",
+    "socket.bind",
+    "socket.sendto",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+}
+"Audit events (PEP 578) of what a connector leaves to the host."
+
+PERSONAL = {"family", "given", "birth_date", "e164", "body", "reason", "phone"}
+"Fields of facts that name a person or repeat what one said."
+
+SHORTEST = 4
+"Letters of a text that is looked for: shorter ones stand in any log."
+
+_current: ContextVar["Watch | None"] = ContextVar("watch", default=None)
+_hooked: list[bool] = []
+
+
+def _hook(event: str, _: tuple[Any, ...]) -> None:
+    if event in OPENING and (watch := _current.get()) is not None:
+        watch.opened.add(event)
+        raise PermissionError("a connector opens nothing by itself")
+
+
+@dataclass(slots=True)
+class Watch:
+    """All that was seen of one connector."""
+
+    logged: list[str] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    cursors: list[bytes] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
+    "Origins asked for that stand in no setting."
+
+    undeclared: set[str] = field(default_factory=set)
+    "Fields returned whose scope is not declared."
+
+    secrets: set[str] = field(default_factory=set)
+    _texts: set[str] = field(default_factory=set)
+    _numbers: set[str] = field(default_factory=set)
+
+    def personal(self, fact: Any) -> None:
+        """Remember what in `fact` must appear nowhere else."""
+        if isinstance(fact, Fact):
+            self._remember(fact)
+        for value in _values(fact):
+            self.personal(value)
+
+    def _remember(self, fact: Fact) -> None:
+        for name in type(fact).model_fields:
+            value = getattr(fact, name)
+            if isinstance(value, date):
+                if name == "birth_date":
+                    self._texts |= {value.isoformat(), value.strftime("%Y%m%d")}
+            elif isinstance(value, str) and (name in PERSONAL or (type(fact), name) in _ALSO):
+                if re.fullmatch(r"\+[1-9]\d{6,14}", value):
+                    self.number(value)
+                elif len(value) >= SHORTEST:
+                    self._texts.add(value)
+        if isinstance(fact, ChartFacts):
+            self._texts |= {line for lines in fact.sections.values() for line in lines if len(line) >= SHORTEST}
+
+    def number(self, e164: str) -> None:
+        """Remember a phone number."""
+        self._numbers.add(e164)
+
+    def leaks(self, texts: Iterable[str]) -> bool:
+        """Whether what is personal stands in any of `texts`."""
+        parts = [rf"(?<!\w){re.escape(text)}(?!\w)" for text in self._texts]
+        parts += [pattern(number) for number in self._numbers]
+        return bool(parts) and any(re.search("|".join(parts), text) for text in texts)
+
+    def betrays(self, texts: Iterable[str]) -> bool:
+        """Whether a secret stands in any of `texts`."""
+        return any(secret in text for text in texts for secret in self.secrets)
+
+    def said_by(self, error: BaseException) -> list[str]:
+        """Return the text of an error and of what led to it, as a traceback would show them."""
+        return list(_chain(error))
+
+
+_ALSO = {(ReplyFacts, "sender"), (Sms, "to")}
+
+
+def _values(fact: Any) -> Iterator[Any]:
+    if isinstance(fact, Fact):
+        yield from (getattr(fact, name) for name in type(fact).model_fields)
+    elif isinstance(fact, tuple | list):
+        yield from fact
+
+
+def _chain(error: BaseException) -> Iterator[str]:
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield f"{following} {following.args!r}"
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(logging.DEBUG)
+        self._watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._watch.logged.append(f"{self.format(record)} {record.__dict__}")
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """Let `watch` see everything that is logged and printed, at any level, and forbid to open anything."""
+    if not _hooked:
+        sys.addaudithook(_hook)  # it stays for the life of the process, and looks at what is watched only
+        _hooked.append(True)
+    root, handler, printed = logging.getLogger(), _Handler(watch), io.StringIO()
+    level = root.level
+    processors = structlog.get_config()["processors"]
+    kept = list(processors)
+
+    def note(_logger: Any, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+        watch.logged.append(repr(structlog.processors.format_exc_info(_logger, _method, line)))
+        raise structlog.DropEvent
+
+    processors[:] = [note]
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    token = _current.set(watch)
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
+            yield
+    finally:
+        _current.reset(token)
+        root.setLevel(level)
+        root.removeHandler(handler)
+        processors[:] = kept
+        watch.logged.append(printed.getvalue())
