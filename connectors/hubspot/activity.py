@@ -29,7 +29,7 @@ def activity_of(said: CommunicationFacts) -> tuple[str, dict[str, str]]:
     if said.medium == PHONE:
         return CALLS, {"hs_timestamp": at} | _call(said)
     way = "received" if said.inbound else "sent"
-    lines = [said.topic or f"Text message {way}", *filter(None, (said.phone, said.body))]
+    lines = [f"Text message {way}", *filter(None, (said.topic, said.phone, said.body))]
     return COMMUNICATIONS, {
         "hs_timestamp": at,
         "hs_communication_channel_type": "SMS",

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from connectors.api import ConflictError, Context, RejectedError, TransientError, UnknownOutcomeError
+from connectors.api import Context, RejectedError, TransientError, UnknownOutcomeError
 from connectors.hubspot.pace import Pace
 from connectors.hubspot.refusal import READ, category_error, error_of
 from connectors.hubspot.settings import HubspotSettings
@@ -69,7 +69,7 @@ class Client:
         told = 0
         while told + PAGE <= min(most, MOST):
             await self._pace.turn()
-            said = _object(await self._reading("POST", f"{self._objects(kind)}/search", body))
+            said = _object(await self._repeatable("POST", f"{self._objects(kind)}/search", body))
             for record in _records(said.get("results")):
                 yield record
             following = _after(said)
@@ -85,22 +85,16 @@ class Client:
         """Write the record whose property `unique` is `key`, and return its id (batch upsert of one).
 
         Raises:
-            TransientError: no answer came, or somebody writes the same; a repeat finds it by its key.
+            TransientError: no answer came, or another write of the same is under way; a repeat finds it by its key.
         """
         body = {"inputs": [{"idProperty": unique, "id": key, "properties": properties}]}
-        try:
-            said = _object(
-                await self._reading("POST", f"{self._objects(kind)}/batch/upsert", body, sent={*properties, unique})
-            )
-        except ConflictError:
-            said = None
-        if said is None:
-            raise TransientError("another write of the same is under way")
+        sent = {*properties, unique}
+        said = _object(await self._repeatable("POST", f"{self._objects(kind)}/batch/upsert", body, sent=sent))
         for record in _records(said.get("results")):
             if isinstance(record.get("id"), str):
                 return str(record["id"])
         for one in _records(said.get("errors")):  # 207: taken as a whole, refused in part
-            raise category_error(one, 207, {*properties, unique})
+            raise category_error(one, 207, sent)
         raise TransientError("taken, and not named")
 
     async def associate(self, kind: str, own: str, contact: str) -> None:
@@ -111,7 +105,7 @@ class Client:
     def _objects(self, kind: str) -> str:
         return f"/crm/objects/{self._version}/{kind}"
 
-    async def _reading(self, method: str, path: str, body: Record, *, sent: Collection[str] = ()) -> httpx.Response:
+    async def _repeatable(self, method: str, path: str, body: Record, *, sent: Collection[str] = ()) -> httpx.Response:
         """Send what may be said twice, though it is a POST: a search has no effect, an upsert the same one."""
         try:
             return await self._send(method, path, body, sent=sent)

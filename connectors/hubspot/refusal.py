@@ -12,7 +12,6 @@ import orjson
 
 from connectors.api import (
     AuthExpiredError,
-    ConflictError,
     ConnectorError,
     RateLimitedError,
     RejectedError,
@@ -27,6 +26,8 @@ SECOND = 1.0
 
 DAY = 3600.0
 "Seconds until it is tried again after a limit that counts a day: it ends at midnight in the account's time zone."
+
+LONGEST = 86_400.0
 
 MOVING = 900.0
 "Seconds until it is tried again while the account is moved to another data centre (477), where it does not say."
@@ -67,7 +68,7 @@ def category_error(said: dict[str, Any], status: int, sent: Collection[str] = ()
     if category == "RATE_LIMITS":
         return RateLimitedError(SECOND)
     if category == "CONFLICT" or status == 409:
-        return ConflictError("somebody else writes the same")
+        return TransientError("another write of the same is under way")
     if category in _KNOWN:
         return RejectedError(category.replace("_", "-").lower(), field=",".join(_named(said, sent)))
     return RejectedError("forbidden" if status == 403 else f"http-{status}")
@@ -87,7 +88,7 @@ def _named(said: dict[str, Any], sent: Collection[str]) -> list[str]:
 
 def _pause(answer: httpx.Response, otherwise: float) -> float:
     said = answer.headers.get("retry-after", "").strip()
-    return float(said) if said.isdigit() and len(said) < 7 else otherwise
+    return min(float(said), LONGEST) if said.isascii() and said.isdigit() else otherwise
 
 
 def _object(content: bytes) -> dict[str, Any]:

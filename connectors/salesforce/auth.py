@@ -10,8 +10,8 @@ from connectors.api import AuthExpiredError, Context, RejectedError, TransientEr
 from connectors.salesforce.refusal import token_error_of
 from connectors.salesforce.settings import SalesforceSettings
 
-LIFE = timedelta(minutes=3)
-"How long an assertion is good for; Salesforce takes no more than five minutes."
+LIFE = timedelta(minutes=2)
+"How long an assertion is good for. Accounts of the most that is taken differ, three minutes or five."
 
 HELD = timedelta(seconds=30)
 "How long a refusal stands: whoever asks meanwhile is told the same, so that nobody is locked out for trying."

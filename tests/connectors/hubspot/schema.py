@@ -41,7 +41,7 @@ UPSERT: Shape = {  # BatchInputSimplePublicObjectBatchInputUpsert
 }
 
 _INSTANT = r"\d{13}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
-_STATUS = "BUSY|CALLING_CRM_USER|CANCELED|COMPLETED|CONNECTING|FAILED|IN_PROGRESS|MISSED|NO_ANSWER|QUEUED|RINGING"
+_STATUS = "BUSY|CALLING_CRM_USER|CANCELED|COMPLETED|CONNECTING|FAILED|IN_PROGRESS|NO_ANSWER|QUEUED|RINGING"
 PROPERTIES: dict[str, dict[str, str]] = {
     "calls": {
         "hs_timestamp": _INSTANT,

@@ -65,7 +65,7 @@ async def test_a_text_is_a_communication(world: World) -> None:
         "hs_timestamp": "2026-11-24T01:30:00.000Z",
         "hs_communication_channel_type": "SMS",
         "hs_communication_logged_from": "CRM",
-        "hs_communication_body": f"Refill question\n{PHONE}\nAsked to call back",
+        "hs_communication_body": f"Text message sent\nRefill question\n{PHONE}\nAsked to call back",
     }
 
 
@@ -140,6 +140,7 @@ async def test_a_contact_that_is_no_id_is_left_out(world: World) -> None:
         (Fault(401, error("EXPIRED_AUTHENTICATION")), AuthExpiredError),
         (Fault(403, error("MISSING_SCOPES")), RejectedError),
         (Fault(409, error("CONFLICT")), TransientError),
+        (Fault(207, {"results": [], "errors": [error("CONFLICT")], "numErrors": 1}), TransientError),
         (Fault(423, error("LOCKED")), TransientError),
         (Fault(500, {}), TransientError),
         (Fault(502, {}), TransientError),

@@ -184,7 +184,7 @@ class Org:
             return "invalid_grant", "audience is invalid"
         if said["exp"] <= now:
             return "invalid_grant", "expired authorization code"
-        if said["exp"] > now + 300:
+        if said["exp"] > now + 180:
             return "invalid_grant", "invalid assertion"
         return None if said["sub"] == USERNAME else ("invalid_grant", "user hasn't approved this consumer")
 
