@@ -163,16 +163,15 @@ class Fhir(Connector[FhirSettings]):
         """Whether `iss`, as an EHR says it when it launches us, is this connection's server."""
         return launch.is_issuer(self.settings, iss)
 
-    async def launch_url(self, ctx: Context, handle: str, *, state: str, challenge: str, redirect_uri: str) -> str:
-        """Return where the browser goes with the `launch` parameter `handle` (`connectors.fhir.launch`).
+    async def launch_url(self, ctx: Context, handle: str, *, state: str, redirect_uri: str) -> tuple[str, str]:
+        """Return where the browser goes with the `launch` parameter `handle`, and the verifier (RFC 7636) for later.
 
         Raises:
             RejectedError: this connection has no app to be launched, or the server cannot launch it safely.
         """
-        found = await discover(ctx, self.settings)
-        return launch.address(
-            self.settings, found, launch=handle, state=state, challenge=challenge, redirect_uri=redirect_uri
-        )
+        found, proof = await discover(ctx, self.settings), launch.verifier()
+        how = {"state": state, "challenge": launch.challenge_of(proof), "redirect_uri": redirect_uri}
+        return launch.address(self.settings, found, launch=handle, **how), proof
 
     async def launched(self, ctx: Context, code: str, *, verifier: str, redirect_uri: str) -> Identifier:
         """Return the patient whom `code` was given for.

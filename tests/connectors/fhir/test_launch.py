@@ -68,14 +68,14 @@ def app(world: World, **written: Any) -> Fhir:
     return world.connector(**{"launch_client_id": APP} | written)
 
 
-async def begun(connector: Fhir, world: World) -> str:
-    how = {"state": "s t&a=te", "challenge": "c", "redirect_uri": BACK}
-    return await connector.launch_url(world.context(connector), "handle", **how)
+async def begun(connector: Fhir, world: World) -> tuple[str, str]:
+    return await connector.launch_url(world.context(connector), "handle", state="s t&a=te", redirect_uri=BACK)
 
 
 async def test_the_browser_is_sent_with_all_that_the_specification_asks_for(world: World) -> None:
     authority = ehr(world)
-    url = urlsplit(await begun(app(world), world))
+    address, proof = await begun(app(world), world)
+    url = urlsplit(address)
     assert f"{url.scheme}://{url.netloc}{url.path}" == authority.configuration()["authorization_endpoint"]
     assert parse_qs(url.query) == {
         "response_type": ["code"],
@@ -85,7 +85,7 @@ async def test_the_browser_is_sent_with_all_that_the_specification_asks_for(worl
         "scope": ["launch openid fhirUser"],
         "state": ["s t&a=te"],
         "aud": [BASE],
-        "code_challenge": ["c"],
+        "code_challenge": [challenge_of(proof)],
         "code_challenge_method": ["S256"],
     }
     assert authority.asked == []
@@ -118,7 +118,7 @@ async def test_a_launch_that_would_not_be_safe_does_not_begin(
 
 async def test_an_authorize_endpoint_on_another_host_keeps_its_own_parameters(world: World) -> None:
     ehr(world, **{CONFIGURATION: {"authorization_endpoint": "https://door.test/authorize?tenant=7"}})
-    url = urlsplit(await begun(app(world), world))
+    url = urlsplit((await begun(app(world), world))[0])
     assert (url.netloc, parse_qs(url.query)["tenant"], parse_qs(url.query)["state"]) == (
         "door.test",
         ["7"],
