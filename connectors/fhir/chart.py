@@ -1,17 +1,43 @@
-"""Sections of a chart as short lines: only what is in force, and only the sections that were asked for."""
+"""Sections of a chart as short lines: only what is in force, and only the sections that were asked for.
+
+A line says what a person at the front desk needs and no more (45 CFR 164.502(b)). A resource whose label closes it, or
+names it as sensitive, is left out as if it were not there.
+"""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
-from connectors.api import Section
+from connectors.api import RejectedError, Section
 from connectors.fhir.client import Client, Params
-from connectors.fhir.mapping import Reader
-from connectors.fhir.reading import Resource, codes, first_words, inner, instant, items, person_name, text, words
+from connectors.fhir.mapping import Find, Reader, nobody
+from connectors.fhir.reading import (
+    Resource,
+    codes,
+    first_words,
+    inner,
+    items,
+    over,
+    person_name,
+    resolved,
+    target,
+    text,
+    withheld,
+    words,
+)
+from connectors.fhir.visit import name_of
 
 LINES = 50
 "Of one section; a pop is read in seconds."
 
 _PAGES = 5
+
+_UNKNOWN_TYPE = ("http-404", "http-405", "http-501")
+"A search of a resource type that the server does not have (FHIR R4 http.html#search: 404 Not Found)."
+
+Say = Callable[[Resource, Reader, Find], str | None]
+"Returns the line of one resource; None where it is not in force."
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,147 +45,220 @@ class Source:
     """Where the lines of a section come from."""
 
     kind: str
-    say: Callable[[Resource, Reader], str | None]
-    "Returns the line of one resource; None where it is not in force."
-
+    say: Say
     params: Params = ()
+    dated: tuple[str, ...] = ()
+    "Path of the date by which the newest comes first; empty where the order is the server's."
 
 
 async def lines(client: Client, reader: Reader, patient: str, section: Section) -> list[str]:
-    """Return the lines of one section of the chart of the Patient with that id."""
-    found: dict[str, None] = {}
+    """Return the lines of one section of the chart of the Patient with that id; none for a type the server lacks."""
+    found: dict[str, str] = {}
     for source in SOURCES[section]:
         params = (("patient", patient), ("_count", str(reader.settings.page_size)), *source.params)
-        async for page in client.pages(source.kind, params, most=_PAGES):
-            for resource in page.matches:
-                if _is_of(resource, patient) and (line := source.say(resource, reader)):
-                    found[line] = None
-    return list(found)[:LINES]
+        try:
+            async for page in client.pages(source.kind, params, most=_PAGES):
+                for resource in page.matches:
+                    if line := line_of(source, resource, reader, patient, page.beside.get):
+                        found[line] = max(found.get(line, ""), str(inner(resource, *source.dated) or ""))
+        except RejectedError as error:
+            if error.reason not in _UNKNOWN_TYPE and (error.reason, error.field) != _NOT_SUPPORTED:
+                raise
+    # Texts of ISO 8601 sort by time as far as their zones are the same: near enough for what is read by its date.
+    newest = sorted(found, key=found.__getitem__, reverse=True) if SOURCES[section][0].dated else list(found)
+    return newest[:LINES]
+
+
+_NOT_SUPPORTED = ("operation-outcome", "not-supported")
+
+
+def line_of(source: Source, resource: Resource, reader: Reader, patient: str, find: Find = nobody) -> str | None:
+    """Return the line of a resource, if it is this patient's, in force, and for the front desk to know."""
+    if not _is_of(resource, patient) or withheld(resource):
+        return None
+    return source.say(resource, reader, find)
 
 
 def _is_of(resource: Resource, patient: str) -> bool:
     """Whether it is this patient's: a server that ignores a parameter returns everyone's."""
-    for name in ("patient", "subject", "beneficiary", "for"):
-        said = text(inner(resource, name, "reference"))
-        if said is not None:
-            return said.split("/_history/")[0].split("/")[-2:] in (["Patient", patient], [patient])
+    for name in ("subject", "patient", "beneficiary", "for"):
+        whose = resource.get(name)
+        if whose:
+            kind, own = target(whose)
+            return (own == patient and kind == "Patient") or inner(whose, "reference") == patient
     return False
 
 
 def _in_force(resource: Resource) -> bool:
     """FHIR R4 condition-clinical, allergyintolerance-clinical, and their verification statuses; absent counts."""
-    clinical, verified = codes(resource.get("clinicalStatus")), codes(resource.get("verificationStatus"))
-    return (not clinical or bool(clinical & {"active", "recurrence", "relapse"})) and not (
-        verified & {"entered-in-error", "refuted"}
-    )
+    clinical, verified = resource.get("clinicalStatus"), resource.get("verificationStatus")
+    if verified and not codes(verified).isdisjoint(_UNTRUE):
+        return False
+    said = codes(clinical) if clinical else None
+    return not said or not said.isdisjoint(_ACTIVE)
+
+
+_ACTIVE = frozenset({"active", "recurrence", "relapse"})
+_UNTRUE = frozenset({"entered-in-error", "refuted"})
 
 
 def _line(head: str | None, *more: str | None) -> str | None:
     """Return "head (more, more)"."""
     if not head:
         return None
-    rest = ", ".join(part for part in more if part)
+    rest = ", ".join([part for part in more if part])
     return f"{head} ({rest})" if rest else head
 
 
-def _allergy(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+def _date(value: object, reader: Reader) -> str | None:
+    """Return the day of a dateTime where the practice is; of one without a day or a zone, what is written."""
+    if not isinstance(value, str):
+        return None
+    if len(value) > 19:
+        with suppress(ValueError, OverflowError):
+            at = datetime.fromisoformat(value)
+            return (at if at.tzinfo is None else at.astimezone(reader.zone)).date().isoformat()
+    return text(value[:10])
+
+
+def _allergy(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
     if not _in_force(resource):
         return None
     signs = [first_words(reaction.get("manifestation")) for reaction in items(resource.get("reaction"))]
     risk = {"high": "high risk", "low": "low risk"}.get(str(resource.get("criticality")))
-    return _line(words(resource.get("code")), risk, *signs)
+    unsure = "unconfirmed" if "unconfirmed" in codes(resource.get("verificationStatus")) else None
+    return _line(words(resource.get("code")), risk, *signs, unsure)
 
 
-def _problem(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+def _problem(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
     return words(resource.get("code")) if _in_force(resource) else None
 
 
-def _drug(resource: Resource) -> str | None:
-    return words(resource.get("medicationCodeableConcept")) or text(inner(resource, "medicationReference", "display"))
-
-
-def _medication(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if resource.get("status") != "active" or resource.get("intent") == "proposal":
+def _drug(resource: Resource, find: Find) -> str | None:
+    """Return the name of MedicationRequest.medication[x]."""
+    if said := words(resource.get("medicationCodeableConcept")):
+        return said
+    meant = resource.get("medicationReference")
+    if not meant:
         return None
-    return _line(_drug(resource), text(inner(resource.get("dosageInstruction"), "text")))
+    return text(inner(meant, "display")) or words((resolved(resource, meant, find) or {}).get("code"))
 
 
-def _proposal(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+def _medication(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
+    if resource.get("status") != "active" or resource.get("intent") == "proposal" or resource.get("doNotPerform"):
+        return None
+    dosage = resource.get("dosageInstruction")
+    said = text(inner(dosage, "text")) or text(inner(dosage, "patientInstruction")) if dosage else None
+    return _line(_drug(resource, find), said)
+
+
+def _proposal(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
     if resource.get("intent") != "proposal" or text(resource.get("status")) not in {"draft", "active", "on-hold"}:
         return None
-    return _line("refill", _drug(resource))
+    return _line("refill", _drug(resource, find))
 
 
-def _task(resource: Resource, reader: Reader) -> str | None:
+def _task(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
     if text(resource.get("status")) in {"completed", "cancelled", "rejected", "failed", "entered-in-error"}:
         return None
     return _line(reader.request_kind(resource), text(resource.get("description")), text(resource.get("status")))
 
 
-def _coverage(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if text(resource.get("status")) not in {"active", None}:
+def _coverage(resource: Resource, reader: Reader, find: Find) -> str | None:
+    if text(resource.get("status")) not in {"active", None} or over(resource.get("period"), reader.today):
         return None
-    payor = next((name for one in items(resource.get("payor")) if (name := text(one.get("display")))), None)
-    return _line(payor or words(resource.get("type")), words(resource.get("type")) if payor else None)
+    payor = next((name for one in items(resource.get("payor")) if (name := name_of(resource, one, find))), None)
+    plan = next((name for one in items(resource.get("class")) if (name := text(one.get("name")))), None)
+    kind = words(resource.get("type"))
+    return _line(payor, plan, kind) if payor else _line(plan or kind, kind if plan else None)
 
 
-def _team(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
+def _team(resource: Resource, reader: Reader, find: Find) -> str | None:
     if text(resource.get("status")) not in {"active", "proposed", None}:
         return None
-    people = [
-        _line(text(inner(one, "member", "display")), first_words(one.get("role")))
-        for one in items(resource.get("participant"))
-        if not str(inner(one, "member", "reference") or "").startswith("Patient/")
-    ]
-    return "; ".join(line for line in people if line) or None
+    people = []
+    for one in items(resource.get("participant")):
+        member = one.get("member")
+        if target(member)[0] != "Patient" and not over(one.get("period"), reader.today):
+            people.append(_line(name_of(resource, member, find), first_words(one.get("role"))))
+    return "; ".join([line for line in people if line]) or None
 
 
-def _encounter(resource: Resource, reader: Reader) -> str | None:
-    if text(resource.get("status")) in {"cancelled", "entered-in-error", "planned"}:
+def _encounter(resource: Resource, reader: Reader, find: Find) -> str | None:
+    status = text(resource.get("status"))
+    if status in {"cancelled", "entered-in-error", "planned"}:
         return None
-    began = instant(inner(resource, "period", "start"), reader.zone)
     kind = first_words(resource.get("type")) or text(inner(resource, "class", "display")) or "encounter"
-    return _line(kind, began.date().isoformat() if began else None)
+    who = None
+    for one in items(resource.get("participant")):
+        person = one.get("individual")
+        if (
+            person
+            and target(person)[0] not in ("Patient", "RelatedPerson")
+            and (who := name_of(resource, person, find))
+        ):
+            break
+    place, period = resource.get("location"), resource.get("period")
+    where = name_of(resource, inner(place, "location"), find) if place else None
+    began = _date(period.get("start"), reader) if isinstance(period, dict) else None
+    return _line(kind, began, who, where, _GOING_ON.get(status or ""))
 
 
-def _referral(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if text(resource.get("status")) not in {"draft", "active", "on-hold"}:
+_NO_STAFF = ("Patient", "RelatedPerson")
+
+_GOING_ON = {"arrived": "arrived", "triaged": "triaged", "in-progress": "in progress", "onleave": "on leave"}
+"Encounter.status of a visit that is not over."
+
+_NO_REFERRAL = frozenset({"108252007", "363679005", "laboratory", "lab", "imaging", "radiology"})
+"ServiceRequest.category: laboratory and imaging (SNOMED CT, as US Core has them), and words for them."
+
+
+def _referral(resource: Resource, reader: Reader, find: Find) -> str | None:
+    if text(resource.get("status")) not in {"draft", "active", "on-hold"} or resource.get("doNotPerform"):
         return None
-    return _line(words(resource.get("code")), text(resource.get("status")))
-
-
-def _consent(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if text(resource.get("status")) != "active":
+    if any(not codes(one).isdisjoint(_NO_REFERRAL) for one in items(resource.get("category"))):
         return None
-    said = text(inner(resource, "provision", "type"))
-    return _line(first_words(resource.get("category")) or words(resource.get("scope")), said)
+    what = words(resource.get("code")) or first_words(resource.get("category"))
+    to = next((name for one in items(resource.get("performer")) if (name := name_of(resource, one, find))), None)
+    to = to or words(resource.get("performerType"))
+    return _line(what, to and f"to {to}", text(resource.get("status")), _date(resource.get("authoredOn"), reader))
 
 
-def _message(resource: Resource, reader: Reader) -> str | None:
-    if text(resource.get("status")) == "entered-in-error":
+def _consent(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
+    if text(resource.get("status")) != "active" or over(inner(resource, "provision", "period"), reader.today):
         return None
-    at = instant(resource.get("sent") or resource.get("received"), reader.zone)
-    return _line(words(resource.get("topic")) or "message", at.date().isoformat() if at else None)
+    head = first_words(resource.get("category")) or words(resource.get("scope"))
+    return _line(head, text(inner(resource, "provision", "type")), _date(resource.get("dateTime"), reader))
 
 
-def _related(resource: Resource, reader: Reader) -> str | None:  # noqa: ARG001 - the shape of Source.say
-    if resource.get("active") is False:
+def _message(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
+    if text(resource.get("status")) in {"entered-in-error", "not-done"}:
         return None
-    family, given = person_name(resource.get("name"))
-    return _line(" ".join(part for part in (given, family) if part), first_words(resource.get("relationship")))
+    head = words(resource.get("topic")) or first_words(resource.get("category")) or "message"
+    side = "from the patient" if target(resource.get("sender"))[0] == "Patient" else None
+    return _line(head, _date(resource.get("sent") or resource.get("received"), reader), side)
+
+
+def _related(resource: Resource, reader: Reader, find: Find) -> str | None:  # noqa: ARG001 - the shape of Say
+    if resource.get("active") is False or over(resource.get("period"), reader.today):
+        return None
+    family, given = person_name(resource.get("name"), reader.today)
+    return _line(" ".join([part for part in (given, family) if part]), first_words(resource.get("relationship")))
 
 
 SOURCES: dict[Section, tuple[Source, ...]] = {
     Section.ALLERGIES: (Source("AllergyIntolerance", _allergy),),
     Section.PROBLEMS: (Source("Condition", _problem),),
-    Section.MEDICATIONS: (Source("MedicationRequest", _medication, (("status", "active"),)),),
+    Section.MEDICATIONS: (
+        Source("MedicationRequest", _medication, (("status", "active"), ("_include", "MedicationRequest:medication"))),
+    ),
     Section.REQUESTS: (Source("Task", _task), Source("MedicationRequest", _proposal, (("intent", "proposal"),))),
     Section.COVERAGE: (Source("Coverage", _coverage),),
     Section.CARE_TEAM: (Source("CareTeam", _team),),
-    Section.ENCOUNTERS: (Source("Encounter", _encounter),),
-    Section.REFERRALS: (Source("ServiceRequest", _referral),),
+    Section.ENCOUNTERS: (Source("Encounter", _encounter, dated=("period", "start")),),
+    Section.REFERRALS: (Source("ServiceRequest", _referral, dated=("authoredOn",)),),
     Section.CONSENTS: (Source("Consent", _consent),),
     Section.RELATED: (Source("RelatedPerson", _related),),
-    Section.MESSAGES: (Source("Communication", _message),),
+    Section.MESSAGES: (Source("Communication", _message, dated=("sent",)),),
 }
 "FHIR R4 resource types and search parameters, one row for each section."

@@ -14,6 +14,7 @@ import orjson
 
 from connectors.api import AuthExpiredError, Context, RejectedError, TransientError
 from connectors.fhir.auth import Authorization, Headers
+from connectors.fhir.bundle import divided
 from connectors.fhir.capability import JSON_PATCH, Capabilities
 from connectors.fhir.reading import Resource, inner, items, text
 from connectors.fhir.settings import FhirSettings
@@ -33,7 +34,7 @@ class Page:
 
     matches: list[Resource]
     beside: dict[str, Resource]
-    "Included resources, by relative reference such as Patient/42."
+    "Included resources, by relative reference such as Patient/42; and whatever has a urn: for its fullUrl, by that."
 
     echoed: frozenset[str]
     "Names of the parameters in Bundle.link[self]: what the server really looked at (FHIR R4 search.html#conformance)."
@@ -235,16 +236,7 @@ def _issue_code(issue: Resource) -> str:
 
 def _page(bundle: Resource, kind: str, answer: httpx.Response, base: str) -> Page:
     links = {str(link.get("relation")): text(link.get("url")) for link in items(bundle.get("link"))}
-    matches: list[Resource] = []
-    beside: dict[str, Resource] = {}
-    for entry in items(bundle.get("entry")):
-        resource = entry.get("resource")
-        if not isinstance(resource, dict):
-            continue
-        if resource.get("resourceType") == kind and inner(entry, "search", "mode") != "include":
-            matches.append(resource)
-        else:
-            beside[f"{resource.get('resourceType')}/{resource.get('id')}"] = resource
+    matches, beside = divided(bundle, kind)
     following = links.get("next")
     return Page(
         matches=matches,

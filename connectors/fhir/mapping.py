@@ -1,54 +1,49 @@
-"""What a FHIR R4 resource says, as facts: Patient, Appointment and Task."""
+"""What a FHIR R4 resource says, as facts: Patient, RelatedPerson, Appointment and Task."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
-from connectors.api import (
-    AppointmentFacts,
-    AppointmentStatus,
-    Identifier,
-    MergeFacts,
-    PatientFacts,
-    RequestFacts,
-    Version,
-)
+from connectors.api import AppointmentFacts, Change, MergeFacts, PatientFacts, RelatedFacts, RequestFacts, Version
 from connectors.fhir.reading import (
     APPOINTMENT_ID,
     NEVER,
     PATIENT_ID,
     TASK_ID,
+    Fields,
+    Find,
     Resource,
+    closed,
     codes,
-    contained,
     day,
     first_words,
     fit_for_us,
     identifiers,
     inner,
-    instant,
     items,
+    over,
     person_name,
-    phones,
     reference,
+    resolved,
     text,
-    version_of,
+    version_fields,
+    withheld,
     words,
 )
+from connectors.fhir.related import contacts_of, related_of
 from connectors.fhir.settings import FhirSettings
-
-Find = Callable[[str], Resource | None]
-"Returns the resource that a relative reference such as Patient/42 names, if it came along."
-
-_STATUS = {status.value.replace("-", ""): status for status in AppointmentStatus} | {
-    "canceled": AppointmentStatus.CANCELLED,
-}
+from connectors.fhir.telecom import phones
+from connectors.fhir.visit import Cast, actors, cast_of, status_of, times_of
 
 _DONE = {"completed", "cancelled", "rejected", "failed", "entered-in-error"}
 "FHIR R4 task-status codes after which nobody works on it; the others are open."
 
-_GENDERS = {"male", "female", "other", "unknown"}
+_GENDERS = ("male", "female", "other", "unknown")
+
+
+def nobody(name: str) -> None:
+    """Find nothing: nothing came along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,64 +54,117 @@ class Reader:
     zone: tzinfo
     region: str
     read_at: datetime
+    today: str = field(init=False)
+    "ISO date, in the zone."
+
+    confirms: bool = field(init=False)
+    "Whether a patient who is said to have accepted a visit has confirmed it (`Profile.accepted_confirms`)."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "confirms", self.settings.vendor.accepted_confirms)
+        object.__setattr__(self, "today", self.read_at.astimezone(self.zone).date().isoformat())
+
+    def changes(self, resource: Resource, find: Find = nobody) -> list[Change]:
+        """Return all that a resource of a feed says; nothing for the types that only come along."""
+        kind = resource.get("resourceType")
+        if kind == "Appointment":
+            visit = self.appointment(resource, find)
+            return [] if visit is None else [visit]
+        if kind == "Patient":
+            return list(self._person(resource))
+        told = self.related(resource) if kind == "RelatedPerson" else None
+        asked = self.request(resource) if kind == "Task" else None
+        return [fact for fact in (told, asked) if fact is not None]
+
+    def _person(self, resource: Resource) -> Iterator[Change]:
+        """Yield the patient before whatever hangs on the patient."""
+        if (merge := self.merge(resource)) is not None:
+            yield merge
+            return
+        patient = self.patient(resource)
+        yield patient
+        yield from self.contacts(resource)
+        for link in items(resource.get("link")) if resource.get("link") else ():
+            merged = reference(link.get("other"), "Patient")
+            if merged and link.get("type") == "replaces":
+                ids = ({"system": PATIENT_ID, "value": merged},)
+                yield MergeFacts.model_validate({"survivor": patient, "merged": ids, "version": patient.version})
 
     def patient(self, resource: Resource) -> PatientFacts:
         """Return what a Patient says (FHIR R4 Patient)."""
-        family, given = person_name(resource.get("name"))
-        address = next(iter(items(resource.get("address"))), {})
-        gender = text(resource.get("gender"))
-        return PatientFacts(
-            ids=self._patient_ids(resource),
-            version=version_of(resource, self.zone, self.read_at),
-            family=family,
-            given=given,
-            birth_date=day(resource.get("birthDate")),
-            sex=gender if gender in _GENDERS else None,
-            phones=tuple(phones(resource.get("telecom"), self.region, self.zone, self.read_at)),
-            language=_language(resource.get("communication")),
-            postal_code=text(address.get("postalCode")),
-            state=text(address.get("state")),
-            deceased=_deceased(resource),
-            active=resource.get("active") if isinstance(resource.get("active"), bool) else None,
+        family, given = person_name(resource.get("name"), self.today)
+        address = self._address(resource.get("address"))
+        gender, active = resource.get("gender"), resource.get("active")
+        return _PATIENT(
+            {
+                "ids": self._patient_ids(resource),
+                "version": version_fields(resource, self.zone, self.read_at),
+                "family": family,
+                "given": given,
+                "birth_date": day(resource.get("birthDate")),
+                "sex": gender if gender in _GENDERS else None,
+                "phones": tuple(phones(resource.get("telecom"), self.region, self.today)),
+                "language": _language(resource.get("communication")),
+                "postal_code": text(address.get("postalCode")),
+                "state": text(address.get("state")),
+                "deceased": _deceased(resource),
+                "active": active if isinstance(active, bool) else None,
+                "restricted": closed(resource),
+            }
         )
 
+    def contacts(self, patient: Resource) -> Iterator[RelatedFacts]:
+        """Yield who stands in a Patient as a contact (FHIR R4 Patient.contact)."""
+        return contacts_of(patient, zone=self.zone, region=self.region, read_at=self.read_at, today=self.today)
+
+    def related(self, resource: Resource) -> RelatedFacts | None:
+        """Return what a RelatedPerson says (FHIR R4 RelatedPerson); None where it is nobody's."""
+        return related_of(resource, zone=self.zone, region=self.region, read_at=self.read_at, today=self.today)
+
     def merge(self, resource: Resource) -> MergeFacts | None:
-        """Return the merge that a Patient tells of: inactive, and replaced by another (FHIR R4 Patient.link)."""
+        """Return the merge that a Patient tells of: replaced by another, and not active (FHIR R4 Patient.link)."""
+        if not resource.get("link") or resource.get("active") is True:
+            return None
         for link in items(resource.get("link")):
             survivor = reference(link.get("other"), "Patient")
-            if survivor and link.get("type") == "replaced-by" and resource.get("active") is False:
-                return MergeFacts(
-                    survivor=patient_stub(survivor),
-                    merged=self._patient_ids(resource),
-                    version=version_of(resource, self.zone, self.read_at),
+            if survivor and link.get("type") == "replaced-by":
+                return MergeFacts.model_validate(
+                    {
+                        "survivor": stub(survivor),
+                        "merged": self._patient_ids(resource),
+                        "version": version_fields(resource, self.zone, self.read_at),
+                    }
                 )
         return None
 
-    def appointment(self, resource: Resource, find: Find = lambda _: None) -> AppointmentFacts | None:
-        """Return what an Appointment says (FHIR R4 Appointment); None if its status is no status.
+    def appointment(self, resource: Resource, find: Find = nobody) -> AppointmentFacts | None:
+        """Return what an Appointment says (FHIR R4 Appointment); None if its status is no status, or it has no id.
 
-        A patient who did not come along is told by id alone, as a statement that is older than any other.
+        A patient who did not come along is told by id alone, as a statement that is older than any other. What the
+        visit is about stays with the owner where a label withholds it.
         """
-        status = _STATUS.get(str(resource.get("status")).lower().replace("-", "").replace("_", ""))
-        own = text(resource.get("id"))
-        ids = (
-            *((Identifier(system=APPOINTMENT_ID, value=own),) if own else ()),
-            *identifiers(resource.get("identifier")),
-        )
+        status = status_of(resource.get("status"))
+        own, ids = text(resource.get("id")), identifiers(resource.get("identifier"))
+        if own:
+            ids.insert(0, {"system": APPOINTMENT_ID, "value": own})
         if status is None or not ids:
             return None
-        starts_at = instant(resource.get("start"), self.zone)
-        return AppointmentFacts(
-            ids=ids,
-            version=version_of(resource, self.zone, self.read_at),
-            status=status,
-            starts_at=starts_at,
-            minutes=_minutes(resource, starts_at, instant(resource.get("end"), self.zone)),
-            patient=self._patient_of(resource, find),
-            practitioner=_actor(resource, find, "Practitioner", "PractitionerRole"),
-            location=_actor(resource, find, "Location"),
-            type=words(resource.get("appointmentType")) or first_words(resource.get("serviceType")),
-            reason=first_words(resource.get("reasonCode")),
+        cast, times = cast_of(resource, find), times_of(resource, self.zone, find)
+        hidden = withheld(resource)
+        return _VISIT(
+            {
+                "ids": ids,
+                "version": version_fields(resource, self.zone, self.read_at),
+                "status": status,
+                "starts_at": times.starts_at,
+                "minutes": times.minutes,
+                "patient": None if cast.patient is None else self._patient_of(resource, cast, find),
+                "practitioner": cast.practitioner,
+                "location": cast.location,
+                "type": None if hidden else words(resource.get("appointmentType")) or _kind(resource),
+                "reason": None if hidden else first_words(resource.get("reasonCode")),
+                "confirmed": cast.confirmed if self.confirms or not cast.confirmed else None,
+            }
         )
 
     def request(self, resource: Resource) -> RequestFacts | None:
@@ -124,12 +172,14 @@ class Reader:
         own, patient = text(resource.get("id")), reference(resource.get("for"), "Patient")
         if own is None or patient is None:
             return None
-        return RequestFacts(
-            ids=(Identifier(system=TASK_ID, value=own), *identifiers(resource.get("identifier"))),
-            version=version_of(resource, self.zone, self.read_at),
-            patient_ids=(Identifier(system=PATIENT_ID, value=patient),),
-            kind=self.request_kind(resource),
-            status="done" if text(resource.get("status")) in _DONE else "open",
+        return RequestFacts.model_validate(
+            {
+                "ids": [{"system": TASK_ID, "value": own}, *identifiers(resource.get("identifier"))],
+                "version": version_fields(resource, self.zone, self.read_at),
+                "patient_ids": ({"system": PATIENT_ID, "value": patient},),
+                "kind": self.request_kind(resource),
+                "status": "done" if text(resource.get("status")) in _DONE else "open",
+            }
         )
 
     def request_kind(self, task: Resource) -> str:
@@ -141,40 +191,58 @@ class Reader:
             return "refill"
         return "referral" if "referral" in said or "referral" in title else "other"
 
-    def _patient_ids(self, resource: Resource) -> tuple[Identifier, ...]:
-        own = text(resource.get("id"))
-        named = [
-            found
-            for found in identifiers(resource.get("identifier"))
-            if fit_for_us(found, self.settings.patient_identifier_systems)
-        ]
-        return (*((Identifier(system=PATIENT_ID, value=own),) if own else ()), *named)
+    def _patient_ids(self, resource: Resource) -> list[Fields]:
+        systems = self.settings.patient_identifier_systems
+        ids = [found for found in identifiers(resource.get("identifier")) if fit_for_us(found, systems)]
+        if own := text(resource.get("id")):
+            ids.insert(0, {"system": PATIENT_ID, "value": own})
+        return ids
 
-    def _patient_of(self, resource: Resource, find: Find) -> PatientFacts | None:
-        for actor in actors(resource):
-            if person := reference(actor, "Patient"):
-                came = find(f"Patient/{person}")
-                return self.patient(came) if came else patient_stub(person)
-            inside = contained(resource, actor)
-            if inside and inside.get("resourceType") == "Patient":
-                # A contained resource has no id outside of its container (FHIR R4 references.html#contained).
-                said = self.patient({**inside, "id": None})
-                return said if said.ids else None
-        return None
+    def _patient_of(self, resource: Resource, cast: Cast, find: Find) -> PatientFacts | Fields | None:
+        """Return the patient of a visit: who came along, or who is named by a logical id or an identifier."""
+        if cast.person:
+            came = find(f"Patient/{cast.person}")
+            return stub(cast.person) if came is None else self.patient(came)
+        actor = cast.patient
+        came = resolved(resource, actor, find)
+        if came is not None and came.get("resourceType") == "Patient":
+            inside = str(inner(actor, "reference")).lstrip().startswith("#")
+            # A contained resource has no id outside of its container (FHIR R4 references.html#contained).
+            said = self.patient(came | {"id": None} if inside else came)
+            return said if said.ids else None
+        named = identifiers(inner(actor, "identifier"))
+        fit = [one for one in named if fit_for_us(one, self.settings.patient_identifier_systems)]
+        return {"ids": fit, "version": _UNTOLD} if fit else None
+
+    def _address(self, addresses: Any) -> Resource:
+        """Return the address in use: one at home before any other."""
+        if isinstance(addresses, list) and len(addresses) == 1 and isinstance(addresses[0], dict):
+            return addresses[0]
+        found = [one for one in items(addresses) if one.get("use") != "old" and not over(one.get("period"), self.today)]
+        return next((one for one in found if one.get("use") == "home"), found[0] if found else {})
 
 
-def actors(appointment: Resource) -> list[Any]:
-    """Return the actors of an Appointment's participants."""
-    return [participant.get("actor") for participant in items(appointment.get("participant"))]
+_VISIT: Callable[[Fields], AppointmentFacts] = AppointmentFacts.__pydantic_validator__.validate_python
+_PATIENT: Callable[[Fields], PatientFacts] = PatientFacts.__pydantic_validator__.validate_python
+"What `model_validate` calls, which costs as much again as half a fact."
+
+_UNTOLD = Version(at=NEVER, tag="")
+"The version of a patient who is only named."
 
 
-def patient_stub(person: str) -> PatientFacts:
-    """Return a patient of whom nothing is known but the id."""
-    return PatientFacts(ids=(Identifier(system=PATIENT_ID, value=person),), version=Version(at=NEVER, tag=""))
+def stub(person: str) -> Fields:
+    """Return the fields of a patient of whom nothing is known but the id."""
+    return {"ids": ({"system": PATIENT_ID, "value": person},), "version": _UNTOLD}
+
+
+def _kind(appointment: Resource) -> str | None:
+    return first_words(appointment.get("serviceType"))
 
 
 def _language(communications: Any) -> str | None:
-    said = sorted(items(communications), key=lambda one: one.get("preferred") is not True)
+    said = list(items(communications))
+    if len(said) > 1:
+        said.sort(key=lambda one: one.get("preferred") is not True)
     for one in said:
         for coding in items(inner(one, "language", "coding")):
             if code := text(coding.get("code")):
@@ -189,31 +257,4 @@ def _deceased(resource: Resource) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-def _minutes(resource: Resource, starts_at: datetime | None, ends_at: datetime | None) -> int | None:
-    said = resource.get("minutesDuration")
-    if isinstance(said, int) and not isinstance(said, bool) and said > 0:
-        return said
-    if starts_at is None or ends_at is None or ends_at <= starts_at:
-        return None
-    return int((ends_at - starts_at).total_seconds() // 60)
-
-
-def _actor(resource: Resource, find: Find, *kinds: str) -> str | None:
-    for actor in actors(resource):
-        inside = contained(resource, actor)
-        for kind in kinds:
-            known = reference(actor, kind)
-            if known is None and inner(actor, "type") != kind and (inside or {}).get("resourceType") != kind:
-                continue
-            came = inside or (find(f"{kind}/{known}") if known else None) or {}
-            if name := text(inner(actor, "display")) or _called(came):
-                return name
-    return None
-
-
-def _called(resource: Resource) -> str | None:
-    name = resource.get("name")
-    if isinstance(name, str):
-        return text(name)
-    family, given = person_name(name)
-    return " ".join(part for part in (given, family) if part) or None
+__all__ = ["Find", "Reader", "actors", "nobody"]

@@ -74,6 +74,10 @@ class Profile(BaseModel):
     write_back: Literal["auto", "patch", "put", "response", "none"] = "auto"
     "How an Appointment's status is set: JSON Patch, PUT, an AppointmentResponse, or not at all."
 
+    accepted_confirms: bool = False
+    """Whether the status "accepted" of the patient in an Appointment says that the patient confirmed. Many servers
+    write it on every visit that is booked; where that is believed, nobody is reminded."""
+
     conditional_create: Usable = "auto"
     "If-None-Exist (FHIR R4 http.html#ccreate)."
 

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.fhir import FhirSettings
 from connectors.fhir.chart import SOURCES
-from connectors.fhir.mapping import Reader
+from connectors.fhir.mapping import Reader, nobody
 from connectors.scoping import within
 from tests.corpus import corpus_path
 
@@ -110,7 +110,7 @@ def test_every_chart_resource_says_its_line_or_nothing() -> None:
     for sources in SOURCES.values():
         for source in sources:
             for resource in resources(source.kind):
-                line = source.say(resource, READER)
+                line = source.say(resource, READER, nobody)
                 assert line is None or line.strip()
                 said += line is not None
     assert said > 150
