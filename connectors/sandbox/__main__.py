@@ -11,16 +11,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import httpx
 import uvicorn
 from starlette.applications import Starlette
 
 from connectors.host import secrets
 from connectors.sandbox import carrier, ehr
 from connectors.sandbox.day import day
+from connectors.sandbox.export import Exports
 from connectors.sandbox.feed import Feed, Sender
+from connectors.sandbox.manners import Manners
 from connectors.sandbox.people import make, morning
 from connectors.sandbox.resource import resources
+from connectors.sandbox.smart import Client, Tokens
 from connectors.sandbox.store import Store
+from connectors.sandbox.topic import Topics
 
 
 def clock() -> datetime:
@@ -41,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     chart.add_argument("--soon", type=float, nargs="*", default=[], help="seconds from now at which a visit begins")
     chart.add_argument("--feed", help="address and port of an MLLP listener that is told of everything")
     chart.add_argument("--rate", type=float, help="messages a second at most")
+    chart.add_argument("--client", metavar="ID=FILE", action="append", default=[], help="who may ask by SMART, and PEM")
+    chart.add_argument("--ignore", metavar="NAME", action="append", default=[], help="a search parameter it leaves out")
+    chart.add_argument("--needs", metavar="NAME", action="append", default=[], help="one that Appointment must have")
+    chart.add_argument("--no-patch", action="store_true", help="take no JSON Patch")
+    chart.add_argument("--answers-only", action="store_true", help="change a visit by AppointmentResponse only")
     chart.add_argument("--changes-every", type=float, metavar="SECONDS", help="let something happen, again and again")
     texts = verbs.add_parser("carrier", help="an SMS carrier with an inbox page")
     texts.add_argument("--bind", default="127.0.0.1:8091")
@@ -57,10 +67,18 @@ def ehr_app(args: argparse.Namespace) -> Starlette:
     people = make(args.seed, now, zone, soon=[timedelta(seconds=seconds) for seconds in args.soon])
     store = Store(clock, resources(people))
     feed = Feed(store, zone, clock) if args.feed else None
+    manners = Manners(
+        ignored=frozenset(args.ignore),
+        needs=tuple(args.needs),
+        patches=not args.no_patch,
+        answers_only=args.answers_only,
+    )
+    clients = dict(_client(one) for one in args.client)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = []
+        http = httpx.AsyncClient(trust_env=False)
+        tasks = [asyncio.create_task(Topics(store, clock, http).run())]
         if feed is not None:
             host, _, port = args.feed.rpartition(":")
             tasks.append(asyncio.create_task(feed.run(Sender(host, int(port)), rate=args.rate)))
@@ -70,8 +88,17 @@ def ehr_app(args: argparse.Namespace) -> Starlette:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await http.aclose()
 
-    return ehr.app(store, token=_secret(args.token), lifespan=lifespan)
+    tokens = Tokens(clock, clients) if clients else None
+    exports = Exports(store, clock)
+    return ehr.app(store, token=_secret(args.token), tokens=tokens, exports=exports, manners=manners, lifespan=lifespan)
+
+
+def _client(written: str) -> tuple[str, Client]:
+    """Read ID=FILE."""
+    own, _, file = written.partition("=")
+    return own, Client(own, {"": Path(file).read_text(encoding="ascii")})
 
 
 async def _happen(store: Store, seed: int, every: float) -> None:

@@ -11,17 +11,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from connectors.sandbox.export import Exports
+from connectors.sandbox.manners import USUAL, Manners
 from connectors.sandbox.patch import PatchError, PatchTestError, apply
 from connectors.sandbox.resource import Resource
-from connectors.sandbox.search import PARAMETERS, Query, SearchError
+from connectors.sandbox.search import INCLUDES, PARAMETERS, Query, SearchError, values_at
+from connectors.sandbox.smart import Tokens
 from connectors.sandbox.store import PreconditionError, Store
+from connectors.sandbox.topic import TOPIC
 
 BASE = "/fhir"
 FHIR_JSON = "application/fhir+json"
 JSON_PATCH = "application/json-patch+json"
 
+EXPORT = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"
+_BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
+SUBSCRIPTION = _BACKPORT + "backport-subscription"
+TOPICS = _BACKPORT + "capabilitystatement-subscriptiontopic-canonical"
+
 REQUIRED = {
     "Appointment": ("status", "participant"),
+    "AppointmentResponse": ("appointment", "participantStatus"),
+    "Subscription": ("status", "criteria", "channel", "reason"),
     "Communication": ("status",),
     "Task": ("status", "intent"),
 }
@@ -29,6 +40,7 @@ REQUIRED = {
 
 CODES = {
     "Appointment": "proposed pending booked arrived fulfilled cancelled noshow entered-in-error checked-in waitlist",
+    "Subscription": "requested active error off",
     "Communication": "preparation in-progress not-done on-hold stopped completed entered-in-error unknown",
 }
 "FHIR R4 appointmentstatus and event-status."
@@ -45,35 +57,56 @@ class RefusedError(Exception):
         self.code = code
 
 
-def app(store: Store, *, token: str | None = None, **how: Any) -> Starlette:
-    """Return the server; with `token`, whoever does not bear it gets 401, except for the CapabilityStatement."""
-    server = _Server(store, token)
-    return Starlette(
-        routes=[
-            Route(f"{BASE}/metadata", server.metadata),
-            Route(f"{BASE}/{{kind}}/_search", server.told(server.search), methods=["POST"]),
-            Route(f"{BASE}/{{kind}}", server.told(server.search), methods=["GET"]),
-            Route(f"{BASE}/{{kind}}", server.told(server.create), methods=["POST"]),
-            Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.read), methods=["GET"]),
-            Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.update), methods=["PUT"]),
-            Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.patch), methods=["PATCH"]),
-            Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.delete), methods=["DELETE"]),
-        ],
-        **how,
-    )
+def app(
+    store: Store,
+    *,
+    token: str | None = None,
+    tokens: Tokens | None = None,
+    exports: Exports | None = None,
+    manners: Manners = USUAL,
+    **how: Any,
+) -> Starlette:
+    """Return the server.
+
+    With `token`, or `tokens` of SMART Backend Services, whoever shows none gets 401, except for the
+    CapabilityStatement. Without `exports` there is no $export.
+    """
+    server = _Server(store, token, tokens, exports, manners)
+    routes = [
+        Route(f"{BASE}/metadata", server.metadata),
+        *([Route(f"{BASE}/.well-known/smart-configuration", tokens.configuration)] if tokens else []),
+        *([Route("/auth/token", tokens.token, methods=["POST"])] if tokens else []),
+        *(server.exported(exports) if exports else []),
+        Route(f"{BASE}/{{kind}}/_search", server.told(server.search, "search"), methods=["POST"]),
+        Route(f"{BASE}/{{kind}}", server.told(server.search, "search"), methods=["GET"]),
+        Route(f"{BASE}/{{kind}}", server.told(server.create, "create"), methods=["POST"]),
+        Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.read, "read"), methods=["GET"]),
+        Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.update, "update"), methods=["PUT"]),
+        Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.patch, "update"), methods=["PATCH"]),
+        Route(f"{BASE}/{{kind}}/{{own}}", server.told(server.delete, "delete"), methods=["DELETE"]),
+    ]
+    return Starlette(routes=routes, **how)
 
 
 class _Server:
-    def __init__(self, store: Store, token: str | None) -> None:
+    def __init__(
+        self, store: Store, token: str | None, tokens: Tokens | None, exports: Exports | None, manners: Manners
+    ) -> None:
         self._store = store
         self._token = token
+        self._tokens = tokens
+        self._exports = exports
+        self._manners = manners
 
-    def told(self, answer: Answer) -> Answer:
+    def told(self, answer: Answer, interaction: str) -> Answer:
         """Return `answer` with its refusals told as OperationOutcome, for those who may ask."""
 
         async def guarded(request: Request) -> Response:
             try:
-                self._admit(request)
+                kind = request.path_params["kind"]
+                self._admit(request, kind, interaction)
+                if kind not in PARAMETERS:
+                    raise RefusedError(404, "not-supported", "no such resource type here")
                 return await answer(request)
             except RefusedError as error:
                 return _outcome(error.status, error.code, str(error))
@@ -84,23 +117,49 @@ class _Server:
 
         return guarded
 
-    def _admit(self, request: Request) -> None:
+    def exported(self, exports: Exports) -> list[Route]:
+        """Return the doors of $export, for those who may ask for everything."""
+
+        def guarded(answer: Answer) -> Answer:
+            async def asked(request: Request) -> Response:
+                try:
+                    self._admit(request, "*", "read")
+                    return await answer(request)
+                except RefusedError as error:
+                    return _outcome(error.status, error.code, str(error))
+
+            return asked
+
+        return [
+            Route(route.path, guarded(route.endpoint), methods=list(route.methods or ["GET"]))
+            for route in exports.routes(BASE)
+        ]
+
+    def _admit(self, request: Request, kind: str, interaction: str) -> None:
         said = request.headers.get("authorization", "")
-        if self._token and not hmac.compare_digest(said.encode(), f"Bearer {self._token}".encode()):
+        if self._tokens is not None:
+            admitted = self._tokens.admits(said, kind, interaction)
+            if admitted is None:
+                raise RefusedError(401, "login", "no valid token")
+            if not admitted:
+                raise RefusedError(403, "forbidden", "no scope for it")
+        elif self._token and not hmac.compare_digest(said.encode(), f"Bearer {self._token}".encode()):
             raise RefusedError(401, "login", "no valid token")
-        if request.path_params["kind"] not in PARAMETERS:
-            raise RefusedError(404, "not-supported", "no such resource type here")
 
     async def metadata(self, request: Request) -> Response:
-        return _json(capability(str(request.base_url).rstrip("/") + BASE))
+        base = str(request.base_url).rstrip("/") + BASE
+        return _json(capability(base, self._manners, exports=self._exports is not None))
 
     async def search(self, request: Request) -> Response:
         given = list(request.query_params.multi_items())
         if request.method == "POST":
             given += parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+        given = [pair for pair in given if pair[0] not in self._manners.ignored]
+        kind = request.path_params["kind"]
+        if kind == "Appointment" and self._manners.needs and not {name for name, _ in given} & set(self._manners.needs):
+            raise RefusedError(400, "required", "one of " + ", ".join(self._manners.needs))
         strict = "handling=strict" in request.headers.get("prefer", "")
-        query = Query.parse(request.path_params["kind"], given, strict=strict)
-        return _json(query.run(self._store, _base(request)))
+        return _json(Query.parse(kind, given, strict=strict).run(self._store, _base(request)))
 
     async def read(self, request: Request) -> Response:
         return _resource(self._found(request))
@@ -108,7 +167,7 @@ class _Server:
     async def create(self, request: Request) -> Response:
         kind = request.path_params["kind"]
         resource = _checked(await _body(request), kind)
-        if condition := request.headers.get("if-none-exist"):
+        if (condition := request.headers.get("if-none-exist")) and self._manners.conditional:
             query = Query.parse(kind, parse_qsl(condition, keep_blank_values=True), strict=True)
             if not query.applied:
                 raise RefusedError(412, "invalid", "a condition without a criterion")
@@ -118,6 +177,8 @@ class _Server:
             if there:
                 return _resource(there[0]["resource"])
         resource.pop("id", None)  # FHIR R4 http.html#create: the server gives the id
+        if kind == "AppointmentResponse":
+            self._respond(resource)
         return _resource(self._store.put(resource), 201, _base(request))
 
     async def update(self, request: Request) -> Response:
@@ -125,11 +186,15 @@ class _Server:
         resource = _checked(await _body(request), kind)
         if resource.get("id") != own:
             raise RefusedError(400, "invalid", "the id in the body is not the one in the address")
+        self._changeable(kind)
         new = self._store.get(kind, own) is None
         stored = self._store.put(resource, if_match=request.headers.get("if-match"))
         return _resource(stored, 201 if new else 200, _base(request))
 
     async def patch(self, request: Request) -> Response:
+        self._changeable(request.path_params["kind"])
+        if not self._manners.patches:
+            raise RefusedError(405, "not-supported", "no PATCH here")
         if request.headers.get("content-type", "").partition(";")[0] != JSON_PATCH:
             raise RefusedError(415, "not-supported", "only JSON Patch")
         was = self._found(request)
@@ -148,6 +213,23 @@ class _Server:
         self._store.delete(request.path_params["kind"], request.path_params["own"])
         return Response(status_code=204)
 
+    def _changeable(self, kind: str) -> None:
+        if kind == "Appointment" and self._manners.answers_only:
+            raise RefusedError(405, "not-supported", "only by AppointmentResponse")
+
+    def _respond(self, response: Resource) -> None:
+        """Give a participant the status of their answer (FHIR R4 AppointmentResponse)."""
+        named = [str(one) for one in values_at(response, ("appointment", "reference"))]
+        visit = self._store.get("Appointment", named[0].rpartition("/")[2]) if named else None
+        if visit is None:
+            raise RefusedError(422, "processing", "AppointmentResponse.appointment")
+        actor = values_at(response, ("actor", "reference"))
+        told = [one for one in visit["participant"] if actor and one["actor"].get("reference") == actor[0]]
+        if not told:
+            raise RefusedError(422, "processing", "AppointmentResponse.actor")
+        told[0]["status"] = response["participantStatus"]
+        self._store.put(visit)
+
     def _found(self, request: Request) -> Resource:
         found = self._store.get(request.path_params["kind"], request.path_params["own"])
         if found is None:
@@ -155,33 +237,42 @@ class _Server:
         return found
 
 
-def capability(base: str) -> Resource:
+def capability(base: str, manners: Manners = USUAL, *, exports: bool = False) -> Resource:
     """Return what this server can do (FHIR R4 CapabilityStatement)."""
-    interactions = [{"code": code} for code in ("read", "search-type", "create", "update", "patch", "delete")]
+    rest: Resource = {"mode": "server", "resource": [_declared(kind, manners) for kind in PARAMETERS]}
+    if exports:
+        rest["operation"] = [{"name": "export", "definition": EXPORT}]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
         "kind": "instance",
         "fhirVersion": "4.0.1",
         "format": ["json"],
-        "patchFormat": [JSON_PATCH],
+        "patchFormat": [JSON_PATCH] if manners.patches else [],
         "implementation": {"description": "Chartline sandbox: invented people only", "url": base},
-        "rest": [
-            {
-                "mode": "server",
-                "resource": [
-                    {
-                        "type": kind,
-                        "interaction": interactions,
-                        "versioning": "versioned-update",
-                        "conditionalCreate": True,
-                        "searchParam": [{"name": name, "type": "special"} for name in sorted(parameters)],
-                    }
-                    for kind, parameters in PARAMETERS.items()
-                ],
-            }
-        ],
+        "rest": [rest],
     }
+
+
+def _declared(kind: str, manners: Manners) -> Resource:
+    fixed = kind == "Appointment" and manners.answers_only
+    codes = ["read", "search-type", "create", *([] if fixed else ["update", "delete"])]
+    codes += ["patch"] if manners.patches and not fixed else []
+    parameters = sorted(PARAMETERS[kind].keys() - manners.ignored)
+    found: Resource = {
+        "type": kind,
+        "interaction": [{"code": code} for code in codes],
+        "versioning": "versioned-update",
+        "conditionalCreate": manners.conditional,
+        "searchParam": [{"name": name, "type": "special"} for name in parameters],
+    }
+    includes = [name for name in INCLUDES if name.startswith(f"{kind}:")]
+    if includes and manners.includes:
+        found["searchInclude"] = includes
+    if kind == "Subscription" and manners.topics:
+        found["supportedProfile"] = [SUBSCRIPTION]
+        found["extension"] = [{"url": TOPICS, "valueCanonical": TOPIC}]
+    return found
 
 
 async def _body(request: Request) -> Any:

@@ -1,8 +1,7 @@
 """The sandbox's people as FHIR R4 resources."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from connectors.sandbox.people import (
     FILLER_SYSTEM,
@@ -14,8 +13,7 @@ from connectors.sandbox.people import (
     Refill,
     Visit,
 )
-
-Resource = dict[str, Any]
+from connectors.sandbox.record import Resource, around, is_restricted, label, stamp
 
 _CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
 _ALLERGY = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
@@ -33,12 +31,13 @@ def resources(people: People) -> Iterator[Resource]:
     for place in people.places:
         yield {"resourceType": "Location", "id": place.id, "name": place.name, "status": "active"}
     for person in people.persons:
-        yield patient(person)
+        yield patient(person) | ({"meta": label()} if is_restricted(people, person) else {})
         yield from _chart(person, people.practitioners[0])
     for visit in people.visits:
         yield appointment(visit)
     for refill in people.refills:
         yield _task(refill)
+    yield from around(people)
 
 
 def patient(person: Person) -> Resource:
@@ -79,6 +78,7 @@ def appointment(visit: Visit) -> Resource:
         "start": stamp(visit.starts_at),
         "end": stamp(visit.starts_at + timedelta(minutes=visit.minutes)),
         "minutesDuration": visit.minutes,
+        "slot": [{"reference": f"Slot/{visit.id}-t"}],
         "participant": [
             {"actor": {"reference": f"Patient/{visit.person.id}"}, "status": "needs-action"},
             {
@@ -88,11 +88,6 @@ def appointment(visit: Visit) -> Resource:
             {"actor": {"reference": f"Location/{visit.place.id}", "display": visit.place.name}, "status": "accepted"},
         ],
     }
-
-
-def stamp(at: datetime) -> str:
-    """Return a FHIR instant."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _chart(person: Person, doctor: Practitioner) -> Iterator[Resource]:
@@ -166,3 +161,6 @@ def _task(refill: Refill) -> Resource:
         "for": {"reference": f"Patient/{refill.person.id}"},
         "authoredOn": stamp(refill.asked_at),
     }
+
+
+__all__ = ["Resource", "appointment", "patient", "resources", "stamp"]

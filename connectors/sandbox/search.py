@@ -169,6 +169,8 @@ PARAMETERS: dict[str, dict[str, Test]] = {
         "patient": _participant("Patient"),
         "practitioner": _participant("Practitioner"),
         "location": _participant("Location"),
+        "actor": _reference("participant", "actor"),
+        "slot": _reference("slot"),
         "date": _date("start"),
     },
     "Task": _OF_PATIENT | {"code": _token("code")},
@@ -182,12 +184,30 @@ PARAMETERS: dict[str, dict[str, Test]] = {
     "ServiceRequest": _OF_PATIENT,
     "Consent": _OF_PATIENT,
     "RelatedPerson": _OF_PATIENT | {"phone": _phone, "active": _token("active")},
-    "Practitioner": {"name": _name},
+    "Practitioner": {"name": _name, "active": _token("active")},
     "Location": {"name": _string("name")},
+    "Schedule": {"actor": _reference("actor"), "active": _token("active")},
+    "Slot": {"schedule": _reference("schedule"), "start": _date("start")},
+    "Subscription": {"url": _string("channel", "endpoint"), "criteria": _string("criteria")},
+    "AppointmentResponse": {"appointment": _reference("appointment"), "actor": _reference("actor")},
 }
 "Search parameters by resource type, beside `_id`, `_lastUpdated`, `identifier` and `status` of all."
 
-_INCLUDES = {"Appointment:patient": "Patient", "Appointment:practitioner": "Practitioner"}
+_ACTORS = ("participant", "actor", "reference")
+
+INCLUDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "Appointment:patient": (_ACTORS, ("Patient",)),
+    "Appointment:practitioner": (_ACTORS, ("Practitioner",)),
+    "Appointment:location": (_ACTORS, ("Location",)),
+    "Appointment:actor": (_ACTORS, ("Patient", "Practitioner", "Location", "RelatedPerson")),
+    "Appointment:slot": (("slot", "reference"), ("Slot",)),
+    "Slot:schedule": (("schedule", "reference"), ("Schedule",)),
+    "RelatedPerson:patient": (("patient", "reference"), ("Patient",)),
+}
+"For `_include`: where the references stand, and the resource types that they may lead to."
+
+
+_INCLUDE = ("_include", "_include:iterate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +218,9 @@ class Query:
     applied: tuple[tuple[str, str], ...]
     count: int
     after: Place | None
-    includes: tuple[str, ...]
+    includes: tuple[tuple[str, str], ...]
+    "Parameter and value; `_include:iterate` looks at what was included, too."
+
     only_count: bool
 
     @classmethod
@@ -217,8 +239,8 @@ class Query:
                 after = _place(value)
             elif name == "_summary" and value == "count":
                 only_count = True
-            elif name == "_include" and value in _INCLUDES:
-                includes.append(value)
+            elif name in _INCLUDE and value in INCLUDES:
+                includes.append((name, value))
             elif name in known:
                 applied.append((name, value))
             elif strict:
@@ -245,15 +267,20 @@ class Query:
         return all(any(known[name](resource, one) for one in _alternatives(value)) for name, value in self.applied)
 
     def _included(self, store: Store, page: list[Resource]) -> Iterator[Resource]:
-        wanted = {_INCLUDES[include] for include in self.includes}
-        named = {str(one) for resource in page for one in values_at(resource, ("participant", "actor", "reference"))}
-        for name in sorted(named):
-            kind, _, own = name.partition("/")
-            if kind in wanted and (found := store.get(kind, own)) is not None:
-                yield found
+        found: dict[str, Resource] = {}
+        for name, value in sorted(self.includes):  # those that iterate come last
+            path, kinds = INCLUDES[value]
+            looked_at = [*page, *found.values()] if name == _INCLUDE[1] else page
+            source = value.partition(":")[0]
+            for resource in [one for one in looked_at if one["resourceType"] == source]:
+                for reference in map(str, values_at(resource, path)):
+                    kind, _, own = reference.partition("/")
+                    if kind in kinds and (there := store.get(kind, own)) is not None:
+                        found[reference] = there
+        return iter([found[reference] for reference in sorted(found)])
 
     def _url(self, base: str, after: Place | None) -> str:
-        params = [*self.applied, ("_count", str(self.count)), *(("_include", one) for one in self.includes)]
+        params = [*self.applied, ("_count", str(self.count)), *self.includes]
         if self.only_count:
             params.append(("_summary", "count"))
         if after is not None:

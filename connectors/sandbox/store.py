@@ -44,6 +44,9 @@ class Store:
         self._kinds: dict[str, dict[str, tuple[int, Resource]]] = {}
         self._changes = 0
         self.watches: list[Watch] = []
+        self.deletions: list[tuple[str, str, datetime]] = []
+        "Resource type and id of what was deleted, and when."
+
         for resource in resources:
             self.put(resource)
 
@@ -81,7 +84,14 @@ class Store:
 
     def delete(self, kind: str, logical_id: str) -> bool:
         """Forget a resource; return whether there was one."""
-        return self._kinds.get(kind, {}).pop(logical_id, None) is not None
+        there = self._kinds.get(kind, {}).pop(logical_id, None) is not None
+        if there:
+            self.deletions.append((kind, logical_id, self._clock().astimezone(UTC)))
+        return there
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the resource types of which there is something."""
+        return tuple(sorted(kind for kind, found in self._kinds.items() if found))
 
 
 def _matches(if_match: str, version: int) -> bool:

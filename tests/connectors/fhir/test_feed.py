@@ -14,6 +14,7 @@ from connectors.api import (
     ConnectorError,
     PatientFacts,
     RateLimitedError,
+    RelatedFacts,
     RequestFacts,
     ResetError,
     TransientError,
@@ -46,7 +47,7 @@ async def test_the_first_round_tells_patients_then_visits_from_yesterday_on_then
     connector = world.connector()
     facts, cursor = await told(connector, world.context(connector))
     kinds = [type(fact) for fact in facts]
-    assert kinds == sorted(kinds, key=[PatientFacts, AppointmentFacts, RequestFacts].index)
+    assert kinds == sorted(kinds, key=[PatientFacts, RelatedFacts, AppointmentFacts, RequestFacts].index)
     assert len(ids_of(facts, PatientFacts)) == len(world.people.persons)
     assert set(ids_of(facts, AppointmentFacts)) == {
         visit.id for visit in world.people.visits if visit.starts_at.date() >= (NOW - timedelta(days=1)).date()

@@ -262,7 +262,7 @@ async def test_a_server_without_conditional_create_is_asked_first(
     declared = ehr.capability("x")
     for resource in declared["rest"][0]["resource"]:
         del resource["conditionalCreate"]
-    monkeypatch.setattr(ehr, "capability", lambda _: declared)
+    monkeypatch.setattr(ehr, "capability", lambda _, *__, **___: declared)
     connector = world.connector()
     ctx = world.context(connector)
     first = await connector.log(ctx, CALL, key="call-1")
@@ -279,7 +279,7 @@ async def test_a_lost_answer_to_a_create_is_unknown_only_where_a_repeat_could_do
     declared = ehr.capability("x")
     for resource in declared["rest"][0]["resource"]:
         resource["conditionalCreate"] = conditional
-    monkeypatch.setattr(ehr, "capability", lambda _: declared)
+    monkeypatch.setattr(ehr, "capability", lambda _, *__, **___: declared)
     inner = world.app
 
     async def losing(scope: Scope, receive: Receive, send: Send) -> None:
