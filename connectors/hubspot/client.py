@@ -70,7 +70,7 @@ class Client:
         while told + PAGE <= min(most, MOST):
             await self._pace.turn()
             said = _object(await self._repeatable("POST", f"{self._objects(kind)}/search", body))
-            for record in _records(said.get("results")):
+            for record in _records(said, "results"):
                 yield record
             following = _after(said)
             if following is None:
@@ -90,11 +90,12 @@ class Client:
         body = {"inputs": [{"idProperty": unique, "id": key, "properties": properties}]}
         sent = {*properties, unique}
         said = _object(await self._repeatable("POST", f"{self._objects(kind)}/batch/upsert", body, sent=sent))
-        for record in _records(said.get("results")):
+        for record in _records(said, "results"):
             if isinstance(record.get("id"), str):
                 return str(record["id"])
-        for one in _records(said.get("errors")):  # 207: taken as a whole, refused in part
-            raise category_error(one, 207, sent)
+        if "errors" in said:  # 207: taken as a whole, refused in part
+            for one in _records(said, "errors"):
+                raise category_error(one, 207, sent)
         raise TransientError("taken, and not named")
 
     async def associate(self, kind: str, own: str, contact: str) -> None:
@@ -146,8 +147,16 @@ def _object(answer: httpx.Response) -> Record:
     return said
 
 
-def _records(said: Any) -> list[Record]:
-    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+def _records(said: Record, name: str) -> list[Record]:
+    """Return the objects of the list `name`.
+
+    Raises:
+        RejectedError: there is no such list; an answer that says something else is no empty one.
+    """
+    found = said.get(name)
+    if not isinstance(found, list):
+        raise RejectedError("not-understood", field=name)
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _after(said: Record) -> str | None:

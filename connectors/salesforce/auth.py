@@ -38,8 +38,8 @@ class Tokens:
         """Return a token other than `refused`; who waits while another asks takes what that one got.
 
         Raises:
-            AuthExpiredError: Salesforce gives none.
-            RejectedError: the key does not sign, or the token is for another org than that of the settings.
+            AuthExpiredError: Salesforce gives none, or the key does not sign.
+            RejectedError: the token is for another org than that of the settings.
         """
         async with self._lock:
             if self._token and self._token != refused:
@@ -92,7 +92,7 @@ class Tokens:
             return jwt.encode(claims, key, algorithm="RS256")
         except (ValueError, TypeError, jwt.PyJWTError):
             pass  # its text may quote the key
-        raise RejectedError("key-does-not-sign", field="private_key")
+        raise AuthExpiredError("the private key does not sign")
 
     def _token_in(self, content: bytes) -> str:
         try:

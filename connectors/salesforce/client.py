@@ -33,12 +33,12 @@ class Client:
     async def describe(self, sobject: str) -> dict[str, Record]:
         """Return the fields of an object that the signed-in user sees, by name (sObject Describe)."""
         said = _object(await self._send("GET", f"{self._root}sobjects/{sobject}/describe"))
-        return {str(one.get("name")): one for one in _records(said.get("fields"))}
+        return {str(one.get("name")): one for one in _records(said, "fields")}
 
     async def search(self, statement: str) -> list[Record]:
         """Return the records that a SOSL statement finds (Search)."""
         said = _object(await self._send("GET", f"{self._root}search", params={"q": statement}))
-        return _records(said.get("searchRecords"))
+        return _records(said, "searchRecords")
 
     async def query(self, statement: str) -> AsyncIterator[Record]:
         """Yield the records of a SOQL query, page by page (Query, Query More Results).
@@ -49,7 +49,7 @@ class Client:
         said = _object(await self._send("GET", f"{self._root}query", params={"q": statement}))
         seen: set[str] = set()
         while True:
-            for record in _records(said.get("records")):
+            for record in _records(said, "records"):
                 yield record
             following = said.get("nextRecordsUrl")
             if said.get("done") is not False or not isinstance(following, str):
@@ -148,8 +148,16 @@ def _object(answer: httpx.Response) -> Record:
     return said
 
 
-def _records(said: Any) -> list[Record]:
-    return [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
+def _records(said: Record, name: str) -> list[Record]:
+    """Return the objects of the list `name`.
+
+    Raises:
+        RejectedError: there is no such list; an answer that says something else is no empty one.
+    """
+    found = said.get(name)
+    if not isinstance(found, list):
+        raise RejectedError("not-understood", field=name)
+    return [one for one in found if isinstance(one, dict)]
 
 
 def _written(answer: httpx.Response) -> str | None:

@@ -120,6 +120,14 @@ async def test_pages_that_lead_around_are_refused(world: World) -> None:
         await connector.find_patients(world.context(connector), PHONE)
 
 
+@pytest.mark.parametrize("body", [{}, {"results": None}, {"status": "error", "category": "VALIDATION_ERROR"}])
+async def test_an_answer_without_what_was_asked_for_is_not_nobody(world: World, body: Any) -> None:
+    connector = world.connector()
+    world.account.faults.append(Fault(200, body))
+    with pytest.raises(RejectedError, match="not-understood"):
+        await connector.find_patients(world.context(connector), PHONE)
+
+
 async def test_more_searches_than_a_second_takes_wait_for_their_turn(world: World) -> None:
     world.account.add(phone=PHONE)
     world.account.now = asyncio.get_running_loop().time

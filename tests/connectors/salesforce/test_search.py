@@ -134,3 +134,11 @@ async def test_half_an_answer_is_asked_for_again_later(world: World) -> None:
     world.org.faults.append(Fault(200, orjson.dumps({"searchRecords": [{"Id": "003"}]})[:-4], on="GET"))
     with pytest.raises(TransientError):
         await connector.find_patients(ctx, PHONE)
+
+
+@pytest.mark.parametrize("body", [{}, {"searchRecords": None}, {"resourceType": "OperationOutcome"}])
+async def test_an_answer_without_what_was_asked_for_is_not_nobody(world: World, body: Any) -> None:
+    connector = world.connector()
+    world.org.faults.append(Fault(200, body, on="GET"))
+    with pytest.raises(RejectedError, match="not-understood"):
+        await connector.find_patients(world.context(connector), PHONE)
