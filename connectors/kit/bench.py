@@ -12,6 +12,7 @@ import httpx
 from connectors import host
 from connectors.api import (
     AnyConnector,
+    Callback,
     Change,
     ChartFacts,
     Checkpoint,
@@ -172,7 +173,7 @@ class Bench:
         """Note what a connector returned: its personal parts, and what it did not declare."""
         self.watch.personal(fact)
         kept = within(fact, self.kind.scopes)
-        if kept is not fact:
+        if kept != fact:
             self.watch.undeclared.add(name_of(fact) + _dropped(fact, kept))
 
     async def each(self, stage: Stage, cursor: bytes | None) -> AsyncGenerator[Change | Checkpoint, None]:
@@ -223,6 +224,27 @@ class Bench:
         """Return the record after the rounds of `base`."""
         first, second, _ = await self.base()
         return Ledger(first.changes + second.changes)
+
+    def understood(self, raw: bytes, connector: AnyConnector | None = None) -> Ended:
+        """Let a connector, or a fresh one, read a message, and note what it says."""
+        reader: Any = connector or self.fresh()
+        try:
+            said = list(reader.read(raw, timezone=self.case.zone, region=self.case.plan.region))
+        except Exception as error:  # whatever it is: a check says what it thinks of it
+            self.watch.errors.append(error)
+            return Ended(error=error)
+        for fact in said:
+            self.heard(fact)
+        return Ended(value=said)
+
+    def verified(self, callback: Callback, settings: Mapping[str, Any] | None = None) -> Ended:
+        """Let a fresh connector prove a callback."""
+        reader: Any = self.fresh(settings)
+        try:
+            return Ended(value=reader.verify(callback))
+        except Exception as error:  # as above
+            self.watch.errors.append(error)
+            return Ended(error=error)
 
     async def checked(self, stage: Stage) -> None:
         """Prove address and credentials."""

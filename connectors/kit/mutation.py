@@ -9,6 +9,9 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+Mutate = Callable[[int, Any], Any]
+"Changes the JSON body that the exchange of that index answers with."
+
 Path = tuple[str, ...]
 "Names on the way to a field; the steps into a list are left out."
 

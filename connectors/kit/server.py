@@ -5,21 +5,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
 import httpx
 import orjson
 
 from connectors.kit.case import Auth, Case
 from connectors.kit.exchange import SAFE, STARTED, Asked, Exchange
+from connectors.kit.mutation import Mutate
 from connectors.kit.telephone import each_text, ways
 from connectors.kit.token import TokenEndpoint
 
 LATENCY = 0.1
 "Virtual seconds of each answer; it also ends, after a while, who never stops to ask."
-
-Mutate = Callable[[int, Any], Any]
-"Changes the JSON body that the exchange of that index answers with."
 
 Fault = Callable[[], Awaitable[httpx.Response | None]]
 "Answers in place of the recording, raises, or only takes its time."

@@ -8,8 +8,8 @@ from connectors.kit.bench import Bench
 from connectors.kit.case import Found, identifier
 from connectors.kit.checks.check import Check, needs
 from connectors.kit.error import Failed, Skipped
-from connectors.kit.mutation import records_in, with_records
-from connectors.kit.server import Mutate, Script, Server
+from connectors.kit.mutation import Mutate, records_in, with_records
+from connectors.kit.server import Script, Server
 from connectors.kit.telephone import FORMATS, each_text
 
 
