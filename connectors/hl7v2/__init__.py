@@ -9,17 +9,33 @@ from connectors.hl7v2 import adt, siu
 from connectors.hl7v2.er7 import Message, messages_in
 from connectors.hl7v2.mllp import Listener
 from connectors.hl7v2.pid import reading_of
+from connectors.hl7v2.query import Query
 from connectors.hl7v2.settings import Hl7v2Settings
+from connectors.hl7v2.write import Writer
 
 
 class Hl7v2(Connector[Hl7v2Settings]):
-    """Listens for HL7 v2 messages and reads them."""
+    """Listens for HL7 v2 messages and reads them; writes back and looks numbers up where its settings say where."""
 
     name: ClassVar = "hl7v2"
     scopes: ClassVar = frozenset(
-        {Scope.PATIENT_IDENTITY, Scope.PATIENT_CONTACT, Scope.APPOINTMENTS, Scope.CHART_SUMMARY}
+        {
+            Scope.PATIENT_IDENTITY,
+            Scope.PATIENT_CONTACT,
+            Scope.APPOINTMENTS,
+            Scope.CHART_SUMMARY,
+            Scope.APPOINTMENT_STATUS_WRITE,
+        }
     )
     Settings: ClassVar = Hl7v2Settings
+
+    def __init__(self, settings: Hl7v2Settings) -> None:
+        super().__init__(settings)
+        # A method is a capability, so a source that is only listened to must not have these two.
+        if settings.send is not None:
+            self.set_status = Writer(settings, charset=settings.charset, zone=settings.zone).set_status
+        if settings.query is not None:
+            self.find_patients = Query(settings, charset=settings.charset, zone=settings.zone).find_patients
 
     async def listen(self, ctx: Context) -> None:
         """Take messages until cancelled; each is acknowledged once `ctx.deliver` returned.

@@ -60,10 +60,13 @@ class Reply(NamedTuple):
     "All of it."
 
 
-def reply_of(raw: bytes) -> Reply | None:
-    """Return what a receiver said, or None if it is no acknowledgment that one can read."""
+def reply_of(raw: bytes, charset: str = "") -> Reply | None:
+    """Return what a receiver said, or None if it is no acknowledgment that one can read.
+
+    `charset` (HL7 table 0211) stands in where MSH-18 is empty.
+    """
     try:
-        message = Message.parse(raw)
+        message = Message.parse(raw, charset=charset)
     except RejectedError:
         return None
     msa = message.segment("MSA")

@@ -1,14 +1,13 @@
 """What an operator sets for one HL7 v2 source."""
 
-import ipaddress
 from functools import cached_property
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from connectors.api import Settings
 from connectors.hl7v2.charset import codec_of
+from connectors.hl7v2.outgoing import OutgoingSettings, loopback
 from connectors.hl7v2.site import STANDARD, Event, Site, Statuses, Type, known, sites
 
 MAX_FRAME = 8 * 1024 * 1024
@@ -35,7 +34,7 @@ def _charset(text: str) -> str:
     return text
 
 
-class Hl7v2Settings(Settings):
+class Hl7v2Settings(OutgoingSettings):
     """Settings of one source."""
 
     listen: Annotated[str, AfterValidator(_address)]
@@ -55,9 +54,6 @@ class Hl7v2Settings(Settings):
 
     client_ca: SecretStr | None = None
     "The authorities, PEM, as file:PATH, whose certificates senders must show."
-
-    plaintext: bool = False
-    "Listen beyond this machine without TLS, on a network that is protected by other means."
 
     max_frame: int = Field(default=MAX_FRAME, ge=1024, le=64 * 1024 * 1024)
     "Bytes of the longest message that is taken."
@@ -115,15 +111,6 @@ class Hl7v2Settings(Settings):
             raise ValueError("TLS needs certificate and key; client_ca goes with them")
         if self.facilities and not self.client_ca:
             raise ValueError("facilities are bound to certificates of client_ca")
-        if self.certificate is None and not self.plaintext and not _loopback(self.host):
+        if self.certificate is None and not self.plaintext and not loopback(self.host):
             raise ValueError("listens beyond this machine without TLS; give certificate and key, or plaintext = true")
         return self
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
