@@ -13,6 +13,7 @@ from hub.api import (
     calls,
     carriers,
     connections,
+    launch,
     login,
     messages,
     patients,
@@ -76,6 +77,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.state.waker = Waker(flows.wake)
     app.state.finder = Finder(instance, outside, app.state.waker.note)
     app.state.door = login.Door()
+    app.state.launches = launch.Pending()
     app.add_middleware(Guard)
     problem.install(app)
     v1 = APIRouter(prefix="/v1")
@@ -84,6 +86,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     v1.add_api_route("/health", health, summary="Health", tags=["health"])
     app.include_router(v1)
     app.include_router(carriers.router)
+    app.include_router(launch.router)
     return app
 
 

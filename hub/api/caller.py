@@ -1,4 +1,8 @@
-"""Who makes a request: the bearer token, what its owner's roles allow, and what the audit log will say of them."""
+"""Who makes a request: the bearer token, what its owner's roles allow, and what the audit log will say of them.
+
+A browser that goes from page to page shows no bearer token: for what only reads (GET), the session of a login counts
+from its cookie as well. What writes wants the token, so that no other site can make a browser write.
+"""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,6 +20,9 @@ from hub.record.token import Token, TokenError, TokenKind
 from hub.security import access
 from hub.security.access import Actor, Scope, ScopeError
 from hub.vault.client import VaultUnavailableError
+
+SESSION_COOKIE = "chartline_session"
+"Set by a login; its value is the session's token."
 
 _bearer = HTTPBearer(auto_error=False, description="A token of `chartline token create`, or of `POST /v1/login`.")
 
@@ -44,21 +51,26 @@ InstanceDep = Annotated[Instance, Depends(instance_of)]
 
 
 async def token_of(
-    instance: InstanceDep, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request,
+    instance: InstanceDep,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> tuple[Token, Actor]:
     """Return the token that came with the request, and who shows it.
 
     Raises:
         TokenError: no bearer token, or one that opens nothing.
     """
-    if shown is None:
+    cookie = request.cookies.get(SESSION_COOKIE) if request.method == "GET" else None
+    secret, now = shown.credentials if shown is not None else cookie, instance.clock()
+    if secret is None:
         raise TokenError("a bearer token is needed")
-    secret, now = shown.credentials, instance.clock()
 
     def look(db: Session) -> tuple[Token, Actor]:
         row, owner = token.find(db, secret, now)
         if row.kind is TokenKind.LOGIN:
             raise TokenError("this token opens a session, nothing else")
+        if shown is None and row.kind is not TokenKind.SESSION:
+            raise TokenError("a cookie holds a session, nothing else")
         name = str(owner.id) if owner is not None else f"token:{row.id}"
         return row, access.actor_of(name, roles=None if owner is None else owner.roles, token=row.scopes)
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlmodel import Session
 
-from hub.api.caller import InstanceDep, SessionDep, TokenDep
+from hub.api.caller import SESSION_COOKIE, InstanceDep, SessionDep, TokenDep
 from hub.api.page import Answer
 from hub.api.problem import declared
 from hub.errors import DeniedError, UnavailableError, UsageError
@@ -147,12 +147,15 @@ class Door:
 
 
 @router.post("", summary="Log in", responses=declared(LoginError, PasswordChangeError, TooManyTriesError))
-async def log_in(said: Credentials, request: Request, instance: InstanceDep, session: SessionDep) -> LoginSession:
+async def log_in(
+    said: Credentials, request: Request, response: Response, instance: InstanceDep, session: SessionDep
+) -> LoginSession:
     """Open a session; it ends after ten minutes without a request, and after twelve hours."""
     row = await _known(said, request, instance, session)
     if row.must_change:
         raise PasswordChangeError("set a password of your own: POST /v1/login/password")
-    return await instance.db.run(lambda db: _opened(db, instance, row, session, said), write=True)
+    opened = await instance.db.run(lambda db: _opened(db, instance, row, session, said), write=True)
+    return _kept(opened, response, instance)
 
 
 @router.post(
@@ -161,7 +164,7 @@ async def log_in(said: Credentials, request: Request, instance: InstanceDep, ses
     responses=declared(LoginError, PasswordWeakError, TooManyTriesError),
 )
 async def set_password(
-    said: PasswordChange, request: Request, instance: InstanceDep, session: SessionDep
+    said: PasswordChange, request: Request, response: Response, instance: InstanceDep, session: SessionDep
 ) -> LoginSession:
     """Replace one's password, end every other session, and open one."""
     row = await _known(said, request, instance, session)
@@ -177,7 +180,7 @@ async def set_password(
         intent.note(db, _access(row, session), "password.set", (), {"staff": str(row.id)}, at=instance.clock())
         return _opened(db, instance, row, session)
 
-    return await instance.db.run(change, write=True)
+    return _kept(await instance.db.run(change, write=True), response, instance)
 
 
 @router.get("", summary="Who am I", responses=declared(TokenError))
@@ -198,7 +201,23 @@ async def log_out(shown: TokenDep, instance: InstanceDep, session: SessionDep) -
         intent.note(db, who, "logout", (), {"token": str(row.id)}, at=instance.clock())
 
     await instance.db.run(end, write=True)
-    return Response(status_code=204)
+    gone = Response(status_code=204)
+    gone.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
+    return gone
+
+
+def _kept(opened: LoginSession, response: Response, instance: Instance) -> LoginSession:
+    """Let the browser keep the session for what it opens by itself: a link, a launch from the EHR (GET alone)."""
+    _, practice = instance.policy()
+    response.set_cookie(
+        SESSION_COOKIE,
+        opened.token,
+        max_age=int((opened.expires_at - instance.clock()).total_seconds()),
+        secure=practice.http.base_url.startswith("https://"),
+        httponly=True,
+        samesite="lax",
+    )
+    return opened
 
 
 async def _known(said: Credentials, request: Request, instance: Instance, session: str) -> Staff:
