@@ -101,24 +101,35 @@ class Client:
             raise
         return Read(resource_in(answer), answer.headers.get("etag"))
 
-    async def page(self, kind: str, params: Params, *, following: str | None = None) -> Page:
-        """Return the first page of a search, or the one that `following` leads to."""
+    async def page(self, kind: str, params: Params, *, following: str | None = None, explained: bool = False) -> Page:
+        """Return the first page of a search, or the one that `following` leads to.
+
+        Raises:
+            RejectedError: the search is refused; with `explained` by the code of its OperationOutcome.
+        """
         first = (*params, *self.settings.search_parameters.items())
-        answer = await (self.send("GET", following) if following else self.send("GET", kind, params=first))
+        how: dict[str, Any] = {"extensions": {"answers": _EXPLAINED}} if explained else {}
+        answer = await (
+            self.send("GET", following, **how) if following else self.send("GET", kind, params=first, **how)
+        )
+        if answer.status_code in _EXPLAINED:
+            raise _refusal(answer)
         bundle = resource_in(answer)
         if bundle.get("resourceType") != "Bundle":
             raise RejectedError("no-bundle", field=kind)
         return _page(bundle, kind, answer, self._base)
 
-    async def pages(self, kind: str, params: Params, *, most: int = PAGES) -> AsyncIterator[Page]:
+    async def pages(
+        self, kind: str, params: Params, *, most: int = PAGES, explained: bool = False
+    ) -> AsyncIterator[Page]:
         """Yield the pages of a search, at most `most`.
 
         Raises:
-            RejectedError: the pages lead in a circle.
+            RejectedError: the pages lead in a circle, or see `page`.
         """
         following, seen = None, set()
         for _ in range(most):
-            page = await self.page(kind, params, following=following)
+            page = await self.page(kind, params, following=following, explained=explained)
             yield page
             if page.next is None:
                 return
@@ -219,6 +230,20 @@ def resource_in(answer: httpx.Response) -> Resource:
             if text(issue.get("severity")) in {"error", "fatal"}:
                 raise RejectedError("operation-outcome", field=_issue_code(issue))
     return found
+
+
+_EXPLAINED = frozenset({400, 422})
+"Statuses of a refused search whose body may say why (FHIR R4 http.html#search)."
+
+
+def _refusal(answer: httpx.Response) -> RejectedError:
+    try:
+        resource_in(answer)
+    except RejectedError as error:
+        return error
+    except TransientError:
+        pass  # no JSON: the status alone speaks
+    return RejectedError(f"http-{answer.status_code}")
 
 
 _ISSUE_CODES = re.compile(
