@@ -10,6 +10,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import bindparam
+from sqlalchemy import select as core_select
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from connectors.api import PatientFacts
@@ -80,6 +82,16 @@ class PatientPhone(SQLModel, table=True):
     "FHIR R4 ContactPoint.use."
 
     rank: int = 1
+
+
+_HITS = (
+    core_select(
+        col(Patient.id), col(Patient.active), col(Patient.deceased), col(Patient.restricted), col(PatientPhone.use)
+    )
+    .join(PatientPhone, col(Patient.id) == col(PatientPhone.patient_id))
+    .where(col(PatientPhone.key) == bindparam("number"))
+)
+"The fields of `Hit`, in its order; columns alone, for a caller waits."
 
 
 def upsert(
@@ -182,12 +194,7 @@ def sealed_of(row: Patient) -> Sealed:
 
 def match_phone(db: Session, key: bytes) -> Match:
     """Return whose number it is: none, one, many or restricted; `key` is `BlindIndex.phone`."""
-    found = db.exec(
-        select(PatientPhone, Patient)
-        .join(Patient, col(Patient.id) == col(PatientPhone.patient_id))
-        .where(PatientPhone.key == key)
-    )
-    return match([_hit(phone, row) for phone, row in found])
+    return match([Hit(*row) for row in db.connection().execute(_HITS, {"number": key})])
 
 
 def search(
@@ -275,7 +282,3 @@ def _key(index: BlindIndex, number: str) -> bytes | None:
         return index.phone(number)
     except ValueError:  # kept with the others, but nobody calls from it
         return None
-
-
-def _hit(phone: PatientPhone, row: Patient) -> Hit:
-    return Hit(row.id, active=row.active, deceased=row.deceased, restricted=row.restricted, use=phone.use)
