@@ -1,5 +1,6 @@
 """Profiles: what is known of a make of server, where it is written, and who may overrule it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,3 +124,13 @@ async def test_a_number_goes_into_the_parameter_that_takes_it(world: World) -> N
     connector = world.connector(override={"phone_parameter": "telecom"})
     await connector.find_patients(world.context(connector), str(person.phone))
     assert all(one.query.startswith("telecom=") for one in world.asked)
+
+
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "connectors" / "fhir.md").read_text()
+
+
+def test_every_setting_has_a_heading_and_every_profile_a_row() -> None:
+    headings = {name for line in PAGE.splitlines() if line.startswith("### ") for name in line[4:].split(", ")}
+    assert FhirSettings.model_fields.keys() - headings == set()
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert [name for name in profiles() if not any(f"`{name}`" in row for row in rows)] == []
