@@ -10,7 +10,7 @@ from connectors.api import CommunicationFacts, Connector, Context, PatientRef, R
 from connectors.hubspot.activity import CALLS, COMMUNICATIONS, activity_of, contact_of
 from connectors.hubspot.client import Client
 from connectors.hubspot.pace import Pace
-from connectors.hubspot.person import PROPERTIES, groups_of, ref_of
+from connectors.hubspot.person import PROPERTIES, ref_of, sought
 from connectors.hubspot.settings import HubspotSettings
 
 HITS = 500
@@ -68,8 +68,8 @@ class Hubspot(Connector[HubspotSettings]):
 
     async def _find(self, ctx: Context, phone: str) -> list[PatientRef]:
         found: dict[str, PatientRef] = {}
-        if groups := groups_of(phone):
-            async for record in self._client(ctx).search("contacts", groups, PROPERTIES, most=HITS):
+        if wanted := sought(phone):
+            async for record in self._client(ctx).search("contacts", wanted, PROPERTIES, most=HITS):
                 ref = ref_of(record, self.settings.app, self.settings.portal, ctx)
                 if ref is not None and any(number.e164 == phone for number in ref.facts.phones):
                     found[ref.id] = ref

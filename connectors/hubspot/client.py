@@ -1,6 +1,6 @@
 """HubSpot's CRM API over the context's HTTP client (published OpenAPI documents, version of the settings)."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -48,17 +48,17 @@ class Client:
             raise
 
     async def search(
-        self, kind: str, groups: Sequence[dict[str, str]], properties: Sequence[str], *, most: int = MOST
+        self, kind: str, sought: Mapping[str, Sequence[str]], properties: Sequence[str], *, most: int = MOST
     ) -> AsyncIterator[Record]:
-        """Yield the records of which one group holds: each property equal to its value (PublicObjectSearchRequest).
+        """Yield the records of which one property of `sought` has one of its values (PublicObjectSearchRequest).
 
         Raises:
             RejectedError: the pages lead in a circle.
         """
         body: Record = {
             "filterGroups": [
-                {"filters": [{"propertyName": name, "operator": "EQ", "value": value} for name, value in group.items()]}
-                for group in groups
+                {"filters": [{"propertyName": name, "operator": "IN", "values": list(values)}]}
+                for name, values in sought.items()
             ],
             "properties": list(properties),
             "sorts": ["hs_object_id"],

@@ -1,7 +1,7 @@
 """A contact as name and numbers, with the page that shows it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,20 +19,20 @@ CONTACT_TYPE = "0-1"
 PROPERTIES = ("firstname", "lastname", "phone", "mobilephone")
 
 SEARCHED = ("hs_searchable_calculated_phone_number", "hs_searchable_calculated_mobile_number")
-"What HubSpot makes of `phone` and `mobilephone`, however they were typed in: the digits without the country code."
+"What HubSpot makes of `phone` and `mobilephone`, however they were typed in: the digits."
 
 _USES = {"mobilephone": "mobile", "phone": ""}
 "The preferred one first; FHIR R4 ContactPoint.use."
 
 
-def groups_of(phone: str) -> Sequence[dict[str, str]]:
-    """Return the filter groups that find everyone with `phone` (E.164)."""
+def sought(phone: str) -> Mapping[str, Sequence[str]]:
+    """Return what finds everyone with `phone` (E.164); with the country code, too, where HubSpot did not know it."""
     try:
         parsed = phonenumbers.parse(phone, None)
     except phonenumbers.NumberParseException:
-        return ()
+        return {}
     digits = str(phonenumbers.national_significant_number(parsed))
-    return [{name: digits} for name in SEARCHED]
+    return dict.fromkeys(SEARCHED, (digits, f"{parsed.country_code}{digits}"))
 
 
 def ref_of(record: dict[str, Any], app: str, portal: int, ctx: Context) -> PatientRef | None:

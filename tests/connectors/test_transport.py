@@ -63,6 +63,15 @@ async def test_a_status_is_the_error_it_means(status: int, kind: type[ConnectorE
     assert type(caught.value) is kind
 
 
+@pytest.mark.parametrize("status", [300, 400, 403, 429])
+async def test_a_status_that_the_connector_reads_itself_comes_as_an_answer(status: int) -> None:
+    ctx = context(fhir(), answering(status, {"X-Why": "busy"}))
+    answer = await ctx.http.post("http://ehr.test/fhir/Task", extensions={"answers": {300, 400, 403, 429}})
+    assert (answer.status_code, answer.headers["x-why"]) == (status, "busy")
+    with pytest.raises(ConnectorError):
+        await ctx.http.post("http://ehr.test/fhir/Task", extensions={"answers": {404}})
+
+
 @pytest.mark.parametrize("status", [502, 504, 408])
 async def test_a_gateway_that_heard_nothing_leaves_a_post_unknown(status: int) -> None:
     ctx = context(fhir(), answering(status))

@@ -117,7 +117,7 @@ def wrong(kind: str, properties: dict[str, str], custom: str, *, creating: bool)
     return found + [(name, "REQUIRED_PROPERTY") for name in sorted(missing)]
 
 
-def searchable(written: str | None) -> str:
-    """Return what HubSpot makes of a number, so that it can be searched for: digits without the country code."""
+def searchable(written: str | None, *, country: bool) -> str:
+    """Return what HubSpot makes of a number, so that it can be searched for: digits."""
     digits = re.sub(r"\D", "", written or "")
-    return digits[1:] if len(digits) == 11 and digits.startswith("1") else digits
+    return digits[1:] if len(digits) == 11 and digits.startswith("1") and not country else digits

@@ -63,6 +63,8 @@ class Account:
     "Seconds, for the limit of searches; None for no limit."
 
     page: int = 100
+    country: bool = False
+    "Whether the country code stays in the numbers that can be searched for."
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(501)
@@ -148,12 +150,13 @@ class Account:
             said["paging"] = {"next": {"after": str(begin + size), "link": f"{BASE}/?after={begin + size}"}}
         return json(200, said)
 
-    def _holds(self, contact: dict[str, str | None], one: dict[str, str]) -> bool:
+    def _holds(self, contact: dict[str, str | None], one: dict[str, Any]) -> bool:
         calculated = {
-            "hs_searchable_calculated_phone_number": searchable(contact["phone"]),
-            "hs_searchable_calculated_mobile_number": searchable(contact["mobilephone"]),
+            f"hs_searchable_calculated_{name}_number": searchable(contact[held], country=self.country)
+            for name, held in (("phone", "phone"), ("mobile", "mobilephone"))
         }
-        return one["operator"] == "EQ" and (calculated | contact).get(one["propertyName"]) == one.get("value")
+        value = (calculated | contact).get(one["propertyName"])
+        return value in one["values"] if one["operator"] == "IN" else value == one.get("value")
 
     def _upsert(self, request: Request, body: bytes) -> Response:
         kind = request.path_params["kind"]

@@ -64,7 +64,11 @@ async def test_the_version_of_the_settings_stands_in_every_path(version: str) ->
 
 @pytest.mark.parametrize("written", WRITTEN)
 @pytest.mark.parametrize("name", ["phone", "mobilephone"])
-async def test_a_contact_is_found_however_the_number_was_typed_in(world: World, written: str, name: str) -> None:
+@pytest.mark.parametrize("country", [False, True])
+async def test_a_contact_is_found_however_the_number_was_typed_in(
+    world: World, written: str, name: str, country: bool
+) -> None:
+    world.account.country = country
     own = world.account.add(firstname="Ada", **{name: written})
     connector = world.connector()
     (found,) = await connector.find_patients(world.context(connector), PHONE)
