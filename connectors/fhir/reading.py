@@ -158,7 +158,7 @@ def version_fields(resource: Resource, zone: tzinfo, read_at: datetime) -> Field
     at, tag = instant(meta.get("lastUpdated"), zone), meta.get("versionId")
     if at is None or (at > read_at and at - read_at > AHEAD):
         at = read_at
-    return {"at": at, "tag": tag if isinstance(tag, str) else "" if tag is None else str(tag)}
+    return {"at": at, "tag": tag if isinstance(tag, str) else str(tag) if isinstance(tag, int) else ""}
 
 
 def labels(resource: Resource) -> Iterator[tuple[str, str]]:
