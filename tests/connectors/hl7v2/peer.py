@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.api import Connect, Settings
+import httpx
+
+from connectors import host
+from connectors.api import AnyConnector, Connect, Context, Settings
 from connectors.hl7v2.er7 import Message
 from connectors.hl7v2.link import Link, Reply
 from connectors.hl7v2.sender import Sender
@@ -30,6 +33,13 @@ def way(port: int) -> tuple[Connect, str]:
     """Return what the host lends for `port` of this machine, and its address."""
     url = f"mllp://127.0.0.1:{port}"
     return lent(dial, Address(send=url)), url
+
+
+def context_of(connector: AnyConnector) -> Context:
+    """Return the context that the host makes, with a way out that no gate guards."""
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(500)))  # nothing here speaks HTTP
+    clock = stage.Clock()
+    return host.context(connector, "ehr", http=http, clock=clock, timezone=stage.ZONE, region="US", connect=dial)
 
 
 class Pace:
