@@ -100,7 +100,7 @@ def _address(said: Any) -> str | None:
         return None
     try:
         url = httpx.URL(found)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return None
     fit = url.scheme in {"http", "https"} and url.host and not url.userinfo and not url.fragment
     return found if fit else None

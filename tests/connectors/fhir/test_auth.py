@@ -13,7 +13,7 @@ from connectors.api import AuthExpiredError, ConnectorError, RateLimitedError, R
 from connectors.fhir import Fhir
 from connectors.fhir.auth import token_of
 from tests.connectors.fhir.smart import CLIENT, OAUTH_URIS, V1, V2, Authority, Pair, behind, pair
-from tests.connectors.fhir.world import World
+from tests.connectors.fhir.world import World, told
 from tests.connectors.stage import NOW, online, served
 
 FOUND = "/fhir/.well-known/smart-configuration"
@@ -106,6 +106,26 @@ async def test_a_token_that_ends_before_its_time_is_replaced_once_and_nothing_is
     found = await asyncio.gather(*(connector.find_patients(ctx, str(person.phone)) for _ in range(4)))
     assert [[ref.id for ref in refs] for refs in found] == [[person.id]] * 4
     assert len(authority.granted) == 1
+
+
+async def test_a_feed_loses_nothing_to_tokens_that_end_between_its_pages(world: World) -> None:
+    whole, _ = await told(plain := world.connector(page_size=7), world.context(plain))
+    authority = smart(world, pair("p384"))
+    inner, seen = world.app, 0
+
+    async def revoking(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal seen
+        seen += 1
+        if seen % 5 == 0:
+            authority.granted.clear()
+        await inner(scope, receive, send)
+
+    world.app = revoking
+    connector = signed(world, pair("p384"), page_size=7)
+    facts, _ = await told(connector, world.context(connector))
+    assert facts == whole
+    assert len(authority.seen) > 3
+    assert authority.refused == []
 
 
 async def test_a_server_that_takes_no_token_at_all_is_told_as_that(world: World) -> None:
