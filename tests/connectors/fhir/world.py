@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from connectors.api import Change, Checkpoint, Context
 from connectors.fhir import Fhir, FhirSettings
 from connectors.sandbox import ehr
+from connectors.sandbox.export import Exports
+from connectors.sandbox.manners import USUAL, Manners
 from connectors.sandbox.people import People, make
 from connectors.sandbox.resource import resources
 from connectors.sandbox.store import Store
@@ -37,6 +39,7 @@ class World:
     store: Store
     clock: Clock
     app: ASGIApp
+    exports: Exports
     asked: list[Asked] = field(default_factory=list)
 
     def connector(self, **settings: Any) -> Fhir:
@@ -65,12 +68,18 @@ class World:
         return [one.path.removeprefix("/fhir/") for one in self.asked if one.method == method]
 
 
-def world(*, token: str | None = None) -> World:
+def world(*, token: str | None = None, manners: Manners = USUAL) -> World:
     people = make(7, NOW, ZONE)
     clock = Clock(NOW - timedelta(days=1))
     store = Store(clock, resources(people))  # all of it is of yesterday
     clock.now = NOW
-    return World(people, store, clock, ehr.app(store, token=token))
+    exports = Exports(store, clock)
+    return World(people, store, clock, ehr.app(store, token=token, exports=exports, manners=manners), exports)
+
+
+async def round_of(connector: Fhir, ctx: Context, cursor: bytes | None = None) -> list[Change | Checkpoint]:
+    """Return all that one round says."""
+    return [said async for said in connector.changes(ctx, cursor)]
 
 
 async def told(connector: Fhir, ctx: Context, cursor: bytes | None = None) -> tuple[list[Change], bytes]:
