@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_c
 from zoneinfo import ZoneInfo
 
 import httpx
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.facts import (
     FINAL,
@@ -129,6 +129,11 @@ class Settings(BaseModel):
     """What the operator writes under `settings` of a connection; secrets are `SecretStr`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def for_browsers(default: Any = ...) -> Any:
+    """Return a setting that holds an address for people's browsers: the connector itself may not reach it."""
+    return Field(default, json_schema_extra={"for_browsers": True})
 
 
 S = TypeVar("S", bound=Settings)
@@ -409,4 +414,5 @@ __all__ = [
     "UnknownOutcomeError",
     "Verifies",
     "Version",
+    "for_browsers",
 ]

@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationError
 from connectors.api import API, AnyConnector, Connector, ConnectorError, Context, Deliver, Scope, Settings
 from connectors.scoping import guarded
 from connectors.stream import Dial, lent
-from connectors.transport import DEADLINE, TIMEOUT, ConnectorTransport, origins
+from connectors.transport import DEADLINE, TIMEOUT, ConnectorTransport, Origin, origins
 
 GROUP = "chartline.connectors"
 "The entry point group that a connector's package names itself in."
@@ -166,6 +166,27 @@ def _sentence(kind: type[AnyConnector], fault: Mapping[str, Any]) -> str:
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
+def addresses(name: str, written: Mapping[str, Any]) -> frozenset[Origin]:
+    """Return every address that a connection may reach: those that stand in its settings, and its connector's own.
+
+    Where the connector is not there, or refuses the settings, those that stand there.
+    """
+    try:
+        return reachable(settings_of(load(name), written, None))
+    except ConnectorError:
+        return origins(written)
+
+
+def reachable(settings: Settings) -> frozenset[Origin]:
+    """Return the addresses in settings, without those that are for people's browsers."""
+    kept = {
+        name
+        for name, field in type(settings).model_fields.items()
+        if not (isinstance(field.json_schema_extra, dict) and "for_browsers" in field.json_schema_extra)
+    }
+    return origins(settings.model_dump(mode="json", include=kept))
+
+
 def build(
     name: str,
     written: Mapping[str, Any],
@@ -209,7 +230,7 @@ def context(
     for library in ("httpx", "httpcore"):  # they log addresses with their queries, and a query holds a phone number
         log = logging.getLogger(library)
         log.setLevel(max(log.level, logging.WARNING))
-    allowed = origins(connector.settings.model_dump(mode="json"))
+    allowed = reachable(connector.settings)
     client = httpx.AsyncClient(
         transport=ConnectorTransport(http, allowed, deadline=deadline),
         timeout=TIMEOUT,
@@ -233,11 +254,13 @@ __all__ = [
     "Resolve",
     "UnfitConnectorError",
     "UnknownConnectorError",
+    "addresses",
     "build",
     "context",
     "installed",
     "load",
     "names",
+    "reachable",
     "secrets",
     "settings_of",
 ]

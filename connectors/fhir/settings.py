@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
-from connectors.api import Settings
+from connectors.api import Settings, for_browsers
 from connectors.fhir.profile import GENERIC, Profile, profiles
 
 Fed = Literal["patients", "related", "appointments", "requests"]
@@ -36,7 +36,7 @@ class FhirSettings(Settings):
     practitioners: tuple[str, ...] = ()
     "Logical ids of the practice's Practitioners, for a server whose Appointments are searched by person."
 
-    patient_url: str = ""
+    patient_url: str = for_browsers("")
     "The patient's page in the EHR for the agent's browser; wins over the profile's (`Profile.patient_url`)."
 
     username: str = ""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from connectors.api import Settings
+from connectors.api import Settings, for_browsers
 
 
 class HubspotSettings(Settings):
@@ -21,7 +21,7 @@ class HubspotSettings(Settings):
 
     api_version: Annotated[str, Field(pattern=r"^20\d\d-(03|09)$")] = "2026-03"
     base_url: HttpUrl = HttpUrl("https://api.hubapi.com")
-    app_url: HttpUrl = HttpUrl("https://app.hubspot.com")
+    app_url: HttpUrl = for_browsers(HttpUrl("https://app.hubspot.com"))
     "Where the agent's browser shows a contact; another one for accounts outside the United States."
 
     searches_per_second: Annotated[int, Field(ge=1, le=20)] = 5

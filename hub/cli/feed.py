@@ -15,13 +15,15 @@ import typer
 from connectors import host
 from connectors.api import Reads, RejectedError
 from connectors.hl7v2.ack import control_id_of
+from connectors.hl7v2.explain import Finding
+from connectors.hl7v2.explain import explain as hl7v2_explain
 from connectors.hl7v2.mllp import Framer
 from hub.cli.instance import DirOption, JsonOption, opened, operator, show
 from hub.errors import NotFoundError, UsageError
 from hub.instance import Instance
 from hub.outside import connector_of
 from hub.record import inbox
-from hub.record.inbox import Arrival, Form
+from hub.record.inbox import Arrival, Form, InboxMessage
 from hub.settings import Connection, Practice
 from hub.temporal import TemporalUnavailableError, connect, wake_feed
 
@@ -30,6 +32,9 @@ BATCH = 200
 
 MOST = 10_000
 "Messages of a quarantine that are looked through."
+
+EXPLAINED = 20
+"Messages that are explained where nobody says how many: each may take a while."
 
 feed = typer.Typer(help="What connections delivered.", no_args_is_help=True)
 
@@ -67,6 +72,49 @@ def replay(
             said = _stored(instance, arrivals) if files else _released(instance, connection)
             said["woken"] = asyncio.run(_wake(instance, connection))
     show(said, as_json=as_json, text=", ".join(f"{name} {_plain(value)}" for name, value in said.items()))
+
+
+@feed.command()
+def explain(
+    directory: DirOption,
+    connection: Annotated[str, typer.Option(help="Name of the connection.")],
+    most: Annotated[int, typer.Option(help="Messages that are looked at, oldest first.", min=1)] = EXPLAINED,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why messages are in quarantine and what else is wrong with them by the standard, without a word of theirs."""
+    with opened(directory) as instance:
+        named, connector = _connection(instance, connection)
+        _, practice = instance.policy()
+        with instance.inbox.read() as db:
+            rows = [row for row in inbox.quarantined(db, connection, most) if row.form is Form.MESSAGE]
+            raws = [fields["raw"] for fields in instance.opener.open(db, operator(), [*map(inbox.sealed_of, rows)])]
+        said = [_explained(named, connector, practice, row, raw) for row, raw in zip(rows, raws, strict=True)]
+    lines = [
+        "\n".join([f"{one['row']}  {one['code']}  {one['at']}", *(f"  {fault}" for fault in one["faults"])])
+        for one in said
+    ]
+    show({"messages": said}, as_json=as_json, text="\n".join(lines) or "nothing is in quarantine")
+
+
+def _explained(
+    connection: Connection, connector: Reads, practice: Practice, row: InboxMessage, raw: bytes
+) -> dict[str, Any]:
+    faults = []
+    try:
+        connector.read(raw, timezone=practice.practice.zone, region=practice.practice.region)
+    except RejectedError as error:
+        faults.append(f"reader: {error}")
+    if connection.connector == "hl7v2":
+        charset = connection.settings.get("charset") or ""
+        faults += [f"standard: {_placed(finding)}" for finding in hl7v2_explain(raw, charset=charset)]
+    return {"row": str(row.id), "code": row.code, "at": row.received_at.isoformat(timespec="seconds"), "faults": faults}
+
+
+def _placed(finding: Finding) -> str:
+    """Return a fault in a line: "PID (2): PID-3 missing"."""
+    place = f"{finding.segment} ({finding.number})" if finding.number > 1 else finding.segment
+    what = f"{finding.field} {finding.what}" if finding.field else finding.what
+    return f"{place}: {what}" if place else what
 
 
 def _connection(instance: Instance, name: str) -> tuple[Connection, Reads]:

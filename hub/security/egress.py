@@ -20,7 +20,8 @@ from typing import get_args
 import httpx
 from sqlmodel import Session
 
-from connectors.transport import TIMEOUT, Origin, origin_of, origins
+from connectors import host
+from connectors.transport import TIMEOUT, Origin, origin_of
 from hub.db import Clock, Database
 from hub.security import intent
 from hub.security.address import (
@@ -96,7 +97,7 @@ class Egress:
         """
         await self.permit(counterparty, data_class, purpose)
         hosts = frozenset(origin for origin in self._origins(counterparty) if origin[0] in HTTP)
-        local = all(literal_loopback(host) for _, host, _ in hosts)
+        local = all(literal_loopback(name) for _, name, _ in hosts)
         if not local and any(scheme != "https" for scheme, _, _ in hosts):
             raise DestinationDeniedError("beyond this machine it is https only")
         return self._client(Destination(hosts, Reach.LOOPBACK if local else Reach.PRACTICE))
@@ -172,11 +173,11 @@ class Egress:
     def _hosts(self, counterparty: str) -> frozenset[str]:
         """Return where a connection or a trunk is, as the policy writes it."""
         trunk = [host for one in self._practice.trunks if one.name == counterparty for host in one.hosts]
-        return frozenset(trunk) or frozenset(host for _, host, _ in self._origins(counterparty))
+        return frozenset(trunk) or frozenset(name for _, name, _ in self._origins(counterparty))
 
     def _origins(self, counterparty: str) -> frozenset[Origin]:
         connection = self._practice.find_connection(counterparty)
-        return origins(connection.settings) if connection else frozenset()
+        return host.addresses(connection.connector, connection.settings) if connection else frozenset()
 
     async def _note(self, act: str, counterparty: str, data_class: str, purpose: str, basis: str | None) -> None:
         """Leave an audit intent, unless the same was noted in this minute."""

@@ -125,3 +125,11 @@ async def test_a_context_brings_what_the_connection_said() -> None:
         assert ctx.clock() == NOW
     assert isinstance(ctx, Context)
     assert (ctx.connection, ctx.timezone, ctx.region, ctx.clock(), ctx.deliver) == ("ehr", ZONE, "US", NOW, None)
+
+
+def test_what_a_connection_reaches_are_its_addresses_and_its_connectors_own_but_no_pages() -> None:
+    written = {"token": "env:HUBSPOT", "portal": 7}
+    assert host.addresses("hubspot", written) == {("https", "api.hubapi.com", 443)}
+    sandbox = written | {"base_url": "http://127.0.0.1:8090"}
+    assert host.addresses("hubspot", sandbox) == {("http", "127.0.0.1", 8090)}
+    assert host.addresses("not-installed", {"base_url": "https://a.test"}) == {("https", "a.test", 443)}

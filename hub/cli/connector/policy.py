@@ -14,7 +14,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from connectors import host
 from connectors.api import AnyConnector, Scope
-from connectors.transport import origins
 from hub.cli.connector.written import block, with_connection, without_connection
 from hub.cli.instance import DirOption, JsonOption, opened, paths_of, show
 from hub.cli.practice import checked, in_force, publish, text_of, told
@@ -192,6 +191,8 @@ def _replacing(file: Path, text: str) -> Iterator[None]:
 def _advice(practice: Practice, connection: str) -> Iterator[str]:
     """Yield what is still to be done before the connection may be of use."""
     found = practice.find_connection(connection)
-    beyond = [origin for origin in origins(found.settings if found else {}) if not literal_loopback(origin[1])]
-    if beyond and all(each.counterparty != connection for each in practice.agreements):
+    reached = host.addresses(found.connector, found.settings) if found else ()
+    if any(not literal_loopback(name) for _, name, _ in reached) and all(
+        each.counterparty != connection for each in practice.agreements
+    ):
         yield f"no [[agreement]] is about {connection}: nothing about a patient goes there yet"

@@ -24,9 +24,9 @@ connector = "sandbox-sms"
 settings = { base_url = "http://127.0.0.1:9", token = "file:keys/sms", secret = "file:keys/sms" }
 
 [[connection]]
-name = "ehr"
-connector = "fhir"
-settings = { base_url = "http://127.0.0.1:9/fhir" }
+name = "crm"
+connector = "hubspot"
+settings = { token = "file:keys/sms", portal = 7 }
 """
 
 A08 = (
@@ -120,7 +120,7 @@ def test_what_cannot_be_replayed_says_why(fed: Shell, tmp_path: Path) -> None:
     empty.write_bytes(b"nothing\n")
     for words, reason in (
         (("--connection", "fax"), "no connection is called fax; there are "),
-        (("--connection", "ehr"), "ehr reads no messages"),
+        (("--connection", "crm"), "crm reads no messages"),
         ((str(empty), "--connection", "adt"), f"{empty} holds no HL7 v2 message"),
     ):
         ran = fed("feed", "replay", *words)
@@ -128,3 +128,18 @@ def test_what_cannot_be_replayed_says_why(fed: Shell, tmp_path: Path) -> None:
         assert ran.err.startswith(reason)
     assert fed("feed", "replay", str(tmp_path / "nothing"), "--connection", "adt").code == 2
     assert fed("feed", "replay").code == 2
+
+
+def test_a_quarantined_message_is_explained_without_a_word_of_it(fed: Shell) -> None:
+    quarantine(fed, message(NOT_UNDERSTOOD), "segment-missing")
+    quarantine(fed, message().replace(b"4711^^^HARBOR^MR", b""), "patient-id-missing")
+    said = fed("feed", "explain", "--connection", "adt", "--most", "1000", "--json").said["messages"][-2:]
+    assert [one["code"] for one in said] == ["segment-missing", "patient-id-missing"]
+    assert said[0]["faults"][0] == "reader: segment-missing (PID)"
+    assert said[1]["faults"][0] == "reader: patient-id-missing (PID-3)"
+    assert any(fault.startswith("standard: PID: PID-3") for fault in said[1]["faults"])
+    plain = fed("feed", "explain", "--connection", "adt", "--most", "1000").out
+    assert f"{said[1]['row']}  patient-id-missing  " in plain
+    assert "RIVERA" not in plain + str(said)
+    fed("feed", "replay", "--connection", "adt")
+    assert fed("feed", "explain", "--connection", "adt").out == "nothing is in quarantine\n"
