@@ -139,7 +139,7 @@ def made_at(key: str, now: datetime) -> datetime:
         return now
     if uuid.version != 7:
         return now
-    return min(datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC), now)
+    return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
 
 
 def _heading(msh: Fields) -> str:

@@ -90,7 +90,7 @@ def _fault(message: Message) -> tuple[str, str]:
 def error_of(reply: Reply) -> ConnectorError | None:
     """Return what a reply means for the message, or None where it was taken.
 
-    By the standard AE is about the message and AR about the receiver's state (section 2.9.2.2); many receivers mean it
+    By the standard AE is about the message and AR about the receiver's state (section 2.9.2); many receivers mean it
     the other way round. The condition says which, where there is one.
     """
     if reply.code in ("AA", "CA"):

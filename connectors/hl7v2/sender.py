@@ -275,12 +275,14 @@ class Sender:
         self._pause_s = min(self._pause_s * 2 or PAUSE_S, LONGEST_PAUSE_S)
         self._resume_at = self._time() + self._pause_s
         self.counts[why] += 1
-        log.warning("receiver in trouble", reason=why, again_in_s=self._pause_s, waiting=len(self._line))
+        log.warning(
+            "receiver in trouble", receiver=self._url, reason=why, again_in_s=self._pause_s, waiting=len(self._line)
+        )
 
     def _drop(self, why: str) -> None:
         self.counts[why] += 1
         if self.counts[why].bit_count() == 1:  # the first, second, fourth, ...: a receiver may go on for ever
-            log.warning("acknowledgment dropped", reason=why, dropped=self.counts[why])
+            log.warning("acknowledgment dropped", receiver=self._url, reason=why, dropped=self.counts[why])
 
     async def _within(self, seconds: float, doing: Coroutine[Any, Any, T]) -> T:
         work, clock = asyncio.ensure_future(doing), asyncio.ensure_future(self._sleep(seconds))

@@ -127,7 +127,6 @@ def test_a_key_that_tells_its_time_gives_the_message_its_own() -> None:
     at = made_at(str(key), now)
     assert now - timedelta(seconds=10) < at <= now
     assert made_at(str(key), now + timedelta(days=3)) == at
-    assert made_at(str(key), NOW - timedelta(days=9999)) == NOW - timedelta(days=9999)
 
 
 @pytest.mark.parametrize("key", ["", "appointment-1", str(UUID(int=0)), "5b0e6f3e-4c1d-4c0e-9a55-0f1b6f1f7a11"])
