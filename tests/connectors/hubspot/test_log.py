@@ -230,5 +230,6 @@ async def test_no_error_repeats_what_the_other_side_says(
 
 async def test_only_the_hosts_of_the_settings_are_reached(world: World) -> None:
     ctx = world.context(world.connector())
-    with pytest.raises(RejectedError, match="host-not-in-settings"):
-        await ctx.http.get("https://api.hubapi.com/crm/objects/2026-03/contacts")
+    for url in ("https://api.hubapi.com/crm/objects/2026-03/contacts", "https://app.hubspot.com/contacts/4711"):
+        with pytest.raises(RejectedError, match="host-not-in-settings"):
+            await ctx.http.get(url)  # the web application is for the agent's browser alone
