@@ -30,7 +30,7 @@ def read(message: Message, event: str, reading: Reading) -> list[Change]:
         if pid is None:
             raise RejectedError("segment-missing", field="PID")
         patient = patient_of(pid, reading, message.segment("PD1"))
-        return [patient, *related_of(message, patient, reading)]
+        return [patient, *related_of(message, patient, reading)] if message.has("NK1") else [patient]
     if event in MERGES:
         return [_merge(pid, mrg, reading) for pid, mrg in _pairs(message)]
     if event in LINKS:

@@ -75,7 +75,7 @@ def decode(body: bytes, charset: str = "") -> str:
     Bytes are decoded before they are split, because in Shift JIS, Big5 and GB 18030, and after a switch by ISO 2022,
     the second byte of a character may look like a delimiter.
     """
-    if body.isascii() and b"\x1b" not in body and b"\\M2" not in body and b"\\C2" not in body:
+    if body.isascii() and b"\x1b" not in body and (body.find(b"\\", 9) < 0 or not _HL7_SWITCH.search(body)):
         return body.decode("ascii")
     codec = codec_of(_named(body) or charset)
     switching = _switches(body)

@@ -10,55 +10,31 @@ senders let a line break of a note through.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 
 from connectors.api import RejectedError
-from connectors.hl7v2.charset import codec_of, decode
+from connectors.hl7v2.charset import decode
+from connectors.hl7v2.encoding import STANDARD, Delimiters, Encoding, delimiters_of, escape, unescape
+
+__all__ = [
+    "NULL",
+    "STANDARD",
+    "Composite",
+    "Delimiters",
+    "Message",
+    "Segment",
+    "delimiters_of",
+    "escape",
+    "messages_in",
+    "unescape",
+]
 
 NULL = '""'
 "An explicitly deleted value; an empty one says nothing (section 2.5.3)."
-
-STANDARD = "^~\\&"
-"The encoding characters that the standard suggests (section 2.5.4)."
 
 _JUNK = b"\x0b\x00 \t\r\n\xef\xbb\xbf"
 "What senders leave before MSH: framing, blank lines, a byte order mark."
 
 _MESSAGE = re.compile(rb"(?:^|(?<=[\r\n]))(?=MSH[^A-Za-z0-9\s])")
-
-
-@dataclass(frozen=True, slots=True)
-class Delimiters:
-    """What MSH-1 and MSH-2 declare; one that a sender left out is empty and splits nothing."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
-    truncation: str = ""
-    "From v2.7 on."
-
-
-@lru_cache(maxsize=64)
-def delimiters_of(head: str) -> Delimiters:
-    """Return what `head` declares: MSH-1 followed by MSH-2, such as `|^~\\&`.
-
-    A character that is declared twice keeps its first meaning: some senders escape the escape character.
-
-    Raises:
-        RejectedError: they cannot be told apart.
-    """
-    field, encoding = head[:1], head[1:] or STANDARD
-    if not (field.isascii() and field.isprintable()) or field.isalnum() or field.strip() == "":
-        raise RejectedError("field-separator-invalid", field="MSH-1")
-    if len(encoding) > 5 or not encoding.isascii() or not encoding.isprintable():
-        raise RejectedError("encoding-characters-invalid", field="MSH-2")
-    meanings = list(dict.fromkeys(encoding))
-    if field in meanings:
-        raise RejectedError("encoding-characters-invalid", field="MSH-2")
-    return Delimiters(field, *[*meanings, "", "", "", ""][:5])
 
 
 _USUAL = f"MSH|{STANDARD}|"
@@ -68,33 +44,38 @@ _USUALLY = Delimiters()
 class Composite:
     """One repetition of a field; `composite[n]` is the first subcomponent of component n, unescaped, NULL as empty."""
 
-    __slots__ = ("_delimiters", "_message", "_parts", "text")
+    __slots__ = ("_encoding", "_parts", "text")
 
-    def __init__(self, text: str, message: "Message") -> None:
+    def __init__(self, text: str, encoding: Encoding) -> None:
         self.text = text
         "As it came."
 
-        self._message = message
-        self._delimiters = delimiters = message.delimiters
-        self._parts = text.split(delimiters.component) if delimiters.component else [text]
+        self._encoding = encoding
+        component = encoding.delimiters.component
+        self._parts = text.split(component) if component else [text]
 
     def __getitem__(self, component: int) -> str:
         parts = self._parts
-        value = parts[component - 1] if component <= len(parts) else ""
-        if not value:
+        if component > len(parts):
             return ""
-        marks = self._delimiters
+        value = parts[component - 1]
+        encoding = self._encoding
+        if encoding.plain or not value:
+            return value
+        marks = encoding.delimiters
         if marks.subcomponent and marks.subcomponent in value:
             value = value[: value.index(marks.subcomponent)]
         if value == NULL:
             return ""
-        return self._message.unescape(value) if marks.escape and marks.escape in value else value
+        return encoding.unescape(value) if marks.escape and marks.escape in value else value
 
     def subs(self, component: int) -> list[str]:
         """Return the subcomponents of a component; one empty string where it is absent."""
         parts = self._parts
         value = parts[component - 1] if component <= len(parts) else ""
-        separator = self._delimiters.subcomponent
+        if self._encoding.plain:
+            return [value]
+        separator = self._encoding.delimiters.subcomponent
         if separator and separator in value:
             return [self._meant(sub) for sub in value.split(separator)]
         return [self._meant(value)]
@@ -102,24 +83,23 @@ class Composite:
     def _meant(self, value: str) -> str:
         if value == NULL:
             return ""
-        escape = self._delimiters.escape
-        return self._message.unescape(value) if escape and escape in value else value
+        return self._encoding.unescape(value)
 
 
 class Segment:
     """One segment, its fields split; fields are numbered as in the standard, also in MSH, FHS and BHS."""
 
-    __slots__ = ("_fields", "_message", "text")
+    __slots__ = ("_encoding", "_fields", "text")
 
-    def __init__(self, text: str, message: "Message") -> None:
+    def __init__(self, text: str, encoding: Encoding) -> None:
         self.text = text
         "As it came, without its terminator."
 
-        separator = message.delimiters.field
+        separator = encoding.delimiters.field
         self._fields = text.split(separator)
         if self._fields[0] == "MSH":
             self._fields.insert(1, separator)  # MSH-1 is the separator itself
-        self._message = message
+        self._encoding = encoding
 
     @property
     def name(self) -> str:
@@ -143,18 +123,18 @@ class Segment:
         text = fields[number] if number < len(fields) else ""
         if not text or text == NULL:
             return []
-        repetition = self._message.delimiters.repetition
+        repetition = self._encoding.delimiters.repetition
         if repetition and repetition in text:
-            return [Composite(part, self._message) for part in text.split(repetition) if part and part != NULL]
-        return [Composite(text, self._message)]
+            return [Composite(part, self._encoding) for part in text.split(repetition) if part and part != NULL]
+        return [Composite(text, self._encoding)]
 
     def composite(self, number: int) -> Composite:
         """Return the first repetition of a field; an empty one where it is absent or NULL."""
         text = self.field(number)
-        repetition = self._message.delimiters.repetition
+        repetition = self._encoding.delimiters.repetition
         if repetition and repetition in text:
             text = text[: text.index(repetition)]
-        return Composite("" if text == NULL else text, self._message)
+        return Composite("" if text == NULL else text, self._encoding)
 
     def value(self, number: int) -> str:
         """Return the first subcomponent of the first component of the first repetition, unescaped, NULL as empty."""
@@ -162,27 +142,30 @@ class Segment:
         text = fields[number] if number < len(fields) else ""
         if not text or text == NULL:
             return ""
-        delimiters = self._message.delimiters
+        encoding = self._encoding
+        delimiters = encoding.delimiters
+        if encoding.plain and delimiters.component not in text and delimiters.repetition not in text:
+            return text
         for separator in (delimiters.repetition, delimiters.component, delimiters.subcomponent):
             if separator and separator in text:
                 text = text[: text.index(separator)]
         if text == NULL:
             return ""
-        return self._message.unescape(text) if delimiters.escape and delimiters.escape in text else text
+        return self._encoding.unescape(text) if delimiters.escape and delimiters.escape in text else text
 
 
 class Message:
     """A view of one message."""
 
-    __slots__ = ("_charset", "_header", "_text", "delimiters", "raw")
+    __slots__ = ("_encoding", "_header", "_text", "delimiters", "raw")
 
     def __init__(self, raw: bytes, text: str, delimiters: Delimiters, charset: str) -> None:
         self.raw = raw
         "The bytes as they came."
 
-        self._charset = charset
         self.delimiters = delimiters
         self._text = text
+        self._encoding = Encoding(text, delimiters, charset)
         self._header: Segment | None = None
 
     @classmethod
@@ -214,13 +197,17 @@ class Message:
     def header(self) -> Segment:
         """The MSH segment."""
         if self._header is None:
-            self._header = Segment(self._text[: self._end(0)], self)
+            self._header = Segment(self._text[: self._end(0)], self._encoding)
         return self._header
 
     @property
     def type(self) -> tuple[str, str]:
         """Message code and trigger event (MSH-9.1 and .2; the event from EVN-1 where MSH-9 leaves it out)."""
-        code, event = [*self.header.field(9).split(self.delimiters.component or None), "", ""][:2]
+        parts = self._text.split(self.delimiters.field, 9)  # most messages say nothing here, and are read no further
+        line_end = self._text.find("\r")
+        whole = len(parts) == 10 and len(self._text) - len(parts[9]) <= line_end
+        said = parts[8] if whole else self.header.field(9)
+        code, event = [*said.split(self.delimiters.component or None), "", ""][:2]
         if code and not event and (evn := self.segment("EVN")) is not None:
             event = evn.value(1)
         return code, event
@@ -232,23 +219,29 @@ class Message:
 
     @property
     def charset(self) -> str:
-        """The Python codec that MSH-18 names first, otherwise the source's own; UTF-8 where neither helps."""
-        said = self.header.field(18)  # as it came: what it says is how to read escape sequences
-        named = said.split(self.delimiters.repetition)[0] if self.delimiters.repetition else said
-        return codec_of(named or self._charset) or "utf-8"
+        """The Python codec of the message's text, as `Encoding` has it."""
+        return self._encoding.charset
 
     def segment(self, name: str) -> Segment | None:
         """Return the first segment of that name; the rest of the message is not split."""
         start = self._text.find(f"\r{name}{self.delimiters.field}")
-        return None if start < 0 else Segment(self._text[start + 1 : self._end(start + 1)], self)
+        if self._encoding.plain is None:
+            self._encoding.look()
+        return None if start < 0 else Segment(self._text[start + 1 : self._end(start + 1)], self._encoding)
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a segment of that name."""
+        return f"\r{name}{self.delimiters.field}" in self._text
 
     def segments(self, name: str) -> Iterator[Segment]:
         """Yield every segment of that name, in order."""
         mark = f"\r{name}{self.delimiters.field}"
         start = self._text.find(mark)
+        if self._encoding.plain is None:
+            self._encoding.look()
         while start >= 0:
             end = self._end(start + 1)
-            yield Segment(self._text[start + 1 : end], self)
+            yield Segment(self._text[start + 1 : end], self._encoding)
             start = self._text.find(mark, end)
 
     def lines(self) -> Iterator[Segment]:
@@ -257,15 +250,12 @@ class Message:
         while start < len(self._text):
             end = self._end(start)
             if end > start:
-                yield Segment(self._text[start:end], self)
+                yield Segment(self._text[start:end], self._encoding)
             start = end + 1
 
     def unescape(self, text: str) -> str:
         """Return `text` with this message's escape sequences resolved."""
-        escape = self.delimiters.escape
-        if not escape or escape not in text:
-            return text
-        return unescape(text, self.delimiters, self.charset)
+        return self._encoding.unescape(text)
 
     def _end(self, start: int) -> int:
         """Return where the segment that begins at `start` ends, over lines that continue it."""
@@ -290,67 +280,3 @@ def messages_in(raw: bytes) -> list[bytes]:
     if not starts:
         return [raw]
     return [raw[start:end] for start, end in zip(starts, [*starts[1:], len(raw)], strict=True)]
-
-
-_SEQUENCE = "(F|S|T|R|E|P|H|N|X[0-9A-Fa-f]+|\\.br|\\.sp[+]?[0-9]{0,2})"
-
-
-@lru_cache(maxsize=64)
-def _sequences(escape: str) -> re.Pattern[str]:
-    mark = re.escape(escape)
-    return re.compile(f"{mark}{_SEQUENCE}{mark}")
-
-
-def unescape(text: str, delimiters: Delimiters, charset: str = "utf-8") -> str:
-    """Resolve escape sequences (section 2.7); one that is unknown or unfinished stays as it came.
-
-    Highlighting is dropped, `.br` and `.sp` become line breaks; hexadecimal data (section 2.7.6) is read in `charset`,
-    without NUL, which some senders pad it with.
-    """
-    meaning = {
-        "F": delimiters.field,
-        "S": delimiters.component,
-        "T": delimiters.subcomponent,
-        "R": delimiters.repetition,
-        "E": delimiters.escape,
-        "P": delimiters.truncation,
-    }
-
-    def resolved(match: re.Match[str]) -> str:
-        what = match[1]
-        if what in meaning:
-            return meaning[what] or match[0]  # stands for a delimiter that was not declared
-        if what in ("H", "N"):
-            return ""
-        if what.startswith("."):
-            return "\n" * int(what[3:].lstrip("+") or 1)
-        digits = what[1:].rjust(len(what) // 2 * 2, "0")  # some write \\X00D\\ for a carriage return
-        return bytes.fromhex(digits).decode(charset, "replace").replace("\0", "")
-
-    return _sequences(delimiters.escape).sub(resolved, text)
-
-
-def escape(text: str, delimiters: Delimiters | None = None) -> str:
-    """Return `text` fit to stand in a field: the inverse of `unescape` for text without NUL.
-
-    Control characters go as hexadecimal data, so that none ends the segment or the frame.
-    """
-    delimiters = delimiters or Delimiters()
-    mark = delimiters.escape
-    sequences = {
-        delimiters.field: "F",
-        delimiters.component: "S",
-        delimiters.subcomponent: "T",
-        delimiters.repetition: "R",
-        delimiters.escape: "E",
-        delimiters.truncation: "P",
-    }
-    out = []
-    for character in text:
-        if character in sequences:
-            out.append(f"{mark}{sequences[character]}{mark}")
-        elif character < " " or character == "\x7f":
-            out.append(f"{mark}X{ord(character):02X}{mark}")
-        else:
-            out.append(character)
-    return "".join(out)

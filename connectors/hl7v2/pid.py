@@ -64,9 +64,17 @@ def patient_of(pid: Segment, reading: Reading, pd1: Segment | None = None) -> Pa
     Raises:
         RejectedError: it names no patient.
     """
+    patient = patient_in(pid, reading, pd1)
+    if patient is None:
+        raise RejectedError("patient-id-missing", field="PID-3")
+    return patient
+
+
+def patient_in(pid: Segment, reading: Reading, pd1: Segment | None = None) -> PatientFacts | None:
+    """Return what `patient_of` returns; None where `pid` names no patient."""
     ids = identifiers_of(pid)
     if not ids:
-        raise RejectedError("patient-id-missing", field="PID-3")
+        return None
     name = name_of(pid, 5)
     address = pid.composite(11)
     version = reading.version
@@ -96,30 +104,39 @@ def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
     of another patient.
     """
     said = pid.composites(3)
-    ids = [found for cx in said if (found := person_identifier(cx)) is not None]
+    named = dict.fromkeys(key for cx in said if (key := _named(cx)) is not None)
     texts = [cx.text for cx in said]
     for number in (2, 4):
-        if pid.field(number) in texts:
+        text = pid.field(number)
+        if not text or text in texts:
             continue
         for cx in pid.composites(number):
-            found = person_identifier(cx)
-            if found is not None and (not said or found.system):
-                ids.append(found)
-    return tuple(ids) if len(ids) < 2 else tuple(dict.fromkeys(ids))
+            key = _named(cx)
+            if key is not None and (not said or key[0]):
+                named[key] = None
+    return tuple(Identifier(system=system, value=value, type=kind) for system, value, kind in named)
 
 
 def person_identifier(cx: Composite) -> Identifier | None:
     """Return an extended composite id (CX, section 2.A.14) that names one patient, or None."""
+    named = _named(cx)
+    return None if named is None else Identifier(system=named[0], value=named[1], type=named[2])
+
+
+def _named(cx: Composite) -> tuple[str, str, str] | None:
+    """Return assigner, value and type."""
     value, kind = cx[1].strip(), cx[5]
     if not value or kind.upper() in _NO_PATIENT:
         return None
     system = assigner_of(cx.subs(4))
-    return None if system == _SSN else Identifier(system=system, value=value, type=kind)
+    return None if system == _SSN else (system, value, kind)
 
 
 def name_of(segment: Segment, number: int) -> Composite:
     """Return the legal name of a field of names (XPN), otherwise its first."""
     names = segment.composites(number)
+    if len(names) == 1:
+        return names[0]
     return next((name for name in names if name[7] == "L"), names[0]) if names else segment.composite(number)
 
 

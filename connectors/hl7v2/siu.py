@@ -14,7 +14,7 @@ from connectors.hl7v2.field import (
     place_of,
     words_of,
 )
-from connectors.hl7v2.pid import Reading, identifiers_of, patient_of
+from connectors.hl7v2.pid import Reading, patient_in
 from connectors.hl7v2.site import Meaning
 
 OPEN = {
@@ -91,12 +91,14 @@ def read(message: Message, event: str, reading: Reading, statuses: Mapping[str, 
     if starts_at is None and event in TIMED:
         raise RejectedError("appointment-start-missing", field="SCH-11")
     status, confirmed = _status(sch, event, statuses)
-    facts = AppointmentFacts(
+    patients = _patients(message, reading)
+    first = AppointmentFacts(
         ids=ids,
         version=reading.version,
         status=status,
         starts_at=starts_at,
         minutes=minutes,
+        patient=patients[0] if patients else None,
         practitioner=_practitioner(message, sch),
         location=_location(message),
         type=words_of(sch.composite(8)),
@@ -104,18 +106,18 @@ def read(message: Message, event: str, reading: Reading, statuses: Mapping[str, 
         confirmed=confirmed,
         creates=event != "S13",
     )
-    patients = _patients(message, reading)
-    if not patients:
-        return [facts]
     others = (
-        facts.model_copy(update={"ids": tuple(_shared(one, patient.ids[0]) for one in ids), "patient": patient})
+        first.model_copy(update={"ids": tuple(_shared(one, patient.ids[0]) for one in ids), "patient": patient})
         for patient in patients[1:]
     )
-    return [facts.model_copy(update={"patient": patients[0]}), *others]
+    return [first, *others]
 
 
 def _patients(message: Message, reading: Reading) -> list[PatientFacts]:
     """Return the patients of a message, one for each patient group that names one, and each once."""
+    pids = list(message.segments("PID"))
+    if len(pids) < 2:
+        return [found for pid in pids if (found := patient_in(pid, reading, message.segment("PD1"))) is not None]
     groups: list[tuple[Segment, Segment | None]] = []
     for segment in message.lines():
         if segment.name == "PID":
@@ -124,10 +126,9 @@ def _patients(message: Message, reading: Reading) -> list[PatientFacts]:
             groups[-1] = (groups[-1][0], segment)
     patients: list[PatientFacts] = []
     for pid, pd1 in groups:
-        if identifiers_of(pid):
-            patient = patient_of(pid, reading, pd1)
-            if not any(set(known.ids) & set(patient.ids) for known in patients):
-                patients.append(patient)
+        patient = patient_in(pid, reading, pd1)
+        if patient is not None and not any(set(known.ids) & set(patient.ids) for known in patients):
+            patients.append(patient)
     return patients
 
 

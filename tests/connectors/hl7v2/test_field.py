@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.hl7v2.er7 import Composite, Message
+from connectors.hl7v2.encoding import Delimiters, Encoding
+from connectors.hl7v2.er7 import Composite
 from connectors.hl7v2.field import (
     assigner_of,
     date_of,
@@ -22,11 +23,11 @@ from connectors.hl7v2.field import (
 from connectors.hl7v2.language import language_of
 from tests.connectors.hl7v2.sample import NEW_YORK, siu
 
-MESSAGE = Message.parse(siu())
+ENCODING = Encoding(siu().decode(), Delimiters(), "")
 
 
 def composite(text: str) -> Composite:
-    return Composite(text, MESSAGE)
+    return Composite(text, ENCODING)
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.hl7v2.er7 import Composite, Message
+from connectors.hl7v2.encoding import Delimiters, Encoding
+from connectors.hl7v2.er7 import Composite
 from connectors.hl7v2.telephone import e164_of, number_of, phones_of
 from tests.connectors.hl7v2.sample import siu
 
-MESSAGE = Message.parse(siu())
+ENCODING = Encoding(siu().decode(), Delimiters(), "")
 DAY = date(2026, 3, 2)
 
 PLANS = ["US", "CA", "PR", "JM", "GB", "FR", "DE", "IE", "AU", "BR", "MX", "IT", "IL", "TW", "UY", "ZA", "PH", "IN"]
 
 
 def xtn(text: str) -> Composite:
-    return Composite(text, MESSAGE)
+    return Composite(text, ENCODING)
 
 
 def by_the_library(text: str, region: str) -> str | None:
