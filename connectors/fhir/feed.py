@@ -111,7 +111,7 @@ class Round:
         kinds = [] if sole else self._kinds
         if state.paused is not None and state.paused.kind in kinds:
             for kind in kinds[: kinds.index(state.paused.kind)]:
-                self._teller.again(kind)
+                self._again(kind)
             kinds = kinds[kinds.index(state.paused.kind) :]
         for kind in kinds:
             async for one in self._kind(kind, state):
@@ -135,7 +135,7 @@ class Round:
 
     async def _kind(self, kind: str, state: Cursor) -> AsyncIterator[Change | Mark]:
         if self._left_out(kind, state):
-            self._teller.again(kind)
+            self._again(kind)
             return
         if kind == "Appointment" and self._narrow(state):
             async for one in self._narrowed(state):
@@ -149,6 +149,7 @@ class Round:
             if first is not None:
                 async for one in self._search(kind, _trusting(state, kind), [asked], first):
                     yield one
+                self._again(kind)
                 return
             compared_at = self._now
         if compared_at is not None:
@@ -162,6 +163,10 @@ class Round:
                 yield self._finished(kind, one.state, state)
             else:
                 yield one
+        self._again(kind)
+
+    def _again(self, kind: str) -> None:
+        self._teller.again(kind, self._window.begins)
 
     def _left_out(self, kind: str, state: Cursor) -> bool:
         """Whether a type is not searched: the server has none of it, or does not let it be searched."""
@@ -224,7 +229,7 @@ class Round:
         if kind in {"Patient", "RelatedPerson"} and resting:
             # Everyone would be read again: until tomorrow a new patient is met through the appointment.
             self._teller.patients_told = self._teller.patients_told and kind != "Patient"
-            self._teller.again(kind)
+            self._again(kind)
             yield Mark(state)
             return
         asked = Ask(self._by_window(kind, closed=True))
@@ -244,7 +249,7 @@ class Round:
         whose = await actors(self._client, self._settings, self._memory, self._now)
         rested = state.looked_at is None or (self._now - state.looked_at).total_seconds() >= EACH_S * len(whose)
         if state.paused is None and not rested and self._teller.before.get("Appointment"):
-            self._teller.again("Appointment")
+            self._again("Appointment")
             return
         asks = [Ask((*self._by_window("Appointment", closed=True), *narrow(actor)), actor) for actor in whose]
         search = self._search("Appointment", state.but(looked_at=self._now), asks)

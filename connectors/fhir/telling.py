@@ -24,9 +24,15 @@ class Teller:
 
         self._patients: dict[str, Resource | None] = {}
 
-    def again(self, kind: str) -> None:
-        """Take what was told of a type before as told: it is not read in this round."""
-        self.after[kind] = self.before.get(kind, {}) | self.after.get(kind, {})
+    def again(self, kind: str, since: datetime) -> None:
+        """Take what was told of a type before as told still: it was not read as a whole in this round.
+
+        Appointments before `since` are forgotten: they are over.
+        """
+        after = self.after.setdefault(kind, {})
+        for own, was in self.before.get(kind, {}).items():
+            if own not in after and (was.starts_at is None or was.starts_at >= since):
+                remember(after, own, was)
 
     async def tell(self, kind: str, page: Page) -> AsyncIterator[Change]:
         """Yield what the matches of a page say, where it is new."""
