@@ -1,7 +1,7 @@
 """The FHIR R4 connector: who has this number, what the chart says, what changed; writes status and contacts back."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar
+from typing import ClassVar, get_args
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
@@ -32,6 +32,7 @@ from connectors.fhir.discovery import discover
 from connectors.fhir.feed import Round
 from connectors.fhir.mapping import Reader
 from connectors.fhir.memory import Memory
+from connectors.fhir.profile import PhoneFormat
 from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, Resource
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.writing import communication_of, create_once, find, set_status
@@ -71,10 +72,10 @@ class Fhir(Connector[FhirSettings]):
         server finds nobody by a number alone, it is not asked.
         """
         client, reader = self._client(ctx), self._reader(ctx)
-        parameter = self.settings.vendor.phone_parameter
+        vendor = self.settings.vendor
         found: dict[str, Resource] = {}
-        for written in ways_of_writing(phone) if parameter else ():
-            params = ((parameter, written), ("_count", str(self.settings.page)))
+        for written in ways_of_writing(phone, vendor.phone_formats) if vendor.phone_parameter else ():
+            params = ((vendor.phone_parameter, written), ("_count", str(self.settings.page)))
             async for page in client.pages("Patient", params, most=HITS):
                 found |= {str(resource.get("id")): resource for resource in page.matches}
         hits = [
@@ -206,17 +207,20 @@ class Fhir(Connector[FhirSettings]):
         return str(found.resource.get("id"))
 
 
-def ways_of_writing(phone: str) -> tuple[str, ...]:
-    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses."""
+def ways_of_writing(phone: str, formats: Sequence[PhoneFormat] = get_args(PhoneFormat)) -> tuple[str, ...]:
+    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses; none twice."""
     try:
         parsed = phonenumbers.parse(phone, None)
     except phonenumbers.NumberParseException:
         return (phone,)
     digits = phonenumbers.national_significant_number(parsed)
-    if parsed.country_code != 1 or len(digits) != 10:
-        return (phone, digits, str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)))
-    area, exchange, line = digits[:3], digits[3:6], digits[6:]
-    return (phone, digits, f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}")
+    if parsed.country_code == 1 and len(digits) == 10:
+        area, exchange, line = digits[:3], digits[3:6], digits[6:]
+        dashes, parentheses = f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}"
+    else:
+        dashes = parentheses = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+    ways: dict[PhoneFormat, str] = {"e164": phone, "digits": digits, "dashes": dashes, "parentheses": parentheses}
+    return tuple(dict.fromkeys(ways[one] for one in formats))
 
 
 __all__ = ["Fhir", "FhirSettings", "ways_of_writing"]

@@ -9,6 +9,7 @@ import math
 import re
 from base64 import b64encode
 from collections.abc import Collection
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
@@ -21,7 +22,15 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from connectors.api import AuthExpiredError, Context, RejectedError, Scope, TransientError, UnknownOutcomeError
+from connectors.api import (
+    AuthExpiredError,
+    ConnectorError,
+    Context,
+    RejectedError,
+    Scope,
+    TransientError,
+    UnknownOutcomeError,
+)
 from connectors.fhir.discovery import Endpoints, discover, token_endpoint
 from connectors.fhir.reading import inner
 from connectors.fhir.scope import asked, needs, style
@@ -100,7 +109,7 @@ class Backend:
     """SMART Backend Services: a token for a signed assertion, kept until shortly before its end.
 
     There is no refresh token; another one is asked for in the same way. Those who need one at the same time wait for
-    one request.
+    one request, and share what becomes of it.
     """
 
     def __init__(self, settings: FhirSettings, scopes: Collection[Scope]) -> None:
@@ -109,6 +118,11 @@ class Backend:
         self._one = asyncio.Lock()
         self._token: Token | None = None
         self._endpoints: Endpoints | None = None
+        self._attempts = 0
+        "Those that are over."
+
+        self._failure: ConnectorError | None = None
+        "What became of the last attempt."
 
     async def headers(self, ctx: Context) -> Headers:
         """Return the headers of a token that holds.
@@ -120,21 +134,35 @@ class Backend:
         """
         token = self._token
         if token is None or not token.fresh(ctx.clock()):
-            async with self._one:
-                token = self._token  # whoever was before us may have brought one
-                if token is None or not token.fresh(ctx.clock()):
-                    token = await self._fetch(ctx)
+            token = await self._another(ctx, token)
         return token.headers
 
     async def renewed(self, ctx: Context, refused: Headers) -> Headers | None:
         """Return the headers of another token than the one in `refused`."""
+        token = self._token
+        if token is None or token.headers == refused:
+            token = await self._another(ctx, token)
+        return token.headers
+
+    async def _another(self, ctx: Context, than: Token | None) -> Token:
+        """Return another token than `than`: the one that somebody else brought meanwhile, or a new one."""
+        attempts = self._attempts
         async with self._one:
-            if self._token is None or self._token.headers == refused:
-                await self._fetch(ctx)
-            return None if self._token is None else self._token.headers
+            if self._token is not None and self._token is not than:
+                return self._token
+            if self._attempts != attempts and self._failure is not None:
+                raise copy(self._failure)
+            self._token = self._failure = None
+            try:
+                self._token = await self._fetch(ctx)
+            except ConnectorError as error:
+                self._failure = copy(error)  # without the frames, which hold an assertion
+                raise
+            finally:
+                self._attempts += 1
+            return self._token
 
     async def _fetch(self, ctx: Context) -> Token:
-        self._token = None
         try:
             self._endpoints = self._endpoints or await discover(ctx, self._settings)
             url = token_endpoint(self._settings, self._endpoints)
@@ -144,12 +172,10 @@ class Backend:
                 "client_assertion_type": ASSERTION_TYPE,
                 "client_assertion": assertion(self._settings, self._settings.client_id, url, ctx.clock()),
             }
-            answer = await asked_for(ctx, url, form)
-        except Exception:
+            return token_of(await asked_for(ctx, url, form), ctx.clock())
+        except ConnectorError:
             self._endpoints = None  # it may have moved: look it up again
             raise
-        self._token = token_of(answer, ctx.clock())
-        return self._token
 
     def _scope(self, found: Endpoints) -> str:
         if self._settings.scope:

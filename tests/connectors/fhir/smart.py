@@ -1,5 +1,6 @@
 """An authorization server of the tests' own, which takes nothing on trust, and a FHIR server behind it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from connectors.fhir import Fhir
+from tests.connectors.fhir.world import World
 from tests.connectors.stage import Clock
 
 CLIENT = "chartline-client"
@@ -70,6 +73,13 @@ class Authority:
     instead: Any = None
     "What a good request is answered with, in the place of a token."
 
+    knocks: int = 0
+    "Requests for a token, whatever became of them."
+
+    knocked: asyncio.Event = field(default_factory=asyncio.Event)
+    opens: asyncio.Event | None = None
+    "What every request for a token waits for."
+
     seen: set[str] = field(default_factory=set)
     granted: dict[str, datetime] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -113,6 +123,10 @@ class Authority:
 
     async def token(self, request: Request) -> Response:
         """Answer a token request."""
+        self.knocks += 1
+        self.knocked.set()
+        if self.opens is not None:
+            await self.opens.wait()
         if self.down is not None:
             return Response("<html>down</html>", self.down, headers={"Retry-After": "7"})
         form = dict(parse_qsl((await request.body()).decode()))
@@ -152,3 +166,14 @@ def behind(authority: Authority, fhir: ASGIApp) -> ASGIApp:
         await answer(scope, receive, send)
 
     return app
+
+
+def smart(world: World, key: Pair, **how: Any) -> Authority:
+    """Put an authorization server before the world's FHIR server."""
+    authority = Authority(world.clock, key, **how)
+    world.app = behind(authority, world.app)
+    return authority
+
+
+def signed(world: World, key: Pair, **settings: Any) -> Fhir:
+    return world.connector(client_id=CLIENT, private_key=key.private, **settings)

@@ -5,14 +5,13 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-import jwt
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from connectors.api import AuthExpiredError, ConnectorError, RateLimitedError, RejectedError, TransientError
 from connectors.fhir import Fhir
 from connectors.fhir.auth import token_of
-from tests.connectors.fhir.smart import CLIENT, OAUTH_URIS, V1, V2, Authority, Pair, behind, pair
+from tests.connectors.fhir.smart import CLIENT, OAUTH_URIS, V1, V2, Authority, Pair, behind, pair, signed, smart
 from tests.connectors.fhir.world import World, told
 from tests.connectors.stage import NOW, online, served
 
@@ -20,42 +19,8 @@ FOUND = "/fhir/.well-known/smart-configuration"
 NOBODY = "+12125550199"
 
 
-def smart(world: World, key: Pair, **how: Any) -> Authority:
-    """Put an authorization server before the world's FHIR server."""
-    authority = Authority(world.clock, key, **how)
-    world.app = behind(authority, world.app)
-    return authority
-
-
-def signed(world: World, key: Pair, **settings: Any) -> Fhir:
-    return world.connector(client_id=CLIENT, private_key=key.private, **settings)
-
-
 def scopes_of(authority: Authority) -> set[str]:
     return set(authority.asked[-1]["scope"].split())
-
-
-@pytest.mark.parametrize("kind", ["rsa", "p384"])
-@pytest.mark.parametrize("kid", [None, "key-2026"])
-async def test_an_assertion_is_what_the_specification_asks_for(world: World, kind: str, kid: str | None) -> None:
-    authority = smart(world, pair(kind), kid=kid)
-    connector = signed(world, pair(kind), key_id=kid or "")
-    await connector.check(world.context(connector))
-    assert authority.refused == []
-    claims = jwt.decode(authority.asked[0]["client_assertion"], options={"verify_signature": False})
-    assert claims["iss"] == claims["sub"] == CLIENT
-    assert claims["aud"] == authority.token_url
-    assert 0 < claims["exp"] - NOW.timestamp() <= 300
-
-
-async def test_every_assertion_has_a_number_of_its_own(world: World) -> None:
-    authority = smart(world, pair("p384"))
-    connector = signed(world, pair("p384"))
-    for _ in range(3):
-        await connector.find_patients(world.context(connector), NOBODY)
-        world.later(seconds=300)
-    assert len(authority.seen) == 3
-    assert authority.refused == []
 
 
 async def test_over_real_sockets_with_the_token_endpoint_on_a_host_of_its_own(world: World) -> None:
@@ -88,12 +53,30 @@ async def test_a_token_is_used_until_shortly_before_its_end_and_then_another(wor
     assert [one.path for one in world.asked].count(FOUND) == 1
 
 
+async def at_once(world: World, authority: Authority, connector: Fhir) -> list[Any]:
+    """Let eight ask for somebody while the first of them waits for a token; return what became of it."""
+    ctx, authority.opens = world.context(connector), asyncio.Event()
+    asking = [asyncio.create_task(connector.find_patients(ctx, NOBODY)) for _ in range(8)]
+    await authority.knocked.wait()
+    authority.opens.set()
+    return await asyncio.gather(*asking, return_exceptions=True)
+
+
 async def test_those_who_need_a_token_at_once_ask_for_one(world: World) -> None:
     authority = smart(world, pair("p384"))
+    assert await at_once(world, authority, signed(world, pair("p384"))) == [[]] * 8
+    assert authority.knocks == 1
+
+
+async def test_those_who_wait_for_a_token_share_a_refusal_and_the_next_one_asks_again(world: World) -> None:
+    authority = smart(world, pair("p384"), down=429)
     connector = signed(world, pair("p384"))
-    ctx = world.context(connector)
-    await asyncio.gather(*(connector.find_patients(ctx, NOBODY) for _ in range(8)))
-    assert len(authority.asked) == 1
+    ends = await at_once(world, authority, connector)
+    assert {(type(end), end.retry_after) for end in ends} == {(RateLimitedError, 7.0)}
+    assert authority.knocks == 1
+    authority.down = None
+    assert await connector.find_patients(world.context(connector), NOBODY) == []
+    assert authority.knocks == 2
 
 
 async def test_a_token_that_ends_before_its_time_is_replaced_once_and_nothing_is_lost(world: World) -> None:
@@ -158,21 +141,6 @@ async def test_whoever_is_not_who_they_say_is_refused(
     assert len(authority.refused) == 1
     assert authority.granted == {}
     assert "assertion" not in str(caught.value)
-
-
-@pytest.mark.parametrize("written", ["", "nonsense", pair("p256").private, pair("short-rsa").private, "-----BEGIN"])
-async def test_a_key_that_cannot_be_used_is_said_without_a_part_of_it(
-    world: World, written: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    authority = smart(world, pair("rsa"))
-    broken = written or pair("rsa").private.replace("A", "B")
-    connector = world.connector(client_id=CLIENT, private_key=broken)
-    with pytest.raises(AuthExpiredError) as caught:
-        await connector.check(world.context(connector))
-    said = f"{caught.value!r} {caught.value.__context__!r} {caught.value.__cause__!r} {caplog.text}"
-    assert all(line not in said for line in broken.splitlines() if len(line) > 12 and "KEY" not in line)
-    assert authority.asked == []
 
 
 async def test_neither_tokens_nor_assertions_are_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:

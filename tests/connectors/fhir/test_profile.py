@@ -11,6 +11,7 @@ from connectors.fhir import FhirSettings
 from connectors.fhir.profile import Profile, profiles
 from tests.connectors.fhir.world import BASE, World
 
+NOBODY = "+12125550199"
 VENDORS = ("epic", "oracle-health", "athenahealth", "athenapractice", "medplum", "hapi")
 
 
@@ -94,7 +95,7 @@ def test_a_patients_page_holds_the_id_and_nothing_that_escapes_its_place() -> No
 
 async def test_parameters_and_headers_of_a_make_go_with_the_searches(world: World) -> None:
     connector = world.connector(profile="hapi", search_parameters={"ah-practice": "Organization/a-1.Practice-195900"})
-    await connector.find_patients(world.context(connector), "+12125550199")
+    await connector.find_patients(world.context(connector), NOBODY)
     assert all("ah-practice=Organization" in one.query for one in world.asked)
     assert {one.headers["cache-control"] for one in world.asked} == {"no-cache"}
 
@@ -117,6 +118,12 @@ async def test_a_make_that_finds_nobody_by_a_number_is_not_asked(world: World) -
     connector = world.connector(profile="epic")
     assert await connector.find_patients(world.context(connector), str(person.phone)) == []
     assert world.asked == []
+
+
+async def test_only_the_ways_of_writing_that_a_server_knows_are_asked_for(world: World) -> None:
+    connector = world.connector(override={"phone_formats": ["digits", "dashes"]})
+    await connector.find_patients(world.context(connector), NOBODY)
+    assert [one.query.split("&")[0] for one in world.asked] == ["phone=2125550199", "phone=212-555-0199"]
 
 
 async def test_a_number_goes_into_the_parameter_that_takes_it(world: World) -> None:
