@@ -96,6 +96,9 @@ class Bench:
         self.failed: set[str] = set()
         "Names of the checks that failed so far."
 
+        self.remembered: dict[str, Any] = {}
+        "What checks found out for each other."
+
         self._loop = asyncio.get_running_loop()
         self._begun_at = self._loop.time()
         self._base: tuple[Round, Round, Server] | None = None

@@ -91,9 +91,10 @@ class Watch:
 
     def leaks(self, texts: Iterable[str]) -> bool:
         """Whether what is personal stands in any of `texts`."""
-        parts = [rf"(?<!\w){re.escape(text)}(?!\w)" for text in self._texts]
-        parts += [pattern(number) for number in self._numbers]
-        return bool(parts) and any(re.search("|".join(parts), text) for text in texts)
+        parts = [rf"(?<!\w){re.escape(text)}(?!\w)" for text in sorted(self._texts)]
+        parts += [pattern(number) for number in sorted(self._numbers)]
+        wanted = re.compile("|".join(parts))
+        return bool(parts) and any(wanted.search(text) for text in dict.fromkeys(texts))
 
     def betrays(self, texts: Iterable[str]) -> bool:
         """Whether a secret stands in any of `texts`."""
@@ -124,6 +125,16 @@ def _chain(error: BaseException) -> Iterator[str]:
         following = following.__cause__ or (None if hidden else following.__context__)
 
 
+class _Terminal(io.StringIO):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def write(self, text: str) -> int:
+        self._watch.logged.append(text)
+        return len(text)
+
+
 class _Handler(logging.Handler):
     def __init__(self, watch: Watch) -> None:
         super().__init__(logging.DEBUG)
@@ -139,7 +150,7 @@ def watching(watch: Watch) -> Iterator[None]:
     if not _hooked:
         sys.addaudithook(_hook)  # it stays for the life of the process, and looks at what is watched only
         _hooked.append(True)
-    root, handler, printed = logging.getLogger(), _Handler(watch), io.StringIO()
+    root, handler, printed = logging.getLogger(), _Handler(watch), _Terminal(watch)
     level = root.level
     processors = structlog.get_config()["processors"]
     kept = list(processors)
@@ -160,4 +171,3 @@ def watching(watch: Watch) -> Iterator[None]:
         root.setLevel(level)
         root.removeHandler(handler)
         processors[:] = kept
-        watch.logged.append(printed.getvalue())

@@ -19,16 +19,14 @@ async def secret_in_log(bench: Bench) -> None:
 
 async def phi_in_error(bench: Bench) -> None:
     """Nothing of a person stands in an exception or in what led to it."""
-    for error in bench.watch.errors:
-        if bench.watch.leaks(bench.watch.said_by(error)):
-            raise Failed("phi-in-exception", type(error).__name__)
+    if bench.watch.leaks(text for error in bench.watch.errors for text in bench.watch.said_by(error)):
+        raise Failed("phi-in-exception")
 
 
 async def secret_in_error(bench: Bench) -> None:
     """No secret stands there."""
-    for error in bench.watch.errors:
-        if bench.watch.betrays(bench.watch.said_by(error)):
-            raise Failed("secret-in-exception", type(error).__name__)
+    if bench.watch.betrays(text for error in bench.watch.errors for text in bench.watch.said_by(error)):
+        raise Failed("secret-in-exception")
 
 
 async def phi_in_cursor(bench: Bench) -> None:
