@@ -13,7 +13,7 @@ from connectors.sandbox.sms import signature
 from hub.feeds.waker import Waker
 from hub.record import inbox
 from hub.record.inbox import InboxMessage
-from tests.hub.api.office import SMS_SECRET, TEST, Office
+from tests.hub.api.office import POLICY, SMS_SECRET, TEST, Office
 
 
 def stamp_of(office: Office) -> str:
@@ -136,3 +136,31 @@ async def test_the_flow_is_woken_and_a_wake_that_fails_is_no_fault_of_the_carrie
         office.app.state.waker = usual
     # The usual one has no Temporal to wake anything with.
     assert (await called_back(office, reply())).status_code == 204
+
+
+async def test_a_system_that_is_asked_for_changes_hints_by_calling_back(office: Office) -> None:
+    """The feeds process looks for hints, and need not wait for its next round."""
+    settings = (
+        'base_url = "http://127.0.0.1:9/fhir", callback_url = "http://127.0.0.1:9/carriers/ehr/hints", '
+        'callback_secret = "file:secrets/sms.secret"'
+    )
+    office.publish(f'{POLICY}\n[[connection]]\nname = "ehr"\nconnector = "fhir"\nsettings = {{ {settings} }}\n')
+    parameters = [{"name": "type", "valueCode": "event-notification"}]
+    status = {"resourceType": "Parameters", "parameter": parameters}
+    body = orjson.dumps({"resourceType": "Bundle", "type": "history", "entry": [{"resource": status}]})
+
+    def hints(connection: str) -> int:
+        with office.instance.inbox.read() as db:
+            return inbox.hints(db, connection)
+
+    try:
+        before = hints("ehr")
+        unproven = await called_back(office, body, path="ehr/hints", authorization="Bearer no")
+        assert (unproven.status_code, hints("ehr")) == (403, before)
+        for number in (1, 2):
+            proven = await called_back(office, body, path="ehr/hints", authorization=f"Bearer {SMS_SECRET}")
+            assert (proven.status_code, hints("ehr")) == (204, before + number)
+    finally:
+        office.publish(POLICY)
+    assert (await called_back(office, reply())).status_code == 204
+    assert hints("sms") == 0
