@@ -38,7 +38,8 @@ CLOSE_S = 1.0
 
 _READ_BYTES = 65536
 
-_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
+_PLACE = re.compile(r"[A-Z][A-Z0-9]{2}-[0-9]{1,2}")
+"What may be told of a fault's place: anything else could be from a record."
 
 
 class Reply(NamedTuple):
@@ -83,8 +84,8 @@ def _fault(message: Message) -> tuple[str, str]:
         return "", ""
     old = err.composite(1)
     location = err.composite(2) if err.field(2) else old
-    place = f"{location[1]}-{location[3]}" if _SEGMENT.fullmatch(location[1]) and location[3].isdigit() else ""
-    return err.value(3) or old[4], place
+    place = f"{location[1]}-{location[3]}"
+    return err.value(3) or old[4], place if _PLACE.fullmatch(place) else ""
 
 
 def error_of(reply: Reply) -> ConnectorError | None:

@@ -35,8 +35,8 @@ PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 "Between tries: after each that failed twice as long as before."
 
-WAITING = 64
-"Messages in the line at most."
+WAITING = 16
+"Messages in the line at most: each has a call that waits, and a process has room for so many, for other things, too."
 
 SILENCES = 2
 "How often an answer may not come before the connection is given up: a slow receiver answers late, a dead one never."

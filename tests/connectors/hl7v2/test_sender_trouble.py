@@ -7,7 +7,7 @@ import time
 import pytest
 
 from connectors.api import RejectedError, TransientError, UnknownOutcomeError
-from connectors.hl7v2.sender import ANSWER_S, FORGOTTEN_S, LONGEST_PAUSE_S, PATIENCE_S, Sender
+from connectors.hl7v2.sender import ANSWER_S, FORGOTTEN_S, LONGEST_PAUSE_S, PATIENCE_S, WAITING, Sender
 from tests.connectors.hl7v2.peer import Pace, Talk, line, numbered, receiving, way
 
 
@@ -207,7 +207,7 @@ async def test_a_receiver_that_talks_without_end_is_late_like_one_that_says_noth
         assert way.sender.counts["late"] == 1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 async def test_whatever_the_receiver_does_it_sees_one_message_at_a_time_in_order(seed: int) -> None:
     """Time passes two hundred times as fast here; the receiver loses, doubles, mixes up, delays and hangs up."""
     whim = random.Random(seed)
@@ -236,7 +236,7 @@ async def test_whatever_the_receiver_does_it_sees_one_message_at_a_time_in_order
             if what == 4:
                 return
 
-    names = [f"A{number}" for number in range(40)]
+    names = [f"A{number}" for number in range(WAITING)]
     async with receiving(treat) as receiver:
         connect, url = way(receiver.port)
         sender = Sender(

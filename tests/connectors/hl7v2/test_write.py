@@ -271,14 +271,14 @@ async def python_hl7(seen: list[str]) -> AsyncIterator[int]:
 
 async def test_python_hl7_takes_many_at_once_in_order() -> None:
     seen: list[str] = []
-    keys = [str(UUID(int=number)) for number in range(20)]
+    keys = [str(UUID(int=number)) for number in range(15)]
     async with python_hl7(seen) as port:
         made = connector(send=f"mllp://127.0.0.1:{port}", version="2.4")
         ctx = context_of(made)
         calls = [made.set_status(ctx, IDS, "confirmed", if_version=None, key=key) for key in keys]
         ended = await asyncio.gather(*calls, return_exceptions=True)
     assert seen == [control_id_of(key) for key in keys]
-    assert [type(one) for one in ended].count(TransientError) == 4  # every fifth was answered AE
+    assert [type(one) for one in ended].count(TransientError) == 3  # every fifth was answered AE
 
 
 async def test_our_own_listener_takes_it_and_stores_it_once() -> None:
