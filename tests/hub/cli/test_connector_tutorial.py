@@ -1,0 +1,81 @@
+"""docs/start/first-connector.md, done word by word: what it says comes, and in the end stands what `new` makes."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hub.cli.connector.new import SUFFIX, TEMPLATE
+from tests.hub.cli.vendor import ROOT, Machine
+
+PAGE = (ROOT / "docs" / "start" / "first-connector.md").read_text()
+STEP = re.compile(
+    r"(?:^(?P<how>Write|Append to|Add to the class, in) `(?P<file>[^`]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Reader:
+    """Somebody who does what the page says."""
+
+    def __init__(self, machine: Machine, directory: Path) -> None:
+        self.machine = machine
+        self.directory = directory
+        self.printed = ""
+
+    def follow(self, page: str) -> None:
+        for step in STEP.finditer(page):
+            if step["how"]:
+                self.write(step["how"], self.directory / step["file"], step["text"])
+            elif step["kind"] == "sh":
+                self.run(step["text"])
+            elif step["kind"] == "text":
+                self.compare(step["text"])
+            else:
+                assert step["kind"] == "console", f"nobody knows what to do with {step['text']}"
+
+    def write(self, how: str, file: Path, text: str) -> None:
+        if how == "Write":
+            assert not file.exists()
+            file.write_text(text)
+            return
+        before = file.read_text()
+        if how == "Append to":
+            file.write_text(before + ("\n\n" if file.suffix == ".py" else "\n") + text)
+            return
+        (last,) = [node for node in ast.parse(before).body if isinstance(node, ast.ClassDef)][-1:]
+        lines = before.splitlines(keepends=True)
+        file.write_text("".join([*lines[: last.end_lineno], "\n", text, *lines[last.end_lineno :]]))
+
+    def run(self, commands: str) -> None:
+        where = self.directory / ".pwd"
+        script = f"set -e\n{commands}\npwd > {where}\n"
+        self.printed = self.machine.done("bash", "-c", script, cwd=self.directory)
+        self.directory, went = Path(where.read_text().strip()), where
+        went.unlink()
+
+    def compare(self, table: str) -> None:
+        """Find each line of what the page shows as the beginning of one that was printed."""
+        printed = [line.split() for line in self.printed.splitlines()]
+        for line in table.splitlines():
+            words = line.split()
+            assert any(row[: len(words)] == words for row in printed), f"{line}\n{self.printed}"
+
+
+def template() -> Iterator[tuple[str, str]]:
+    for path in TEMPLATE.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(TEMPLATE).as_posix().removesuffix(SUFFIX), path.read_text()
+
+
+def test_the_page_leads_to_what_new_makes(tmp_path: Path) -> None:
+    reader = Reader(Machine.make(tmp_path / "env"), tmp_path)
+    reader.follow(PAGE)
+    assert reader.directory == tmp_path / "chartline-acme"
+    wanted = dict(template())
+    readme = wanted.pop("README.md")
+    assert "chartline connector new acme" in readme
+    for name, text in wanted.items():
+        assert (reader.directory / name).read_text() == text, name
+    suite = (reader.directory / "kit.xml").read_text()
+    assert 'failures="0"' in suite
