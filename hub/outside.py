@@ -9,7 +9,7 @@ import httpx
 import structlog
 
 from connectors import host
-from connectors.api import AnyConnector, ConnectorError, Context, Sends
+from connectors.api import AnyConnector, ConnectorError, Context, Logs, Scope, Sends
 from hub.errors import UnavailableError
 from hub.instance import Instance
 from hub.security.egress import Egress
@@ -63,6 +63,18 @@ class Outside:
     def able(self, capability: type) -> list[str]:
         """Return the connections whose connector has a capability of `connectors.api`."""
         return [name for name, connector in self.connectors().items() if isinstance(connector, capability)]
+
+    def notes(self, kind: str) -> list[str]:
+        """Return the systems of a kind (`ehr`, `crm`) that take notes of contacts, and may be told of them."""
+        connectors, _, practice = self._current()
+        return [
+            one.name
+            for one in practice.connections
+            if (connector := connectors.get(one.name)) is not None
+            and connector.kind == kind
+            and isinstance(connector, Logs)
+            and (one.scopes is None or Scope.COMMUNICATION_WRITE in one.scopes)
+        ]
 
     def carrier(self) -> str | None:
         """Return the connection that sends texts, or None where there is none."""

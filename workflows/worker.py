@@ -45,10 +45,11 @@ from workflows.fault import Faults
 from workflows.feed import FeedFlow
 from workflows.text import TextFlow
 from workflows.upkeep import UpkeepFlow
+from workflows.writeback import WritebackFlow
 
 log = structlog.get_logger()
 
-FLOWS: Sequence[type] = (AppointmentFlow, CallFlow, DeliveryFlow, FeedFlow, TextFlow, UpkeepFlow)
+FLOWS: Sequence[type] = (AppointmentFlow, CallFlow, DeliveryFlow, FeedFlow, TextFlow, UpkeepFlow, WritebackFlow)
 
 STICKY = timedelta(seconds=1)
 "When a worker is killed, another takes its flows after this; the default of 10 s is a long time on the phone."
@@ -92,7 +93,7 @@ class House:
             *(deliveries.attempt, deliveries.give_up),
             Feeds(instance, self._outside, herald, client).drain,
             self._texts.give_up,
-            Upkeep(instance, client).sweep,
+            Upkeep(instance, client, self._outside).sweep,
             *(writebacks.write, writebacks.give_up),
         ]
         self._threads = ThreadPoolExecutor(ACTIVITIES, thread_name_prefix="activity")

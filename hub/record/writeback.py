@@ -8,6 +8,14 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
 from hub.record import column
+from hub.record.message import Message, MessageStatus
+
+STATUS = "status"
+LOG = "log"
+TEXT = "text"
+"Kinds: the status of an appointment, a note of a call, a note of a text."
+
+TOLD = (MessageStatus.RECEIVED, MessageStatus.ACCEPTED, MessageStatus.SENT, MessageStatus.DELIVERED)
 
 
 class WritebackState(StrEnum):
@@ -27,7 +35,7 @@ class Writeback(SQLModel, table=True):
     "What it is for, so that asking again makes no second one: confirmed:<appointment id>:<start>."
 
     kind: str
-    "status (of an appointment) or log (of a contact)."
+    "status (of an appointment), log (of a call) or text (of a message)."
 
     connection: str
     object_id: UUID = Field(index=True)
@@ -94,6 +102,24 @@ def pending(db: Session, *, connection: str | None = None, limit: int = 100) -> 
     if connection is not None:
         query = query.where(Writeback.connection == connection)
     return list(db.exec(query.order_by(col(Writeback.id)).limit(limit)))
+
+
+def unnoted(db: Session, connection: str, since: datetime, until: datetime, *, limit: int = 100) -> list[Message]:
+    """Return patients' texts, sent or received from `since` to before `until`, of which `connection` has no note.
+
+    Texts of which nobody knows whether they went out are left out.
+    """
+    noted = select(Writeback.object_id).where(
+        Writeback.object_id == Message.id, Writeback.connection == connection, Writeback.kind == TEXT
+    )
+    query = select(Message).where(
+        col(Message.at) >= since,
+        col(Message.at) < until,
+        col(Message.patient_id).is_not(None),
+        col(Message.status).in_(TOLD),
+        ~noted.exists(),
+    )
+    return list(db.exec(query.order_by(col(Message.id)).limit(limit)))
 
 
 def _settle(

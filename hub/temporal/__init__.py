@@ -12,6 +12,7 @@ from hub.temporal.client import (
     plan_call,
     send_text,
     start_upkeep,
+    start_writeback,
     wake_feed,
 )
 from hub.temporal.codec import Codec, PayloadRefusedError, data_converter
@@ -42,5 +43,6 @@ __all__ = [
     "plan_call",
     "send_text",
     "start_upkeep",
+    "start_writeback",
     "wake_feed",
 ]

@@ -200,6 +200,15 @@ async def send_text(client: Client, start: TextStart) -> None:
     await _start(client, Flow.TEXT, f"text-{start.kind}-{start.object_id}", start)
 
 
+async def start_writeback(client: Client, writeback_id: str) -> None:
+    """Start the flow of one write that belongs to no other flow; a repeat starts none again.
+
+    Raises:
+        TemporalUnavailableError: not started; upkeep starts it again.
+    """
+    await _start(client, Flow.WRITEBACK, f"writeback-{writeback_id}", writeback_id)
+
+
 async def start_upkeep(client: Client) -> None:
     """Start the one flow that looks after what was left undone, unless it runs.
 

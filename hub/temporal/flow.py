@@ -19,6 +19,7 @@ class Flow(StrEnum):
     DELIVERY = "DeliveryFlow"
     TEXT = "TextFlow"
     UPKEEP = "UpkeepFlow"
+    WRITEBACK = "WritebackFlow"
 
 
 class Says(StrEnum):

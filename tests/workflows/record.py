@@ -1,4 +1,4 @@
-"""Record histories of every flow for the replay test: `python -m tests.workflows.record`.
+"""Record histories of every flow for the replay test: `python -m tests.workflows.record [NAME ...]`.
 
 Run it when a flow is changed on purpose, and keep the old files for as long as flows that began under them may run.
 """
@@ -6,13 +6,13 @@ Run it when a flow is changed on purpose, and keep the old files for as long as 
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, timedelta
 
 from temporalio.testing import WorkflowEnvironment
 
 from connectors.api import TransientError
-from hub.temporal import call_ended, deliver, plan_call, send_text, start_upkeep, wake_feed
+from hub.temporal import call_ended, deliver, plan_call, send_text, start_upkeep, start_writeback, wake_feed
 from tests.workflows import test_appointment_flow as appointment
 from tests.workflows import test_call_flow as call
 from tests.workflows import test_small_flows as small
@@ -116,6 +116,16 @@ async def upkeep(env: WorkflowEnvironment) -> str:
     return "upkeep"
 
 
+async def writeback(env: WorkflowEnvironment) -> str:
+    """A note that is taken at the second try."""
+    desk = call.Desk()
+    desk.write_faults = [TransientError("no connection")]
+    async with working(env.client, desk.works()):
+        await start_writeback(env.client, "0198-writeback")
+        await finished(env, "writeback-0198-writeback")
+    return "writeback-0198-writeback"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     appointment_confirmed,
     appointment_cancelled,
@@ -125,6 +135,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     delivery,
     text,
     upkeep,
+    writeback,
 )
 
 
@@ -139,11 +150,12 @@ async def record(scenario: Scenario) -> None:
     print(f"{path.name}: {len(history.events)} events, {history.events[0].event_time.ToDatetime(tzinfo=UTC):%Y-%m-%d}")
 
 
-async def main() -> None:
-    """Record all of them."""
+async def main(wanted: Collection[str]) -> None:
+    """Record those whose names are given, or all of them."""
     for scenario in SCENARIOS:
-        await record(scenario)
+        if not wanted or scenario.__name__ in wanted:
+            await record(scenario)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

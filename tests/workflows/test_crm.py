@@ -54,8 +54,7 @@ fields = ["communication.topic", "patient.phone"]
 """
 
 
-@pytest.fixture
-def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def crm_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Install a CRM's connector for this test; return its module, which keeps what it was told."""
     about = tmp_path / "acme_books-1.dist-info"
     about.mkdir()
@@ -67,6 +66,11 @@ def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     module.TOLD.clear()
     module.CONTACTS[:] = ["c1"]
     return module
+
+
+@pytest.fixture
+def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return crm_module(tmp_path, monkeypatch)
 
 
 async def noted(clinic: Clinic, nobody: Client, policy: str) -> list[str]:

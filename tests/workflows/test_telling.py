@@ -190,7 +190,7 @@ async def test_stop_help_and_start_get_one_answer_each(
 
 
 def upkeep_of(clinic: Clinic, client: Client) -> Upkeep:
-    return Upkeep(clinic.instance, client)
+    return Upkeep(clinic.instance, client, Outside(clinic.instance, {}, actor="system:workflows"))
 
 
 async def started(env: WorkflowEnvironment, flow_id: str) -> bool:

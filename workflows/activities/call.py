@@ -10,7 +10,6 @@ from sqlmodel import Session, col, select
 from temporalio import activity
 from temporalio.client import Client
 
-from connectors.api import Logs
 from hub.errors import UnavailableError
 from hub.instance import Instance
 from hub.outside import Outside
@@ -20,7 +19,7 @@ from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.record.patient import Patient
 from hub.record.recording import RecordingState
 from hub.record.request import ChartRequest
-from hub.record.writeback import WritebackState
+from hub.record.writeback import LOG, WritebackState
 from hub.rules.routing import AppointmentContext, CallContext, PatientContext, Plan, RequestContext, Router
 from hub.security.sealed import Sealed
 from hub.settings import Practice
@@ -28,7 +27,6 @@ from hub.temporal import CallStart, TemporalUnavailableError, TextStart, send_te
 from hub.vault.client import Access
 from workflows.activities import text
 from workflows.activities.herald import Herald
-from workflows.activities.writeback import LOG
 
 VAULT_S = 0.15
 "How long the plan waits for the vault: the caller waits for 250 ms in all."
@@ -180,10 +178,8 @@ class Calls:
 
     def _contact(self, db: Session, row: Call, now: datetime) -> list[str]:
         """Note the call for the chart of whoever called, where an EHR takes such notes, and for every CRM."""
-        connectors = self._outside.connectors()
-        able = self._outside.able(Logs)
-        charts = [name for name in able if connectors[name].kind == "ehr"][:1] if row.patient_id is not None else []
-        crms = [name for name in able if connectors[name].kind == "crm"] if row.caller_key is not None else []
+        charts = self._outside.notes("ehr")[:1] if row.patient_id is not None else []
+        crms = self._outside.notes("crm") if row.caller_key is not None else []
         keys = dict.fromkeys(charts, f"call:{row.id}") | {name: f"call:{row.id}:{name}" for name in crms}
         queued = [
             writeback.enqueue(db, LOG, key=key, connection=name, object_id=row.id, now=now)

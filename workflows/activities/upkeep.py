@@ -11,21 +11,23 @@ from temporalio import activity
 from temporalio.client import Client
 
 from hub.instance import Instance
+from hub.outside import Outside
 from hub.record import call, event, message, queue, reminder, task, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call, CallState
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.record.message import MessageStatus
 from hub.record.queue import Offer, OfferState
+from hub.record.writeback import LOG, STATUS, TEXT
 from hub.temporal import (
     UpkeepStart,
     appointment_answered,
     appointment_changed,
     call_ended,
     deliver,
+    start_writeback,
 )
 from workflows.activities.visit import upcoming_ids
-from workflows.activities.writeback import LOG, STATUS
 
 log = structlog.get_logger()
 
@@ -48,13 +50,17 @@ class _Left:
     deliveries: list[tuple[UUID, UUID]]
     "Event and delivery."
 
+    texts: list[UUID]
+    "Writes of notes of texts."
+
 
 class Upkeep:
     """The activity of UpkeepFlow."""
 
-    def __init__(self, instance: Instance, client: Client) -> None:
+    def __init__(self, instance: Instance, client: Client, outside: Outside) -> None:
         self._instance = instance
         self._client = client
+        self._outside = outside
 
     @activity.defn(name="upkeep.sweep")
     async def sweep(self, before: UpkeepStart) -> UpkeepStart:
@@ -67,7 +73,12 @@ class Upkeep:
         lost = await self._instance.db.run(self._settle, write=True)
         if lost:
             log.warning("attempts without an end", texts=lost)
+        texts = await self._instance.db.run(self._unnoted)
+        if texts:
+            await self._instance.db.run(self._note_texts, write=True)
         left = await self._instance.db.run(self._left)
+        for text in left.texts:
+            await start_writeback(self._client, str(text))
         for visit in left.visits:
             await appointment_answered(self._client, str(visit), "confirm")
         for call_id in left.calls:
@@ -100,6 +111,25 @@ class Upkeep:
         self._drop_live(db)
         return len(stuck)
 
+    def _noting(self) -> list[str]:
+        """Return the systems that texts are noted in: the chart, and every CRM."""
+        return [*self._outside.notes("ehr")[:1], *self._outside.notes("crm")]
+
+    def _unnoted(self, db: Session) -> list[tuple[str, UUID]]:
+        now = self._instance.clock()
+        return [
+            (connection, row.id)
+            for connection in self._noting()
+            for row in writeback.unnoted(db, connection, now - LATELY, now - SLACK, limit=AT_ONCE)
+        ]
+
+    def _note_texts(self, db: Session) -> None:
+        """Have texts of the last day noted where that was not done yet."""
+        now = self._instance.clock()
+        for connection, text in self._unnoted(db):
+            key = f"text:{text}:{connection}"
+            writeback.enqueue(db, TEXT, key=key, connection=connection, object_id=text, now=now)
+
     def _silence(self, db: Session) -> None:
         """End offers whose call is over: a media process that died withdrew nothing."""
         now = self._instance.clock()
@@ -125,7 +155,11 @@ class Upkeep:
     def _left(self, db: Session) -> _Left:
         """Return calls, write-backs and events that nobody seems to see to."""
         old = self._instance.clock() - SLACK
-        pending = [row for row in writeback.pending(db, limit=AT_ONCE) if row.created_at < old and not row.tries]
+        pending = [
+            row
+            for row in writeback.pending(db, limit=AT_ONCE)
+            if not row.tries and (row.created_at < old or row.kind == TEXT)
+        ]
         calls = {row.object_id for row in pending if row.kind == LOG}
         calls |= set(call.left(db, old - LATELY, old, limit=AT_ONCE))
         query = (
@@ -141,6 +175,7 @@ class Upkeep:
         return _Left(
             calls=sorted(calls),
             visits=sorted({row.object_id for row in pending if row.kind == STATUS}),
+            texts=sorted(row.id for row in pending if row.kind == TEXT),
             deliveries=[(row.event_id, row.id) for row in db.exec(query.limit(AT_ONCE))],
         )
 

@@ -23,29 +23,32 @@ from connectors.api import (
 from hub.errors import ChartlineError
 from hub.instance import Instance
 from hub.outside import Outside
-from hub.record import appointment, patient, task, writeback
+from hub.record import appointment, message, patient, task, writeback
 from hub.record import call as call_of
 from hub.record.appointment import Appointment
 from hub.record.call import Call
+from hub.record.message import Direction, Message
 from hub.record.patient import Patient
 from hub.record.statement import identifiers_of
-from hub.record.writeback import Writeback, WritebackState
+from hub.record.writeback import LOG, STATUS, TEXT, Writeback, WritebackState
 from hub.security.sealed import Sealed
 from hub.vault.client import Access
 from workflows.activities.sending import alive
 
 log = structlog.get_logger()
 
-STATUS = "status"
-LOG = "log"
-
-DATA = {STATUS: "appointments", LOG: "communications"}
-"The class of data that each kind carries, as agreements name them."
+DATA = {STATUS: "appointments", LOG: "communications", TEXT: "communications"}
+"The class of data that each kind carries, as agreements name it."
 
 PHONE = "PHONE"
 "HL7 v3 ParticipationMode: by telephone."
 
+SMS = "SMSWRIT"
+"HL7 v3 ParticipationMode: by text message."
+
 TOPIC = "Phone call"
+REMINDER = "Appointment reminder"
+TEXTED = "Text message"
 
 UNMATCHED = "no-identifier"
 "The other side does not know the thing by any name of its own."
@@ -102,8 +105,8 @@ class Writebacks:
             if retry:
                 await self._note(lambda db: writeback.tried(db, found.row.id, code))
                 raise
-            if found.number is not None:  # what a CRM misses is nobody's task
-                log.warning("crm not told", connection=found.row.connection, code=code)
+            if found.number is not None or found.row.kind == TEXT:  # nobody's task: the record has it
+                log.warning("contact not noted", connection=found.row.connection, code=code)
                 return await self._note(lambda db: self._quietly(db, found.row, code))
             return await self._note(lambda db: self._refused(db, found.row, code))
         return await self._note(lambda db: self._done(db, found.row, receipt))
@@ -127,11 +130,11 @@ class Writebacks:
                 return "gone"
             if row.state is not WritebackState.PENDING:
                 return str(row.state)
-            found = self._status(db, row) if row.kind == STATUS else self._contact(db, row)
+            found = {STATUS: self._status, LOG: self._contact, TEXT: self._text}[row.kind](db, row)
         if isinstance(found, str):
             code = found
             with self._instance.db.write() as db:
-                if code == SUPERSEDED:
+                if code == SUPERSEDED or row.kind == TEXT:
                     return self._quietly(db, row, code)
                 return self._refused(db, row, code)
         return found
@@ -140,7 +143,7 @@ class Writebacks:
         visit = db.get(Appointment, row.object_id)
         if visit is None or visit.confirmed_at is None:
             return SUPERSEDED
-        fields = self._open(db, row, appointment.sealed_of(visit))
+        (fields,) = self._open(db, row, appointment.sealed_of(visit))
         ids = identifiers_of(fields, row.connection)
         version = visit.version_tag if visit.version_connection == row.connection else None
         return _Write(row, ids, if_version=version) if ids else UNMATCHED
@@ -149,17 +152,45 @@ class Writebacks:
         call = db.get(Call, row.object_id)
         if call is None:
             return SUPERSEDED
-        connector = self._outside.connectors().get(row.connection)
-        if connector is not None and connector.kind == "crm":
+        if self._is_crm(row.connection):
             return self._contact_by_number(db, row, call)
         if call.patient_id is None:
             return SUPERSEDED
         person = db.get_one(Patient, call.patient_id)
-        ids = identifiers_of(self._open(db, row, patient.sealed_of(person)), row.connection)
+        (fields,) = self._open(db, row, patient.sealed_of(person))
+        ids = identifiers_of(fields, row.connection)
         return _Write(row, ids, communication=_told(call, ids)) if ids else UNMATCHED
 
+    def _text(self, db: Session, row: Writeback) -> _Write | str:
+        text = db.get(Message, row.object_id)
+        if text is None or text.patient_id is None:
+            return SUPERSEDED
+        person = db.get_one(Patient, text.patient_id)
+        crm = self._is_crm(row.connection)
+        if crm and person.restricted:
+            return SUPERSEDED
+        opened, named = self._open(db, row, message.sealed_of(text), patient.sealed_of(person))
+        said = CommunicationFacts(
+            patient_ids=(),
+            medium=SMS,
+            inbound=text.direction is Direction.IN,
+            sent_at=text.at,
+            topic=REMINDER if text.program == "reminder" else TEXTED,
+            body=opened.get("body"),
+        )
+        if crm:
+            number = str(opened["number"])
+            return _Write(row, (), communication=said.model_copy(update={"phone": number}), number=number)
+        ids = identifiers_of(named, row.connection)
+        return _Write(row, ids, communication=said) if ids else UNMATCHED
+
+    def _is_crm(self, connection: str) -> bool:
+        connector = self._outside.connectors().get(connection)
+        return connector is not None and connector.kind == "crm"
+
     def _contact_by_number(self, db: Session, row: Writeback, call: Call) -> _Write | str:
-        number = self._open(db, row, call_of.sealed_of(call)).get("number")
+        (fields,) = self._open(db, row, call_of.sealed_of(call))
+        number = fields.get("number")
         if not number or call.match == "restricted":
             return SUPERSEDED
         said = _told(call, ()).model_copy(update={"phone": number})
@@ -186,10 +217,9 @@ class Writebacks:
     def _quietly(self, db: Session, row: Writeback, code: str) -> str:
         return str(writeback.failed(db, row.id, self._instance.clock(), code=code).state)
 
-    def _open(self, db: Session, row: Writeback, sealed: Sealed) -> dict[str, Any]:
+    def _open(self, db: Session, row: Writeback, *sealed: Sealed) -> list[dict[str, Any]]:
         access = Access("system:workflows", "system", "treatment", session=str(row.id))
-        (fields,) = self._instance.opener.open(db, access, [sealed])
-        return fields
+        return self._instance.opener.open(db, access, sealed)
 
     def _done(self, db: Session, row: Writeback, receipt: Receipt) -> str:
         return str(writeback.done(db, row.id, self._instance.clock(), external_id=receipt.external_id).state)
