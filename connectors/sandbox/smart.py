@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import jwt
 import orjson
@@ -74,9 +75,9 @@ class Tokens:
 
     async def token(self, request: Request) -> Response:
         """Answer a request for a token (RFC 6749 section 4.4)."""
-        form = await request.form()
+        form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
         try:
-            return _json(self.given({name: str(value) for name, value in form.items()}, token_url(request)))
+            return _json(self.given(form, token_url(request)))
         except RefusedTokenError as error:
             return _json({"error": str(error)}, 400)
 
@@ -161,7 +162,8 @@ def _signed(assertion: str, key: str, audience: str) -> bool:
 def _allowed(scope: str, granted: Sequence[str]) -> bool:
     """Whether a scope that is asked for lies within what the client may have."""
     kind, verbs = _parts(scope)
-    return any(kind in (of, "*") or of == "*" for own in granted for of, may in [_parts(own)] if verbs and verbs <= may)
+    own = [_parts(one) for one in granted]
+    return bool(verbs) and any(of in (kind, "*") and verbs <= may for of, may in own)
 
 
 def _covers(scope: str, kind: str, interaction: str) -> bool:
