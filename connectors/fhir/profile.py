@@ -119,7 +119,7 @@ class Profile(BaseModel):
         Raises:
             ValueError: unknown keys or values; it repeats no value.
         """
-        own = override.keys() & {"title", "sources"}
+        own = override.keys() & {"title", "sources", "patient_url"}  # the last is a setting: no host that we reach
         if own:
             raise ValueError(f"not to be overridden: {', '.join(sorted(own))}")
         try:

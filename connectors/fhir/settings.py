@@ -78,7 +78,7 @@ class FhirSettings(Settings):
     feed_by: FeedBy = "auto"
     "How changes are found; `auto` takes the best way that the profile and the server allow (connectors.fhir.feed)."
 
-    callback_url: HttpUrl | None = None
+    callback_url: HttpUrl | None = for_browsers(None)
     "Where the server reaches /carriers/{connection}/... of this hub; with it there is a Subscription."
 
     callback_secret: SecretStr | None = None

@@ -59,6 +59,7 @@ def test_the_operator_wins_over_the_profile() -> None:
         ({"override": {"write_back": "sekret"}}, "write_back"),
         ({"override": {"sources": {"scopes": "x"}}}, "not to be overridden"),
         ({"override": {"page_size": 0}}, "page_size"),
+        ({"override": {"patient_url": "https://ehr.test/{id}"}}, "not to be overridden"),
         ({"profile": "athenahealth"}, "ah-practice"),
         ({"patient_url": "https://ehr.test/patients"}, "patient_url"),
         ({"patient_url": "javascript:alert({id})"}, "patient_url"),
@@ -91,6 +92,16 @@ def test_a_patients_page_holds_the_id_and_nothing_that_escapes_its_place() -> No
     assert settings(profile="medplum").patient_page("7") == "https://app.medplum.com/Patient/7"
     own = settings(profile="medplum", patient_url="{origin}/chart?patient={id}&tab=1")
     assert own.patient_page("a/b&c=d") == "http://ehr.test/chart?patient=a%2Fb%26c%3Dd&tab=1"
+
+
+def test_only_what_the_connector_reaches_itself_is_a_host_of_the_connection() -> None:
+    told = settings(
+        patient_url="https://charts.test/{id}",
+        callback_url="https://hub.test/carriers/ehr/hint",
+        callback_secret="s" * 32,
+        token_url="https://door.test/token",
+    )
+    assert {name for _, name, _ in host.reachable(told)} == {"ehr.test", "door.test"}
 
 
 async def test_parameters_and_headers_of_a_make_go_with_the_searches(world: World) -> None:
