@@ -198,7 +198,7 @@ class Sender:
         if self._resume_at > self._time():
             await self._sleep(self._resume_at - self._time())
         link = await self._linked(connect)
-        if link is not None:
+        if link is not None and self._line[0] is head:  # whoever wanted it may have left meanwhile
             await self._hand_over(head, link, deadline)
 
     async def _linked(self, connect: Connect) -> Link | None:

@@ -13,6 +13,7 @@ import structlog
 
 from connectors import host
 from connectors.api import AnyConnector, AuthExpiredError, ConnectorError, Context, Feeds, Listens, RateLimitedError
+from connectors.stream import Dial
 from hub.errors import ChartlineError
 from hub.feeds.poll import Poller
 from hub.feeds.writer import Writer
@@ -151,12 +152,13 @@ class Connections:
     async def _ask(self, practice: Practice, name: str, connector: Feeds) -> None:
         instance = self._instance
         egress = Egress(practice, instance.db, instance.clock, actor="system:feeds")
+        asking = (name, "appointments", "treatment")
 
         @asynccontextmanager
         async def lend() -> AsyncIterator[Context]:
             async with (
-                await egress.open(name, "appointments", "treatment") as http,
-                self._lent(practice, name, connector, http) as ctx,
+                await egress.open(*asking) as http,
+                self._lent(practice, name, connector, http, await egress.stream(*asking)) as ctx,
             ):
                 yield ctx
 
@@ -174,7 +176,12 @@ class Connections:
 
     @asynccontextmanager
     async def _lent(
-        self, practice: Practice, name: str, connector: Listens | Feeds, http: httpx.AsyncClient
+        self,
+        practice: Practice,
+        name: str,
+        connector: Listens | Feeds,
+        http: httpx.AsyncClient,
+        connect: Dial | None = None,
     ) -> AsyncIterator[Context]:
         ctx = host.context(
             cast(AnyConnector, connector),
@@ -184,6 +191,7 @@ class Connections:
             timezone=practice.practice.zone,
             region=practice.practice.region,
             deliver=partial(self._deliver, name),
+            connect=connect,
         )
         async with ctx.http:
             yield ctx
