@@ -48,6 +48,15 @@ def test_every_field_that_the_host_lends_stands_there(lent: type) -> None:
     assert rows(lent.__name__).keys() >= {field.name for field in fields(lent)}
 
 
+def test_every_protocol_that_the_host_asks_for_is_a_capability() -> None:
+    asked = {
+        kind
+        for name in api.__all__
+        if inspect.isclass(kind := getattr(api, name)) and getattr(kind, "_is_runtime_protocol", False)
+    }
+    assert asked == set(CAPABILITIES.values())
+
+
 def test_every_capability_has_its_protocol_signature_and_heading() -> None:
     told = rows("Capabilities")
     for method, protocol in CAPABILITIES.items():
