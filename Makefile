@@ -30,6 +30,8 @@ chaos: $(READY) peers
 
 peers:
 	@sh tests/peers/install.sh sip-tester baresip iproute2
+	@command -v npm >/dev/null || sh tests/peers/install.sh nodejs npm
+	@sh tests/peers/npm.sh medplum hl7
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/lock.txt
