@@ -57,7 +57,8 @@ class Sender:
             return False
         self._answer += data
         if self._answer.endswith(END):
-            return b"MSA|AA|" + self.control_id in self._answer
+            said = self._answer.partition(b"MSA|")[2][:3]  # some of the messages ask for enhanced mode
+            return said in (b"AA|", b"CA|") and b"|" + self.control_id in self._answer
         return None if data else False
 
     def again(self, poll: Any) -> None:

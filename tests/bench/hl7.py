@@ -3,25 +3,32 @@
 Reading: all 1,178 public messages through `Hl7v2.read`, as the product does it, facts and all; the floor splits
 segments and fields and nothing else; python-hl7 parses, and is asked for nothing. Rounds are interleaved.
 
+hl7apy is 1,000 times too slow for all of them: it parses a fixed random sample, tolerantly, beside ours on the same.
+
 Acknowledging: a real feeds process beside a real vault, every message sealed and committed before its answer, under one
-load client in a process of its own (16 connections, stop and wait). The peers keep nothing.
+load client in a process of its own (16 connections, stop and wait). The peers keep nothing. The memory of the feeds
+process is read after the first 10,000 messages and again after 100,000.
 """
 
 import gc
 import json
+import random
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import hl7
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.parser import parse_message
 
 from connectors.api import RejectedError
 from connectors.hl7v2 import Hl7v2
@@ -41,8 +48,18 @@ START_S = 30.0
 
 FLOOR_TIMES = 0.35
 PYTHON_HL7_TIMES = 30
+HL7APY_TIMES = 500
+SAMPLE = 80
+"Messages that hl7apy parses, the same in every run."
+
 DURABLE_TIMES = {"python-hl7": 3.0, "hl7apy": 20.0}
 LATENCY_MS = 25.0
+
+WARM = 10_000
+MANY = 100_000
+"Messages after which the memory of the feeds process is read, and read again."
+
+GROWTH_PERCENT = 5.0
 
 ZONE = ZoneInfo("America/New_York")
 
@@ -105,6 +122,27 @@ def parse_by_python_hl7(messages: Corpus) -> None:
             hl7.parse(decoded(raw))
 
 
+def parse_by_hl7apy(messages: Corpus) -> None:
+    for raw, _ in messages:
+        with suppress(Exception):  # it refuses some: unknown versions, delimiters of 2.7; they count as read
+            parse_message(decoded(raw), validation_level=VALIDATION_LEVEL.TOLERANT)
+
+
+def beside_hl7apy(messages: Corpus) -> Figure:
+    sample = random.Random(7).sample(messages, SAMPLE)
+    ours, theirs = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parse_by_hl7apy(sample[:2])  # it loads a version's tables with the first message of it
+        for _ in range(PEER_ROUNDS):
+            theirs.append(cpu_s(parse_by_hl7apy, sample) / SAMPLE)
+            ours += [cpu_s(normalise, sample) / SAMPLE for _ in range(ROUNDS)]
+    peers = {"hl7apy": 1 / min(theirs)}
+    return Figure.over_peers(
+        "hl7.normalise.sample", 1 / min(ours), "messages/CPU-s", peers, {"hl7apy": float(HL7APY_TIMES)}
+    )
+
+
 def reading(messages: Corpus) -> list[Figure]:
     gc.collect()
     gc.freeze()  # what the bench itself has loaded is not the readers' garbage
@@ -131,6 +169,7 @@ def reading(messages: Corpus) -> list[Figure]:
         ),
         # Two thirds of the messages are results that say nothing here; these are the others alone.
         Figure("hl7.normalise.telling", per_s["telling"], unit, floor, {"python-hl7": peer}),
+        beside_hl7apy(messages),
     ]
 
 
@@ -142,7 +181,7 @@ def acknowledging(messages: Corpus) -> list[Figure]:
         root = Path(place)
         frames = root / "frames"
         frames.write_bytes(b"".join(b"\x0b" + raw + b"\x1c\r" for raw, region in messages if region == "GB"))
-        with feeds(root / "instance") as port, peer("python-hl7") as plain, peer("hl7apy") as slow:
+        with feeds(root / "instance") as (port, pid), peer("python-hl7") as plain, peer("hl7apy") as slow:
             load(frames, port, "W", seconds=0.5)
             runs: dict[str, list[dict[str, Any]]] = {"ours": [], "python-hl7": [], "hl7apy": []}
             for number in range(LOAD_ROUNDS):
@@ -150,6 +189,7 @@ def acknowledging(messages: Corpus) -> list[Figure]:
                 runs["python-hl7"].append(load(frames, plain, f"B{number}"))
             runs["hl7apy"].append(load(frames, slow, "C", seconds=2 * LOAD_S))
             lone = load(frames, port, "L", connections=1)
+            memory = growing(frames, port, pid)
     per_s = {name: statistics.median(run["per_s"] for run in each) for name, each in runs.items()}
     refused = sum(run["refused"] for run in runs["ours"])
     p99 = statistics.median(run["p99_ms"] for run in runs["ours"])
@@ -161,7 +201,33 @@ def acknowledging(messages: Corpus) -> list[Figure]:
         figure,
         Figure.at_most("hl7.durable.p99", p99, "ms", LATENCY_MS),
         Figure("hl7.durable.lone", lone["per_s"], "acks/s"),
+        *memory,
     ]
+
+
+def growing(frames: Path, port: int, pid: int) -> list[Figure]:
+    """Return what the feeds process holds after some messages and after many, and how much more that is."""
+    sent = 0
+    held: list[float] = []
+    for until_sent in (WARM, MANY):
+        while sent < until_sent:
+            run = load(frames, port, f"G{len(held)}-{sent}-")
+            sent += run["count"]
+            if run["refused"]:
+                raise RuntimeError(f"{run['refused']} messages were not accepted")
+        held.append(resident_mb(pid))
+    before, after = held
+    growth = 100 * (after - before) / before
+    return [
+        Figure(f"hl7.memory.{WARM // 1000}k", before, "MB"),
+        Figure(f"hl7.memory.{MANY // 1000}k", after, "MB"),
+        Figure.at_most("hl7.memory.growth", growth, "%", GROWTH_PERCENT),
+    ]
+
+
+def resident_mb(pid: int) -> float:
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024
 
 
 def load(
@@ -175,17 +241,24 @@ def load(
     return answer
 
 
+class Feeds(NamedTuple):
+    """A feeds process that listens."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
-def feeds(root: Path) -> Iterator[int]:
-    """Run vault and feeds of a new instance, and yield the port that is listened on."""
+def feeds(root: Path) -> Iterator[Feeds]:
+    """Run vault and feeds of a new instance."""
     port = free_port()
     settings = f'{{ listen = "127.0.0.1:{port}" }}'
     text = f'[[connection]]\nname = "adt"\nconnector = "hl7v2"\nsettings = {settings}\n'
     setup.make(Paths(root), f'[practice]\nname = "Bench"\ntimezone = "America/New_York"\n{text}')
-    with process(["hub.vault", "--dir", str(root)]), process(["hub.feeds", "--dir", str(root)]):
+    with process(["hub.vault", "--dir", str(root)]), process(["hub.feeds", "--dir", str(root)]) as pid:
         until(lambda: (root / "run" / "feeds.ready").exists())
         until(lambda: answers(port))
-        yield port
+        yield Feeds(port, pid)
 
 
 @contextmanager
@@ -198,10 +271,11 @@ def peer(name: str) -> Iterator[int]:
 
 
 @contextmanager
-def process(argv: Sequence[str]) -> Iterator[None]:
+def process(argv: Sequence[str]) -> Iterator[int]:
+    """Run a program of ours, and yield its process id."""
     running = subprocess.Popen([sys.executable, "-m", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield running.pid
     finally:
         running.terminate()
         try:
