@@ -123,6 +123,34 @@ def test_what_is_listed_says_more_than_what_is_claimed(
     assert style(settings(override={"scopes": "v2"}), supported, capabilities) == "v2"
 
 
+EPIC = ["epic.scanning.dmsusername", "fhirUser", "launch", "openid", "profile"]
+ORACLE = [
+    "fhirUser",
+    "patient/Appointment.crus",
+    "system/Appointment.crus",
+    "system/Appointment.read",
+    "system/Patient.rs",
+]
+MEDPLUM = ["patient/*.rs", "user/*.cruds", "openid", "fhirUser", "launch", "launch/patient", "offline_access"]
+BOTH = ["launch-ehr", "client-confidential-asymmetric", "permission-v1", "permission-v2"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "supported", "scope"),
+    [
+        ("epic", EPIC, "system/Appointment.rs system/Patient.rs"),
+        ("oracle-health", ORACLE, "system/Appointment.rus system/Patient.rs"),
+        ("athenahealth", [], "system/Appointment.rs system/Patient.rs"),
+        ("medplum", MEDPLUM, "system/Appointment.rus system/Patient.rs"),
+    ],
+)
+def test_the_vendors_documents_lead_to_scopes_that_they_know(vendor: str, supported: list[str], scope: str) -> None:
+    own = settings(profile=vendor, search_parameters={"ah-practice": "Organization/1"})
+    needed = needs(own, [Scope.PATIENT_IDENTITY, Scope.APPOINTMENTS, Scope.APPOINTMENT_STATUS_WRITE])
+    told = asked(needed, style(own, supported, BOTH), supported).split()
+    assert [one for one in told if one.startswith(("system/Appointment.", "system/Patient."))] == scope.split()
+
+
 def test_needs_follow_the_scopes_of_the_connector() -> None:
     assert needs(settings(), [Scope.PATIENT_IDENTITY]) == {"Patient": "rs"}
     visits = needs(settings(), [Scope.APPOINTMENTS])
