@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -88,7 +88,8 @@ class Query:
         tag, pointer = _id(), ""
         for _ in range(PAGES):
             reply = await self._reply(ctx, link, tag, form, pointer)
-            for facts in self._patients(ctx, reply.message):
+            zone = self._zone or ctx.timezone
+            for facts in patients_in(reply.message, at=ctx.clock(), zone=zone, region=ctx.region):
                 yield facts
             more = reply.message.segment("DSC")
             pointer = more.value(1) if more is not None else ""
@@ -114,18 +115,6 @@ class Query:
                 raise RejectedError(REFUSED, field="QPD-3")
             return reply
 
-    def _patients(self, ctx: Context, message: Message) -> Iterator[PatientFacts]:
-        try:
-            reading = reading_of(message, zone=self._zone or ctx.timezone, region=ctx.region)
-        except RejectedError:  # without MSH-7: what is asked is as new as the asking
-            version = Version(at=ctx.clock().astimezone(UTC), tag=message.control_id)
-            reading = Reading(version, self._zone or ctx.timezone, ctx.region)
-        for pid, pd1 in _pairs(message):
-            try:
-                yield patient_of(pid, reading, pd1)
-            except RejectedError:
-                continue  # nobody that could be named
-
 
 def question(tag: str, field: str, form: str, pointer: str = "") -> Draft:
     """Return the question for everybody whose `field` is `form`; `pointer` (DSC-1) asks for what follows an answer."""
@@ -148,6 +137,23 @@ def forms_of(phone: str) -> tuple[str, ...]:
     local = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
     whole = "".join(character for character in local if character.isdigit())  # with its trunk prefix, where it has one
     return tuple(dict.fromkeys((phone, digits, local, whole)))
+
+
+def patients_in(message: Message, *, at: datetime, zone: ZoneInfo, region: str) -> Iterator[PatientFacts]:
+    """Yield the patients of a response; one that cannot be named is left out.
+
+    What comes without MSH-7 is as new as the asking, `at`.
+    """
+    try:
+        reading = reading_of(message, zone=zone, region=region)
+    except RejectedError:
+        reading = Reading(Version(at=at.astimezone(UTC), tag=message.control_id), zone, region)
+    for pid, pd1 in _pairs(message):
+        try:
+            facts = patient_of(pid, reading, pd1)
+        except RejectedError:
+            continue
+        yield facts
 
 
 def _pairs(message: Message) -> Iterator[tuple[Segment, Segment | None]]:
