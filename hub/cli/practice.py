@@ -14,7 +14,6 @@ import typer
 from sqlmodel import Session
 
 from connectors import host
-from connectors.api import AnyConnector
 from hub.cli.instance import DirOption, JsonOption, opened, operator, paths_of, show
 from hub.db import now
 from hub.errors import NotFoundError, SettingsError
@@ -114,35 +113,33 @@ def checked(text: str, file: str, paths: Paths | None = None) -> Practice:
     Raises:
         SettingsError: with every problem, a line each, in the order of the text.
     """
-    installed = host.installed()
     found: dict[str, Any] = {} if paths is None else {"env": os.environ, "root": paths.root}
     problems: list[str] = []
     practice: Practice | None = None
     try:
-        practice = load(text, file=file, connectors=installed, **found)
+        practice = load(text, file=file, connectors=host.names(), **found)
     except SettingsError as error:
         problems = error.problems
     # What is missing was said already: then only the form of a secret is looked at.
     resolve = host.secrets(paths.root, os.environ) if paths is not None and practice is not None else None
-    problems = [*problems, *_of_connections(text, file, installed, resolve)]
+    problems = [*problems, *_of_connections(text, file, resolve)]
     if practice is None or problems:
         raise SettingsError(sorted(dict.fromkeys(problems), key=_line_of))
     return practice
 
 
-def _of_connections(
-    text: str, file: str, installed: dict[str, type[AnyConnector]], resolve: host.Resolve | None
-) -> Iterator[str]:
+def _of_connections(text: str, file: str, resolve: host.Resolve | None) -> Iterator[str]:
     try:
         draft, positions = Draft(text, file), Positions(text)
     except tomllib.TOMLDecodeError:
         return
     for at, connection in draft.each("connection", Connection):
-        kind = installed.get(connection.connector)
-        if kind is None:
-            continue
         try:
-            host.settings_of(kind, connection.settings, resolve)
+            host.settings_of(host.load(connection.connector), connection.settings, resolve)
+        except host.UnknownConnectorError:
+            continue  # that was said already
+        except host.UnfitConnectorError as error:
+            yield f"{file}:{positions.line_of(('connection', at, 'connector'))}: {error}"
         except host.ConnectionSettingsError as error:
             for path, what in error.problems:
                 line = positions.line_of(("connection", at, "settings", *path))

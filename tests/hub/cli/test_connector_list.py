@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hub.cli.app import run_command
+from hub.cli.setup import TEMPLATE
 
 GOOD = """
 from typing import ClassVar
@@ -107,6 +108,24 @@ def test_one_that_does_not_fit_says_why_and_hides_no_other(
     assert items["chartline fhir"]["fit"]
     assert run_command(["connector", "list"]) == 0
     assert f'cannot be used: connector "vendor" {reason}' in capsys.readouterr().out
+
+
+def test_a_policy_with_one_that_does_not_fit_is_refused_with_the_reason(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(site, "vendor-chartline", "vendor", "vendor_older", "import nothing_of_that_name")
+    practice = tmp_path / "practice"
+    practice.mkdir()
+    connection = '\n[[connection]]\nname = "ehr"\nconnector = "vendor"\n'
+    text = TEMPLATE.read_text()
+    (practice / "practice.toml").write_text(text + connection)
+    assert run_command(["init", str(practice)]) == 1
+    line = len(text.splitlines()) + 4
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (
+        "",
+        f'practice.toml:{line}: connector "vendor" does not import: ModuleNotFoundError\n',
+    )
 
 
 def test_a_name_that_two_packages_bring_belongs_to_the_first(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
