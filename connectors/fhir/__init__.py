@@ -1,11 +1,9 @@
 """The FHIR R4 connector: who has this number, what the chart says, what changed; writes status and contacts back."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar, get_args
+from typing import ClassVar
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
-
-import phonenumbers
 
 from connectors.api import (
     AppointmentStatus,
@@ -32,13 +30,10 @@ from connectors.fhir.discovery import discover
 from connectors.fhir.feed import Round
 from connectors.fhir.mapping import Reader
 from connectors.fhir.memory import Memory
-from connectors.fhir.profile import PhoneFormat
-from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, Resource
+from connectors.fhir.phone import ways_of_writing, with_number
+from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, text
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.writing import communication_of, create_once, find, set_status
-
-HITS = 5
-"Pages of one phone search; more people than that do not share a number."
 
 
 class Fhir(Connector[FhirSettings]):
@@ -65,22 +60,12 @@ class Fhir(Connector[FhirSettings]):
             await self._auth.headers(ctx)
 
     async def find_patients(self, ctx: Context, phone: str) -> Sequence[PatientRef]:
-        """Return everyone who gave `phone` (E.164).
-
-        Servers match the characters as they were typed in, so every way of writing is asked for; families type
-        differently, so the first hit is not the end. What comes back counts only if it carries the number. Where a
-        server finds nobody by a number alone, it is not asked.
-        """
+        """Return everyone who gave `phone` (E.164); what the server finds counts only if it carries the number."""
         client, reader = self._client(ctx), self._reader(ctx)
-        vendor = self.settings.vendor
-        found: dict[str, Resource] = {}
-        for written in ways_of_writing(phone, vendor.phone_formats) if vendor.phone_parameter else ():
-            params = ((vendor.phone_parameter, written), ("_count", str(self.settings.page)))
-            async for page in client.pages("Patient", params, most=HITS):
-                found |= {str(resource.get("id")): resource for resource in page.matches}
         hits = [
             PatientRef(id=own, facts=reader.patient(resource), url=self.settings.patient_page(own))
-            for own, resource in found.items()
+            for resource in await with_number(client, phone)
+            if (own := text(resource.get("id")))
         ]
         return [hit for hit in hits if any(number.e164 == phone for number in hit.facts.phones)]
 
@@ -205,22 +190,6 @@ class Fhir(Connector[FhirSettings]):
         if found is None:
             raise RejectedError("patient-unknown", field="Patient.identifier")
         return str(found.resource.get("id"))
-
-
-def ways_of_writing(phone: str, formats: Sequence[PhoneFormat] = get_args(PhoneFormat)) -> tuple[str, ...]:
-    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses; none twice."""
-    try:
-        parsed = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
-        return (phone,)
-    digits = phonenumbers.national_significant_number(parsed)
-    if parsed.country_code == 1 and len(digits) == 10:
-        area, exchange, line = digits[:3], digits[3:6], digits[6:]
-        dashes, parentheses = f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}"
-    else:
-        dashes = parentheses = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
-    ways: dict[PhoneFormat, str] = {"e164": phone, "digits": digits, "dashes": dashes, "parentheses": parentheses}
-    return tuple(dict.fromkeys(ways[one] for one in formats))
 
 
 __all__ = ["Fhir", "FhirSettings", "ways_of_writing"]
