@@ -2,16 +2,19 @@
 
 import importlib
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
 from hub.cli.app import run_command
+from hub.cli.connector.new import TEMPLATE
 from hub.vault.home import Home
-from tests.hub.cli.vendor import Machine
+from tests.hub.cli.vendor import ROOT, Machine
 from tests.hub.vault.house import running
 
 NAME = "dart-ehr"
@@ -107,6 +110,17 @@ def test_a_vendors_package_is_installed_upgraded_and_uninstalled(
     removed = operator("connector", "remove", "ehr")
     assert (removed["version"], removed["changes"]) == (added["version"] + 1, ['- [[connection]] "ehr"'])
     assert operator("apply")["version"] == removed["version"]
+
+
+def test_chartlines_own_wheel_brings_what_new_packages_are_made_of(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+    needed = [path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert len(needed) > 5
+    assert {path.relative_to(ROOT).as_posix() for path in needed} <= names
 
 
 def upgraded(source: Path) -> None:
