@@ -69,6 +69,11 @@ class Fhir(Connector[FhirSettings]):
         ]
         return [hit for hit in hits if any(number.e164 == phone for number in hit.facts.phones)]
 
+    def page(self, patient_ids: Sequence[Identifier]) -> str | None:
+        """Return the patient's page, as `patient_url` of the settings or the profile says; None where neither does."""
+        own = next((one.value for one in patient_ids if one.system == PATIENT_ID), None)
+        return self.settings.patient_page(own) if own else None
+
     async def chart(self, ctx: Context, patient_ids: Sequence[Identifier], sections: frozenset[Section]) -> ChartFacts:
         """Return the asked-for sections, several at a time; nothing is asked for that was not.
 

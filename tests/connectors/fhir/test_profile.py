@@ -152,3 +152,11 @@ def test_every_setting_has_a_heading_and_every_profile_a_row() -> None:
     assert FhirSettings.model_fields.keys() - headings == set()
     rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
     assert [name for name in profiles() if not any(f"`{name}`" in row for row in rows)] == []
+
+
+def test_a_patients_page_is_known_by_their_id_at_the_server_and_by_no_other() -> None:
+    connector = Fhir(settings(profile="medplum"))
+    own, other = Identifier(system="fhir/Patient", value="7"), Identifier(system="urn:harbor", value="9")
+    assert connector.page([other, own]) == "https://app.medplum.com/Patient/7"
+    assert connector.page([other]) is None
+    assert Fhir(settings()).page([own]) is None
