@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from connectors import host
-from connectors.fhir import FhirSettings
+from connectors.api import Identifier
+from connectors.fhir import Fhir, FhirSettings
 from connectors.fhir.profile import Profile, profiles
 from tests.connectors.fhir.world import BASE, World
 
