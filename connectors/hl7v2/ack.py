@@ -60,15 +60,15 @@ class Header(NamedTuple):
         """Return the one acknowledgment that the sender waits for, or None where it wants none.
 
         In original mode (MSH-15 and MSH-16 empty) that is the application's. In enhanced mode it is the accept
-        acknowledgment if MSH-15 asks for it. Where that does not and MSH-16 asks, it is the application's: the
-        standard takes NE with AL for original mode. Where both do, the accept acknowledgment is all: it says
-        that the message is in safe storage, which is what we can say while the sender waits.
+        acknowledgment where MSH-15 asks for it; otherwise the application's where MSH-16 does: the standard takes NE
+        with AL for original mode. Where both ask, the accept acknowledgment is all: it says that the message is in
+        safe storage, which is what we can say while the sender waits.
         """
         accept, application = (self.fields[number].strip().upper() for number in (14, 15))
         if not accept and not application:
             return code
-        if accept and accept != b"NE":
-            return COMMIT[code] if _wanted(accept, code) else None
+        if _wanted(accept, code):
+            return COMMIT[code]
         return code if _wanted(application, code) else None
 
 

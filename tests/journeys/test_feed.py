@@ -38,7 +38,7 @@ queues = ["desk"]
 [[connection]]
 name = "adt"
 connector = "hl7v2"
-settings = {{ listen = "127.0.0.1:{mllp}", timezone = "America/New_York" }}
+settings = {{ listen = "127.0.0.1:{mllp}", acknowledgment = "original", timezone = "America/New_York" }}
 """
 
 

@@ -77,6 +77,8 @@ CA, CE, CR = Code.COMMIT_ACCEPT, Code.COMMIT_ERROR, Code.COMMIT_REJECT
         ("AL", "AL", [CA, CE, CR]),
         ("ER", "NE", [None, CE, CR]),
         ("SU", "NE", [CA, None, None]),
+        ("ER", "AL", [A, CE, CR]),
+        ("SU", "ER", [CA, E, R]),
         ("NE", "NE", [None, None, None]),
         ("NE", "", [None, None, None]),
         ("NE", "AL", [A, E, R]),  # is original mode
