@@ -34,7 +34,7 @@ from connectors.fhir.reading import (
 from connectors.fhir.related import contacts_of, related_of
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.telecom import phones
-from connectors.fhir.visit import Cast, actors, cast_of, status_of, times_of
+from connectors.fhir.visit import actors, cast_of, status_of, times_of
 
 _DONE = {"completed", "cancelled", "rejected", "failed", "entered-in-error"}
 "FHIR R4 task-status codes after which nobody works on it; the others are open."
@@ -86,7 +86,7 @@ class Reader:
         yield from self.contacts(resource)
         for link in items(resource.get("link")) if resource.get("link") else ():
             merged = reference(link.get("other"), "Patient")
-            if merged and link.get("type") == "replaces":
+            if merged and merged != resource.get("id") and link.get("type") == "replaces":
                 ids = ({"system": PATIENT_ID, "value": merged},)
                 yield MergeFacts.model_validate({"survivor": patient, "merged": ids, "version": patient.version})
 
@@ -127,7 +127,7 @@ class Reader:
             return None
         for link in items(resource.get("link")):
             survivor = reference(link.get("other"), "Patient")
-            if survivor and link.get("type") == "replaced-by":
+            if survivor and survivor != resource.get("id") and link.get("type") == "replaced-by":
                 return MergeFacts.model_validate(
                     {
                         "survivor": stub(survivor),
@@ -149,21 +149,22 @@ class Reader:
             ids.insert(0, {"system": APPOINTMENT_ID, "value": own})
         if status is None or not ids:
             return None
-        cast, times = cast_of(resource, find), times_of(resource, self.zone, find)
+        actor, person, confirmed, practitioner, location = cast_of(resource, find)
+        starts_at, minutes = times_of(resource, self.zone, find)
         hidden = withheld(resource)
         return _VISIT(
             {
                 "ids": ids,
                 "version": version_fields(resource, self.zone, self.read_at),
                 "status": status,
-                "starts_at": times.starts_at,
-                "minutes": times.minutes,
-                "patient": None if cast.patient is None else self._patient_of(resource, cast, find),
-                "practitioner": cast.practitioner,
-                "location": cast.location,
+                "starts_at": starts_at,
+                "minutes": minutes,
+                "patient": None if actor is None else self._patient_of(resource, actor, person, find),
+                "practitioner": practitioner,
+                "location": location,
                 "type": None if hidden else words(resource.get("appointmentType")) or _kind(resource),
                 "reason": None if hidden else first_words(resource.get("reasonCode")),
-                "confirmed": cast.confirmed if self.confirms or not cast.confirmed else None,
+                "confirmed": confirmed if self.confirms or not confirmed else None,
             }
         )
 
@@ -198,12 +199,11 @@ class Reader:
             ids.insert(0, {"system": PATIENT_ID, "value": own})
         return ids
 
-    def _patient_of(self, resource: Resource, cast: Cast, find: Find) -> PatientFacts | Fields | None:
+    def _patient_of(self, resource: Resource, actor: Any, person: str, find: Find) -> PatientFacts | Fields | None:
         """Return the patient of a visit: who came along, or who is named by a logical id or an identifier."""
-        if cast.person:
-            came = find(f"Patient/{cast.person}")
-            return stub(cast.person) if came is None else self.patient(came)
-        actor = cast.patient
+        if person:
+            came = find(f"Patient/{person}")
+            return stub(person) if came is None else self.patient(came)
         came = resolved(resource, actor, find)
         if came is not None and came.get("resourceType") == "Patient":
             inside = str(inner(actor, "reference")).lstrip().startswith("#")
@@ -240,7 +240,7 @@ def _kind(appointment: Resource) -> str | None:
 
 
 def _language(communications: Any) -> str | None:
-    said = list(items(communications))
+    said = items(communications)
     if len(said) > 1:
         said.sort(key=lambda one: one.get("preferred") is not True)
     for one in said:

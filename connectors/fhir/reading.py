@@ -59,11 +59,11 @@ _NOT_FOR_US_TYPES = {"SS", "SB", "DL", "PPN", "TAX", "MB", "SN", "AN"}
 account numbers, which a family may share."""
 
 
-def items(value: Any) -> Iterator[Resource]:
-    """Yield the objects of what should be a list of objects; a lone object counts as a list of one."""
-    for item in value if isinstance(value, list) else (value,):
-        if isinstance(item, dict):
-            yield item
+def items(value: Any) -> list[Resource]:
+    """Return the objects of what should be a list of objects; a lone object counts as a list of one."""
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict)]
+    return [value] if isinstance(value, dict) else []
 
 
 def inner(value: Any, *path: str) -> Any:

@@ -68,7 +68,7 @@ def contacts_of(
     said = patient.get("contact")
     if own is None or not said:
         return
-    contacts = list(items(said))
+    contacts = items(said)
     version = version_fields(patient, zone, read_at)
     for place, contact in enumerate([*contacts, {}], start=1):
         fields = _person(contact, region, today)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 from connectors.api import AppointmentStatus
 from connectors.fhir.reading import Find, Resource, called, inner, instant, items, reference, resolved, target, text
@@ -22,25 +22,9 @@ _CONFIRMED = {"accepted": True, "declined": False, "tentative": False, "needs-ac
 "Appointment.participant.status (FHIR R4 participationstatus): whether the patient said that they come."
 
 
-class Cast(NamedTuple):
-    """Who takes part."""
-
-    patient: Any = None
-    "The reference to the patient, as it was written."
-
-    person: str = ""
-    "The patient's logical id, where the reference names one."
-
-    confirmed: bool | None = None
-    practitioner: str | None = None
-    location: str | None = None
-
-
-class Times(NamedTuple):
-    """When it begins, in UTC, and how long it takes."""
-
-    starts_at: datetime | None
-    minutes: int | None
+Cast = tuple[Any, str, bool | None, str | None, str | None]
+"""Who takes part: the reference to the patient as it was written and the logical id in it, whether they said that they
+come, the practitioner's name, and the place's. (A plain tuple: there is one for each visit of every page.)"""
 
 
 def status_of(value: Any) -> AppointmentStatus | None:
@@ -82,7 +66,7 @@ def cast_of(appointment: Resource, find: Find) -> Cast:
                 location = location or name_of(appointment, actor, find)
             elif kind in _PROFESSIONALS:
                 practitioner = practitioner or name_of(appointment, actor, find)
-    return Cast(patient, person, confirmed, practitioner, location)
+    return patient, person, confirmed, practitioner, location
 
 
 _PROFESSIONALS = ("Practitioner", "PractitionerRole")
@@ -108,8 +92,8 @@ def name_of(resource: Resource, actor: Any, find: Find) -> str | None:
     return called(came)
 
 
-def times_of(appointment: Resource, zone: tzinfo, find: Find) -> Times:
-    """Return when it is: its own start and end, else those of its slots that came along."""
+def times_of(appointment: Resource, zone: tzinfo, find: Find) -> tuple[datetime | None, int | None]:
+    """Return when it begins, in UTC, and how many minutes it takes: as it says, else as its slots say."""
     starts_at, ends_at = instant(appointment.get("start"), zone), instant(appointment.get("end"), zone)
     said = appointment.get("minutesDuration")
     minutes = said if type(said) is int and 0 < said <= LONGEST_MINUTES else None  # True is an int, too
@@ -122,7 +106,7 @@ def times_of(appointment: Resource, zone: tzinfo, find: Find) -> Times:
     if minutes is None and starts_at is not None and ends_at is not None:
         between = (ends_at - starts_at) // _MINUTE
         minutes = between if 0 < between <= LONGEST_MINUTES else None
-    return Times(starts_at, minutes)
+    return starts_at, minutes
 
 
 def _slots(appointment: Resource, find: Find) -> Iterator[Resource]:

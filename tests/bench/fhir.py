@@ -39,7 +39,7 @@ from tests.bench.figure import Figure
 from tests.corpus import CORPUS
 
 ROUNDS = 25
-PEER_ROUNDS = 2
+PEER_ROUNDS = 5
 MATCHES = 100
 
 FLOOR_TIMES = 0.25
@@ -262,20 +262,20 @@ def reading(pages: list[Page]) -> list[Figure]:
             if number < PEER_ROUNDS or "fhirclient" not in name:
                 best[name] = min(best[name], cpu_s(work, said))
     per_s = {name: sum(page.resources for page in works[name][1]) / best[name] for name in works}
+    unit = "resources/CPU-s"
+    ours, floor, peer = per_s["ours"], per_s["floor"], per_s["fhirclient"]
     return [
-        figure("fhir.normalise", per_s["ours"], per_s["floor"], per_s["fhirclient"]),
-        # Chart lines are cheaper than facts; these are the pages alone that are facts.
-        figure("fhir.normalise.feed", per_s["feed"], per_s["feed floor"], per_s["feed fhirclient"]),
+        Figure(
+            "fhir.normalise",
+            ours,
+            unit,
+            floor,
+            {"fhirclient": peer},
+            f"{FLOOR_TIMES:g} x floor, {FHIRCLIENT_TIMES} x fhirclient",
+            ours >= FLOOR_TIMES * floor and ours >= FHIRCLIENT_TIMES * peer,
+        ),
+        # A line of a chart is cheaper than a fact; these are the pages alone that are facts.
+        Figure(
+            "fhir.normalise.feed", per_s["feed"], unit, per_s["feed floor"], {"fhirclient": per_s["feed fhirclient"]}
+        ),
     ]
-
-
-def figure(name: str, ours: float, floor: float, fhirclient: float) -> Figure:
-    return Figure(
-        name,
-        ours,
-        "resources/CPU-s",
-        floor,
-        {"fhirclient": fhirclient},
-        f"{FLOOR_TIMES:g} x floor, {FHIRCLIENT_TIMES} x fhirclient",
-        ours >= FLOOR_TIMES * floor and ours >= FHIRCLIENT_TIMES * fhirclient,
-    )

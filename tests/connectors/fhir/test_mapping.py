@@ -94,7 +94,9 @@ def test_a_replaced_patient_is_merged_into_the_other() -> None:
     assert isinstance(merge, MergeFacts)
     assert merge.survivor.ids == (Identifier(system="fhir/Patient", value="2"),)
     assert merge.merged == (Identifier(system="fhir/Patient", value="1"),)
+    assert reader().merge(resource | {"active": None}) == merge
     assert reader().merge(resource | {"active": True}) is None
+    assert reader().merge(resource | {"id": "2"}) is None
     assert reader().merge(resource | {"link": [{"type": "seealso", "other": {"reference": "Patient/2"}}]}) is None
 
 
