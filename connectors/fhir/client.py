@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -201,10 +201,21 @@ class Client:
     async def streamed(self, address: str, *, with_token: bool, accept: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """Yield the pieces of an answer as they come in; credentials go along only `with_token`."""
         url = _joined(self._base, address)
-        headers = self._headers | {"Accept": accept}
-        if with_token and self.settings.at_base(url):
-            headers |= await self._auth.headers(self._ctx)
-        async with self._ctx.http.stream("GET", url, headers=headers, extensions={"streamed": True}) as answer:
+        sent = self._headers | {"Accept": accept}
+        shown = await self._auth.headers(self._ctx) if with_token and self.settings.at_base(url) else {}
+        async with AsyncExitStack() as stack:
+
+            async def opened(headers: Headers) -> httpx.Response:
+                streaming = self._ctx.http.stream("GET", url, headers=headers, extensions={"streamed": True})
+                return await stack.enter_async_context(streaming)
+
+            try:
+                answer = await opened(sent | shown)
+            except AuthExpiredError:
+                fresh = await self._auth.renewed(self._ctx, shown) if shown else None
+                if fresh is None:
+                    raise
+                answer = await opened(sent | fresh)
             yield answer.aiter_bytes()
 
 

@@ -1,7 +1,7 @@
 """EHR launch with PKCE: somebody in the EHR opens the patient here (SMART App Launch 2.x; RFC 7636).
 
     EHR       GET launch address?iss=FHIR base&launch=handle
-    here      302 authorize endpoint?response_type=code&...&code_challenge=S256(verifier)
+    here      303 authorize endpoint?response_type=code&...&code_challenge=S256(verifier)
     EHR       302 redirect_uri?code=...&state=...
     here      POST token endpoint, code and verifier -> {"patient": "123", ...}
 

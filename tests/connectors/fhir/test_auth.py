@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from connectors.api import AuthExpiredError, ConnectorError, RateLimitedError, RejectedError, TransientError
 from connectors.fhir import Fhir
-from connectors.fhir.auth import token_of
+from connectors.fhir.auth import Backend, token_of
+from connectors.fhir.client import Client
 from tests.connectors.fhir.smart import CLIENT, OAUTH_URIS, V1, V2, Authority, Pair, behind, pair, signed, smart
 from tests.connectors.fhir.world import World, told
 from tests.connectors.stage import NOW, online, served
@@ -109,6 +110,21 @@ async def test_a_feed_loses_nothing_to_tokens_that_end_between_its_pages(world: 
     assert facts == whole
     assert len(authority.seen) > 3
     assert authority.refused == []
+
+
+async def test_what_comes_in_pieces_is_asked_for_with_another_token_as_well(world: World) -> None:
+    authority = smart(world, pair("p384"))
+    connector = signed(world, pair("p384"))
+    client = Client(world.context(connector), connector.settings, Backend(connector.settings, connector.scopes))
+    for _ in range(2):
+        async with client.streamed("Patient?_count=1", with_token=True, accept="application/json") as pieces:
+            assert b"Bundle" in b"".join([piece async for piece in pieces])
+        authority.granted.clear()
+    assert len(authority.seen) == 2
+    with pytest.raises(AuthExpiredError):
+        async with client.streamed("Patient?_count=1", with_token=False, accept="application/json"):
+            pass
+    assert len(authority.seen) == 2
 
 
 async def test_a_server_that_takes_no_token_at_all_is_told_as_that(world: World) -> None:
