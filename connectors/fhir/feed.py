@@ -48,6 +48,9 @@ RETRY_AFTER = timedelta(days=1)
 REFUSALS = frozenset({"http-400", "http-404", "http-405", "http-422", "http-501", "forbidden", "operation-outcome"})
 "Reasons of a RejectedError by which a server says that it does not search like this."
 
+PASSING = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
+"Codes of an OperationOutcome that say nothing of the search, only of the moment (FHIR R4 issue-type)."
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -209,7 +212,8 @@ class Round:
             try:
                 first = await self._client.page(kind, asked.params)
             except RejectedError as error:
-                if error.reason not in REFUSALS or "Appointment" not in self._kinds:
+                passing = error.reason not in REFUSALS or error.field in PASSING
+                if passing or "Appointment" not in self._kinds:
                     raise
                 refused = True
         if not refused:

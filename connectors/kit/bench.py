@@ -1,7 +1,7 @@
 """Where a connector is tried: the host's context over the recorded server, on a clock that runs by itself."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -100,7 +100,6 @@ class Bench:
         "What checks found out for each other."
 
         self._loop = asyncio.get_running_loop()
-        self._begun_at = self._loop.time()
         self._base: tuple[Round, Round, Server] | None = None
         watch.secrets |= {str(case.plan.settings[name]) for name in self.secret_names if name in case.plan.settings}
         for one in case.plan.expect.find_patients:
@@ -113,9 +112,10 @@ class Bench:
             name for name, given in self.kind.Settings.model_fields.items() if "SecretStr" in repr(given.annotation)
         }
 
-    def clock(self) -> datetime:
-        """Return the case's clock, moved on by the virtual seconds since."""
-        return self.case.plan.clock + timedelta(seconds=self._loop.time() - self._begun_at)
+    def clock(self, later: float = 0.0) -> Callable[[], datetime]:
+        """Return a clock that stands now where the case's does, `later` seconds on, and runs with virtual time."""
+        begun_at = self._loop.time() - later
+        return lambda: self.case.plan.clock + timedelta(seconds=self._loop.time() - begun_at)
 
     def fresh(self, settings: Mapping[str, Any] | None = None) -> AnyConnector:
         """Return a new connector, as after a restart of the host."""
@@ -125,15 +125,17 @@ class Bench:
         except ValueError as error:
             raise Failed("settings-not-taken", type(error).__name__) from None
 
-    def stage(self, script: Script | None = None, *, settings: Mapping[str, Any] | None = None) -> Stage:
-        """Return a fresh connector before a fresh server."""
-        return self.staged(self.fresh(settings), Server(self.case, self.clock, script))
+    def stage(
+        self, script: Script | None = None, *, settings: Mapping[str, Any] | None = None, later: float = 0.0
+    ) -> Stage:
+        """Return a fresh connector before a fresh server, at the time of the case or so many seconds later."""
+        return self.staged(self.fresh(settings), Server(self.case, self.clock(later), script))
 
     def staged(self, connector: AnyConnector, server: Server) -> Stage:
         """Return that connector before that server."""
         http = httpx.AsyncClient(transport=server, trust_env=False)
         ctx = host.context(
-            connector, "kit", http=http, clock=self.clock, timezone=self.case.zone, region=self.case.plan.region
+            connector, "kit", http=http, clock=server.clock, timezone=self.case.zone, region=self.case.plan.region
         )
         allowed = origins(connector.settings.model_dump(mode="json"))
 

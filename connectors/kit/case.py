@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from connectors.api import Callback, Identifier, Section
+from connectors.api import AnyConnector, Callback, Identifier, Section
 from connectors.kit.error import CaseError
 from connectors.kit.exchange import Exchange
 from connectors.kit.telephone import Numbers
@@ -130,6 +130,7 @@ class Verified(Part):
     file: str
     id: str
     dated: bool = False
+    signed: bool = True
 
 
 class Expected(Part):
@@ -228,6 +229,14 @@ class Case:
         """The practice's time zone."""
         return ZoneInfo(self.plan.timezone)
 
+    def fits(self, kind: type[AnyConnector]) -> None:
+        """Prove that a connector takes the settings of the case.
+
+        Raises:
+            CaseError: it does not; the text says which, and why.
+        """
+        _valid(TypeAdapter(kind.Settings), self.plan.settings, Path("settings"), "kit.toml")
+
     def numbers(self) -> Numbers:
         """Return the phone numbers that the case names."""
         expect = self.plan.expect
@@ -277,9 +286,9 @@ def _json(path: Path) -> Any:
         raise CaseError(f"{path.parent.name}/{path.name}: {error}") from None
 
 
-def _valid(adapter: TypeAdapter[T], written: Any, path: Path) -> T:
+def _valid(adapter: TypeAdapter[T], written: Any, path: Path, where: str = "") -> T:
     try:
         return adapter.validate_python(written)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
-    raise CaseError(f"{path.parent.name}/{path.name}: {'; '.join(faults)}")
+    raise CaseError(f"{where or path.parent.name}/{path.name}: {'; '.join(faults)}")

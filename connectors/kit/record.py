@@ -11,7 +11,7 @@ import orjson
 
 HIDDEN = "taken-out"
 
-ASKED = ("if-match", "if-none-exist", "prefer")
+ASKED = ("if-match", "if-none-exist")
 "Headers of a request that its exchange wants to see again."
 
 ANSWERED = ("content-type", "date", "etag", "location", "retry-after")

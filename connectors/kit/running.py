@@ -27,11 +27,12 @@ async def run(kind: type[AnyConnector], case: Case, *, only: Collection[str] = (
     and prints is kept for the checks of privacy, and not shown.
 
     Raises:
-        CaseError: `only` or `[skip]` names no check, or the case contradicts itself.
+        CaseError: `only` or `[skip]` names no check, or the case's settings are not what the connector takes.
     """
     known = names()
     if unknown := [name for name in (*only, *case.plan.skip) if name not in known]:
         raise CaseError(f"no check is called {unknown[0]}")
+    case.fits(kind)
     return await asyncio.to_thread(_run, kind, case, only)
 
 

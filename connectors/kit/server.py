@@ -48,6 +48,7 @@ class Server(httpx.AsyncBaseTransport):
     """One run of the other side: its scenarios begin anew with each server."""
 
     def __init__(self, case: Case, clock: Callable[[], datetime], script: Script | None = None) -> None:
+        self.clock = clock
         self._case = case
         self._script = script or Script()
         self._numbers = case.numbers()

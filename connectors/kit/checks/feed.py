@@ -19,6 +19,8 @@ LIMIT = 4096
 "Bytes of a cursor (connectors.facts.Checkpoint)."
 
 TIMES = 5
+INTERVAL = 60.0
+"Seconds from one replay to the next."
 
 SHUFFLES = 8
 
@@ -126,8 +128,8 @@ async def replay_five(bench: Bench) -> None:
     """Five rounds from the start tell what one does."""
     whole = await bench.record()
     told = []
-    for _ in range(TIMES):
-        stage = bench.stage()
+    for number in range(TIMES):
+        stage = bench.stage(later=number * INTERVAL)
         rounds = await bench.value(stage, bench.followed(stage, None))
         told += [one for said in rounds for one in said.changes]
     again = Ledger(told)
