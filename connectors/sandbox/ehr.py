@@ -118,12 +118,13 @@ class _Server:
         return guarded
 
     def exported(self, exports: Exports) -> list[Route]:
-        """Return the doors of $export, for those who may ask for everything."""
+        """Return the doors of $export, for those who may read every type that they want."""
 
         def guarded(answer: Answer) -> Answer:
             async def asked(request: Request) -> Response:
                 try:
-                    self._admit(request, "*", "read")
+                    for kind in exports.wanted(request):
+                        self._admit(request, kind, "read")
                     return await answer(request)
                 except RefusedError as error:
                     return _outcome(error.status, error.code, str(error))

@@ -48,6 +48,11 @@ class Exports:
             Route(f"{base}/$export-file/{{own}}/{{name}}", self.file),
         ]
 
+    def wanted(self, request: Request) -> tuple[str, ...]:
+        """Return the resource types that a request leads to; `*` for all."""
+        found = self._asked.get(request.path_params.get("own", ""))
+        return found.kinds if found else _types(request) or ("*",)
+
     async def begin(self, request: Request) -> Response:
         """Begin an export of the types in `_type`, of what changed since `_since`."""
         if "respond-async" not in request.headers.get("prefer", ""):
@@ -57,8 +62,8 @@ class Exports:
             since_at = datetime.fromisoformat(since) if since else None
         except ValueError:
             return _outcome(400, "_since")
-        own, kinds = uuid4().hex, tuple(filter(None, request.query_params.get("_type", "").split(",")))
-        self._asked[own] = _Export(kinds or self.store.kinds(), since_at, self.clock(), str(request.url), self.waits)
+        own, kinds = uuid4().hex, _types(request) or self.store.kinds()
+        self._asked[own] = _Export(kinds, since_at, self.clock(), str(request.url), self.waits)
         base = str(request.url).partition("?")[0].removesuffix("/$export")
         for part in ("/Patient", f"/Group/{request.path_params.get('group', '')}"):
             base = base.removesuffix(part)
@@ -125,6 +130,10 @@ class Exports:
             for kind, own, at in self.store.deletions
             if at >= export.since and kind in export.kinds
         ]
+
+
+def _types(request: Request) -> tuple[str, ...]:
+    return tuple(filter(None, request.query_params.get("_type", "").split(",")))
 
 
 def _outcome(status: int, what: str) -> Response:

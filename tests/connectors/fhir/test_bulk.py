@@ -21,6 +21,10 @@ from connectors.api import (
 from connectors.fhir.bulk import LINE, PATIENCE
 from connectors.fhir.cursor import Cursor
 from connectors.fhir.window import Window
+from connectors.sandbox import ehr
+from connectors.sandbox.smart import Client, Tokens
+from tests.connectors.fhir.smart import pair
+from tests.connectors.fhir.test_subscription import CALLBACK
 from tests.connectors.fhir.world import World, round_of, told
 from tests.connectors.stage import NOW, ZONE
 
@@ -269,3 +273,20 @@ async def test_a_server_without_export_is_not_asked_for_one_unless_the_operator_
     with pytest.raises(RejectedError, match="http-404"):
         await told(insisting, world.context(insisting))
     assert any(one.path == "/fhir/Group/g/1/$export" for one in world.asked)
+
+
+async def test_a_client_of_backend_services_feeds_and_exports_with_its_own_scopes(world: World) -> None:
+    keys = pair("p384")
+    tokens = Tokens(world.clock, {"hub": Client("hub", {"": keys.public})})
+    world.app = ehr.app(world.store, tokens=tokens, exports=world.exports)
+    connector = world.connector(client_id="hub", private_key=keys.private, **CALLBACK)
+    ctx = world.context(connector)
+    await connector.check(ctx)
+    facts, cursor = await told(connector, ctx)
+    assert len([fact for fact in facts if isinstance(fact, PatientFacts)]) == len(world.people.persons)
+    assert len(list(world.store.all("Subscription"))) == 1
+    world.later(hours=16)
+    _, cursor = await told(connector, ctx, cursor)
+    _, cursor = await rounds(world, connector, cursor, lambda found: found.export is None)
+    assert Cursor.parse(cursor).exported is not None
+    assert world.exports.waiting() == 0

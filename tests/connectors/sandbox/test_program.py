@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -68,6 +69,24 @@ async def test_the_ehr_wants_its_token() -> None:
         assert (await client.get("/fhir/Patient")).status_code == 401
         answer = await client.get("/fhir/Patient", headers={"Authorization": "Bearer tick"})
         assert answer.status_code == 200
+
+
+async def test_the_ehr_is_as_difficult_as_it_is_told_to_be(tmp_path: Path) -> None:
+    arguments = ("--bind", "127.0.0.1:0", "--ignore", "_lastUpdated", "--needs", "location", "--no-patch")
+    async with program("ehr", *arguments) as base, httpx.AsyncClient(base_url=f"{base}/fhir") as client:
+        assert (await client.get("Appointment?date=ge2020-01-01")).status_code == 400
+        assert (await client.get("Patient?_lastUpdated=ge2090-01-01&_summary=count")).json()["total"] == 40
+        assert (await client.get("metadata")).json()["patchFormat"] == []
+        begun = await client.get("$export", headers={"Prefer": "respond-async"})
+        assert begun.status_code == 202
+    key = tmp_path / "public.pem"
+    key.write_text("no key")
+    registered = ("--bind", "127.0.0.1:0", "--client", f"hub={key}", "--answers-only")
+    async with program("ehr", *registered) as base, httpx.AsyncClient(base_url=f"{base}/fhir") as client:
+        assert (await client.get("Patient")).status_code == 401
+        found = (await client.get(".well-known/smart-configuration")).json()
+        refused = await client.post(found["token_endpoint"], data={"grant_type": "client_credentials"})
+        assert (refused.status_code, refused.json()) == (400, {"error": "invalid_request"})
 
 
 async def test_the_carrier_takes_a_text() -> None:

@@ -153,6 +153,8 @@ async def test_a_form_that_asks_for_something_else_is_refused(
         ("system/Appointment.read", "DELETE", "Appointment/a1", 403),
         ("system/Appointment.write", "DELETE", "Appointment/a1", 204),
         ("system/Appointment.rs", "GET", "$export", 403),
+        ("system/Appointment.rs", "GET", "$export?_type=Appointment", 202),
+        ("system/Appointment.rs", "GET", "$export?_type=Appointment,Patient", 403),
         ("system/*.rs", "GET", "$export", 202),
     ],
 )
