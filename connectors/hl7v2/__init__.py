@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from connectors.api import Change, Connector, Context, RejectedError, Scope
 from connectors.hl7v2 import adt, siu
 from connectors.hl7v2.er7 import Message, messages_in
+from connectors.hl7v2.link import greet
 from connectors.hl7v2.mllp import Listener
 from connectors.hl7v2.pid import reading_of
 from connectors.hl7v2.query import Query
@@ -31,11 +32,13 @@ class Hl7v2(Connector[Hl7v2Settings]):
 
     def __init__(self, settings: Hl7v2Settings) -> None:
         super().__init__(settings)
-        # A method is a capability, so a source that is only listened to must not have these two.
+        # A method is a capability, so a source that is only listened to must not have these.
         if settings.send is not None:
             self.set_status = Writer(settings, charset=settings.charset, zone=settings.zone).set_status
         if settings.query is not None:
             self.find_patients = Query(settings, charset=settings.charset, zone=settings.zone).find_patients
+        if settings.send is not None or settings.query is not None:
+            self.check = self._check
 
     async def listen(self, ctx: Context) -> None:
         """Take messages until cancelled; each is acknowledged once `ctx.deliver` returned.
@@ -46,6 +49,14 @@ class Hl7v2(Connector[Hl7v2Settings]):
         if ctx.deliver is None:
             raise RejectedError("nowhere-to-deliver")
         await Listener(self.settings, ctx.deliver, name=ctx.connection, clock=ctx.clock).serve()
+
+    async def _check(self, ctx: Context) -> None:
+        """Prove that the addresses to send to and to ask at take our connection."""
+        if ctx.connect is None:
+            raise RejectedError("nowhere-to-send")
+        for url in dict.fromkeys((self.settings.send, self.settings.query)):
+            if url is not None:
+                await greet(ctx.connect, url)
 
     def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:
         """Return what the messages of one frame say of patients and appointments.

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import ssl
 from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
 
-from connectors.api import Connect, ConnectorError, RejectedError, TransientError
+from connectors.api import AuthExpiredError, Connect, ConnectorError, RejectedError, TransientError
 from connectors.hl7v2.er7 import Message
 from connectors.hl7v2.mllp import TAIL, Framer
 
@@ -35,6 +36,23 @@ REFUSED = "refused-by-receiver"
 
 CLOSE_S = 1.0
 "How long the other side may take to part."
+
+QUIET_S = 0.5
+"How long a receiver that was only greeted has for hanging up: with TLS 1.3 it refuses a certificate afterwards."
+
+_REFUSALS = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    }
+)
+"What OpenSSL calls the alerts about our certificate (RFC 8446 section 6.2), which come after the handshake in TLS 1.3."
 
 _READ_BYTES = 65536
 
@@ -145,9 +163,15 @@ class Link:
 
         Raises:
             OSError: the connection is broken, or the receiver closed it.
+            AuthExpiredError: the receiver does not take our certificate; it took no message, either.
         """
         while not self._frames:
-            data = await self._reader.read(_READ_BYTES)
+            try:
+                data = await self._reader.read(_READ_BYTES)
+            except ssl.SSLError as error:
+                if error.reason in _REFUSALS:
+                    raise AuthExpiredError("the certificate is refused") from None
+                raise
             if not data:
                 raise ConnectionResetError
             self._frames += [frame.body for frame in self._framer.feed(data) if not frame.oversize]
@@ -161,3 +185,22 @@ class Link:
                 await self._writer.wait_closed()
                 return
         self._writer.transport.abort()
+
+
+async def greet(connect: Connect, url: str, *, quiet_s: float = QUIET_S) -> None:
+    """Prove that the receiver at `url` takes our connection; MLLP has no question that is without effect.
+
+    Raises:
+        AuthExpiredError: it does not take our certificate.
+        TransientError: no connection, or it hangs up.
+    """
+    link = await Link.open(connect, url)
+    try:
+        async with asyncio.timeout(quiet_s):
+            await link.receive()
+    except TimeoutError:
+        return
+    except OSError:
+        raise TransientError("the receiver hung up") from None
+    finally:
+        await link.close()

@@ -122,6 +122,7 @@ class Sender:
             TransientError: it was surely not taken; try again.
             UnknownOutcomeError: it was sent, and no answer came.
             RejectedError: the receiver will never take it.
+            AuthExpiredError: the receiver does not take our certificate.
         """
         reply = self._answers.get(control_id)
         if reply is None:

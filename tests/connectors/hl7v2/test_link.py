@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.api import RejectedError, TransientError
-from connectors.hl7v2.link import CONDITIONS, Link, error_of, reply_of
-from tests.connectors.hl7v2.peer import acknowledgment, receiving, way
+from connectors.api import Checks, RejectedError, TransientError
+from connectors.hl7v2.link import CONDITIONS, Link, error_of, greet, reply_of
+from tests.connectors.hl7v2.peer import Talk, acknowledgment, context_of, receiving, way
+from tests.connectors.hl7v2.sample import connector
 
 HAPI = (
     b"MSH|^~\\&|EHR|HARBOR|CHARTLINE|PIER|20261123100000.123-0500||ACK^S14^ACK|40821|P|2.5.1\r"
@@ -108,3 +109,32 @@ async def test_a_cancelled_reading_has_read_nothing_away() -> None:
             await link.receive()
         assert [*ended, link.ended] == [False, True]
         await link.close()
+
+
+async def test_a_receiver_that_takes_the_connection_and_is_quiet_is_there() -> None:
+    async with receiving() as receiver:
+        connect, url = way(receiver.port)
+        await greet(connect, url, quiet_s=0.01)
+        await (await receiver.accept()).parted()
+
+
+async def test_a_receiver_that_hangs_up_or_is_gone_is_not() -> None:
+    async def treat(_: Talk) -> None:
+        return
+
+    async with receiving(treat) as receiver:
+        connect, url = way(receiver.port)
+        with pytest.raises(TransientError, match="hung up"):
+            await greet(connect, url)
+    with pytest.raises(TransientError, match="no connection"):
+        await greet(connect, url)
+
+
+async def test_a_connection_proves_the_addresses_that_it_has() -> None:
+    assert not isinstance(connector(), Checks)
+    async with receiving() as receiver:
+        made = connector(send=f"mllp://127.0.0.1:{receiver.port}", query="mllp://127.0.0.1:1")
+        assert isinstance(made, Checks)
+        with pytest.raises(TransientError, match="no connection"):
+            await made.check(context_of(made))
+        assert receiver.connections == 1

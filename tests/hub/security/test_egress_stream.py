@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,9 @@ from pydantic import SecretStr
 from sqlmodel import SQLModel, select
 
 from connectors import host
-from connectors.api import Connector, Context, RejectedError, Settings, TransientError
+from connectors.api import AuthExpiredError, Connector, Context, RejectedError, Settings, TransientError
+from connectors.hl7v2.link import greet
+from connectors.hl7v2.sender import Sender
 from hub.db import Database
 from hub.security.egress import DestinationDeniedError, Egress, EgressDeniedError
 from hub.security.intent import Intent
@@ -278,6 +281,39 @@ async def test_tls_shows_our_certificate_and_checks_theirs_against_the_name(data
         egress, _ = gate(database, settings, ["127.0.0.1"])
         async with lent(egress, settings) as ctx:
             assert await echoed(ctx, settings["send"]) == b"ping\n"
+
+
+def refused_once(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Take one connection as OpenSSL's own servers do: the refusal is told, where asyncio's just hang up."""
+    plain, _ = listener.accept()
+    with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as talk:
+        with suppress(ssl.SSLError):
+            talk.do_handshake()
+        talk.settimeout(10)
+        while socket.socket.recv(
+            talk, 4096
+        ):  # what is left unread would reset the connection, and take the refusal along
+            continue
+
+
+@pytest.mark.parametrize("how", ["greeted", "sent to"])
+async def test_a_server_that_wants_a_certificate_refuses_who_has_none(
+    database: Database, tmp_path: Path, how: str
+) -> None:
+    pem, key = certificate("localhost", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"mllps://localhost:{listener.getsockname()[1]}"
+        settings = {"send": url, "server_ca": pem.read_text()}
+        egress, _ = gate(database, settings, ["127.0.0.1"])
+        refusing = asyncio.create_task(asyncio.to_thread(refused_once, listener, serving(pem, key, client=pem)))
+        async with lent(egress, settings) as ctx:
+            assert ctx.connect is not None
+            message = b"MSH|^~\\&|||||||ACK|A1|P|2.5.1\r"
+            sending = Sender(url).send(ctx.connect, message, control_id="A1")
+            with pytest.raises(AuthExpiredError):
+                await (greet(ctx.connect, url) if how == "greeted" else sending)
+            sending.close()
+        await refusing
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("other.test", True), ("localhost", False)])
