@@ -135,8 +135,8 @@ def _is_of(resource: Resource, patient: str) -> bool:
     for name in ("subject", "patient", "beneficiary", "for"):
         whose = resource.get(name)
         if whose:
-            kind, own = target(whose)
-            return (own == patient and kind == "Patient") or inner(whose, "reference") == patient
+            said = inner(whose, "reference")
+            return said in (f"Patient/{patient}", patient) or target(whose) == ("Patient", patient)
     return False
 
 
