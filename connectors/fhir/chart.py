@@ -108,15 +108,19 @@ async def lines(client: Client, reader: Reader, patient: str, section: Section) 
 
 
 async def _fetch(client: Client, source: Source, page: Page, patient: str) -> None:
-    """Read what a match names by reference alone, where its line would have no words without it."""
+    """Read what matches name by reference alone, where their lines would have no words without it."""
+    unnamed: dict[tuple[str, str], None] = {}
     for resource in page.matches if source.named_by else ():
         meant = resource.get(source.named_by)
         kind, own = target(meant)
         if not own or f"{kind}/{own}" in page.beside or text(inner(meant, "display")):
             continue
         if _is_of(resource, patient) and resource.get("status") in _OPEN:
-            read = await client.read(kind, own)
-            page.beside[f"{kind}/{own}"] = {} if read is None else read.resource
+            unnamed[kind, own] = None
+    for kind, own in list(unnamed)[:LINES]:
+        read = await client.read(kind, own)
+        if read is not None:
+            page.beside[f"{kind}/{own}"] = read.resource
 
 
 _OPEN = ("draft", "active", "on-hold")

@@ -28,9 +28,8 @@ RELATED_ID = "fhir/RelatedPerson"
 CONTACT_ID = "fhir/Patient.contact"
 "Identifier.system of a contact that stands in the Patient: the patient's logical id and its place there, from 1."
 
-_NOBODY = frozenset({"e", "f", "i", "s", "bp"})
-"HL7 table 0131 (v2-0131): employer, federal agency, insurance company, state agency, billing contact; no relations."
-
+_NOBODY = frozenset({"e", "f", "i", "s"})
+"HL7 table 0131 (v2-0131): employer, federal agency, insurance company, state agency; nobody who calls for a patient."
 
 _RELATED: Callable[[Fields], RelatedFacts] = RelatedFacts.__pydantic_validator__.validate_python
 
@@ -72,8 +71,9 @@ def contacts_of(
     version = version_fields(patient, zone, read_at)
     for place, contact in enumerate([*contacts, {}], start=1):
         fields = _person(contact, region, today)
-        reachable = bool(fields["phones"] or fields["family"] or fields["given"])
-        person = reachable and not codes(contact.get("relationship")) & _NOBODY
+        roles = {code for concept in items(contact.get("relationship")) for code in codes(concept)}
+        named = bool(fields["phones"] or fields["family"] or fields["given"])
+        person = named and not (roles and roles <= _NOBODY)
         yield _RELATED(
             (fields if person else {})
             | {

@@ -107,6 +107,11 @@ def test_an_employer_an_insurer_and_who_is_no_longer_there_may_not_call(contact:
     assert [fact.active for fact in contacts(contact)] == [False, False]
 
 
+def test_a_spouse_who_is_the_employer_too_may_call() -> None:
+    roles = [{"coding": [{"code": "E"}]}, {"coding": [{"code": "N"}]}]
+    assert contacts({"relationship": roles, "name": {"family": "A"}})[0].active
+
+
 def test_a_patient_without_contacts_says_nothing_of_them() -> None:
     assert contacts() == []
     assert list(READER.contacts({"resourceType": "Patient", "contact": [{"name": {"family": "A"}}]})) == []
