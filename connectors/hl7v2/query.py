@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import phonenumbers
 
-from connectors.api import Context, PatientFacts, PatientRef, RejectedError, TransientError, Version
+from connectors.api import Connect, Context, PatientFacts, PatientRef, RejectedError, TransientError, Version
 from connectors.hl7v2.build import Draft, Fields, message
 from connectors.hl7v2.er7 import Message, Segment
 from connectors.hl7v2.link import REFUSED, Link, Reply, error_of, reply_of
@@ -50,13 +50,13 @@ class Query:
         """Read times without an offset in `zone`, or the practice's where it is None."""
         if settings.query is None:
             raise ValueError("the settings have no address to ask at")
-        self._url = settings.query
+        self.url = settings.query
         # The answer is an application acknowledgment, so in enhanced mode it has to be asked for.
         header = settings.header_of(charset)
-        self._header = replace(header, application="AL") if header.accept or header.application else header
+        self.header = replace(header, application="AL") if header.accept or header.application else header
         self._field = settings.phone_field
-        self._charset = charset or ""
-        self._zone = zone
+        self.charset = charset or ""
+        self.zone = zone
         self._question_s = question_s
         self._room = asyncio.Semaphore(AT_ONCE)
 
@@ -70,39 +70,67 @@ class Query:
         if ctx.connect is None:
             raise RejectedError("nowhere-to-ask")
         found: dict[object, PatientRef] = {}
+        talk = _Talk(self, ctx, ctx.connect)
         try:
             async with asyncio.timeout(self._question_s), self._room:
-                link = await Link.open(ctx.connect, self._url)
-                try:
-                    for form in forms_of(phone):
-                        async for facts in self._asked(ctx, link, form):
-                            if any(phone == one.e164 for one in facts.phones):
-                                found.setdefault(facts.ids, PatientRef(id=facts.ids[0].value, facts=facts))
-                finally:
-                    await link.close()
+                for form in forms_of(phone):
+                    async for facts in self._asked(talk, form):
+                        if any(phone == one.e164 for one in facts.phones):
+                            found.setdefault(facts.ids, PatientRef(id=facts.ids[0].value, facts=facts))
         except (OSError, TimeoutError):
             raise TransientError("no answer") from None
+        finally:
+            await talk.close()
         return list(found.values())
 
-    async def _asked(self, ctx: Context, link: Link, form: str) -> AsyncIterator[PatientFacts]:
+    async def _asked(self, talk: "_Talk", form: str) -> AsyncIterator[PatientFacts]:
         tag, pointer = _id(), ""
         for _ in range(PAGES):
-            reply = await self._reply(ctx, link, tag, form, pointer)
-            zone = self._zone or ctx.timezone
-            for facts in patients_in(reply.message, at=ctx.clock(), zone=zone, region=ctx.region):
+            reply = await talk.reply(question(tag, self._field, form, pointer))
+            for facts in patients_in(reply.message, at=talk.ctx.clock(), zone=talk.zone, region=talk.ctx.region):
                 yield facts
             more = reply.message.segment("DSC")
             pointer = more.value(1) if more is not None else ""
             if not pointer:
                 return
 
-    async def _reply(self, ctx: Context, link: Link, tag: str, form: str, pointer: str) -> Reply:
-        control_id = _id()
-        draft = question(tag, self._field, form, pointer)
-        zone = self._zone or ctx.timezone
-        await link.send(message(self._header, draft, control_id=control_id, at=ctx.clock(), zone=zone))
+
+class _Talk:
+    """One look-up's questions and answers; a server may hang up after each answer, and is then called again."""
+
+    def __init__(self, query: Query, ctx: Context, connect: Connect) -> None:
+        self.ctx = ctx
+        self.zone = query.zone or ctx.timezone
+        self._query = query
+        self._connect = connect
+        self._link: Link | None = None
+
+    async def reply(self, draft: Draft) -> Reply:
+        """Return the answer to a question.
+
+        Raises:
+            OSError: the connection broke before the first answer on it.
+            RejectedError, TransientError: what the server says.
+        """
         while True:
-            reply = reply_of(await link.receive(), self._charset)
+            if self._link is None or self._link.ended:
+                await self.close()
+                self._link = await Link.open(self._connect, self._query.url)
+            try:
+                reply = await self._exchanged(self._link, draft)
+            except OSError:
+                if not self._link.answered:
+                    raise
+                await self.close()
+            else:
+                self._link.answered = True
+                return reply
+
+    async def _exchanged(self, link: Link, draft: Draft) -> Reply:
+        control_id = _id()
+        await link.send(message(self._query.header, draft, control_id=control_id, at=self.ctx.clock(), zone=self.zone))
+        while True:
+            reply = reply_of(await link.receive(), self._query.charset)
             if reply is None or reply.control_id != control_id or reply.code == "CA":
                 continue  # another's, or only that the question arrived
             if (error := error_of(reply)) is not None:
@@ -114,6 +142,12 @@ class Query:
             if status == "AR":
                 raise RejectedError(REFUSED, field="QPD-3")
             return reply
+
+    async def close(self) -> None:
+        """Part from the server."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
 
 def question(tag: str, field: str, form: str, pointer: str = "") -> Draft:

@@ -187,6 +187,24 @@ async def test_a_server_that_hangs_up_is_no_empty_answer() -> None:
     assert "555" not in repr(caught.value)
 
 
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_server_that_hangs_up_after_each_answer_is_called_again(slow: bool) -> None:
+    """Where it is slow to hang up, the next question is on its way already."""
+    questions: list[str] = []
+
+    async def treat(talk: Talk) -> None:
+        question = await talk.next()
+        questions.append(asked(question))
+        await talk.say(response(question, *([ANA] if asked(question) == "2075550142" else [])))
+        if slow:
+            await asyncio.gather(talk.next(), return_exceptions=True)
+
+    async with receiving(treat) as receiver:
+        assert await looked_up(receiver) == [("MRN77", "Ana")]
+        assert receiver.connections == 4
+    assert questions == list(forms_of(PHONE))
+
+
 async def test_look_ups_at_once_do_not_mix() -> None:
     async with receiving(serving({"2075550142": [ANA]}, [])) as receiver:
         made = connector(query=f"mllp://127.0.0.1:{receiver.port}")

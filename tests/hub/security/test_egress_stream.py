@@ -290,9 +290,8 @@ def refused_once(listener: socket.socket, context: ssl.SSLContext) -> None:
         with suppress(ssl.SSLError):
             talk.do_handshake()
         talk.settimeout(10)
-        while socket.socket.recv(
-            talk, 4096
-        ):  # what is left unread would reset the connection, and take the refusal along
+        # What is left unread would reset the connection, and take the refusal along.
+        while socket.socket.recv(talk, 4096):
             continue
 
 
