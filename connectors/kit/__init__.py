@@ -6,7 +6,8 @@ assert report.passed, report.table()
 
 from connectors.kit.case import Case
 from connectors.kit.error import CaseError
+from connectors.kit.live import live
 from connectors.kit.report import Report, Result
 from connectors.kit.running import names, run
 
-__all__ = ["Case", "CaseError", "Report", "Result", "names", "run"]
+__all__ = ["Case", "CaseError", "Report", "Result", "live", "names", "run"]

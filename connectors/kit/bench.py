@@ -34,9 +34,6 @@ from connectors.transport import origin_of, origins
 
 T = TypeVar("T")
 
-PATIENCE = 900.0
-"Virtual seconds for one call of a method: nobody who still asks after that will ever end."
-
 Told = list[Change | Checkpoint]
 
 
@@ -89,6 +86,9 @@ class Round:
 class Bench:
     """Tries one connector by one case, and remembers what was seen of it."""
 
+    patience = 900.0
+    "Seconds for one call of a method, on the loop's clock: nobody who still asks after that will ever end."
+
     def __init__(self, kind: type[AnyConnector], case: Case, watch: Watch) -> None:
         self.kind = kind
         self.case = case
@@ -101,6 +101,9 @@ class Bench:
 
         self._loop = asyncio.get_running_loop()
         self._base: tuple[Round, Round, Server] | None = None
+        self.sample = self.fresh()
+        "What it can do, with these settings: a method may be there for some settings only."
+
         watch.secrets |= {str(case.plan.settings[name]) for name in self.secret_names if name in case.plan.settings}
         for one in case.plan.expect.find_patients:
             watch.number(one.phone)
@@ -133,7 +136,10 @@ class Bench:
 
     def staged(self, connector: AnyConnector, server: Server) -> Stage:
         """Return that connector before that server."""
-        http = httpx.AsyncClient(transport=server, trust_env=False)
+        return self.before(connector, server, httpx.AsyncClient(transport=server, trust_env=False))
+
+    def before(self, connector: AnyConnector, server: Server, http: httpx.AsyncClient) -> Stage:
+        """Return that connector with a context over `http`; whatever it asks is noted."""
         ctx = host.context(
             connector, "kit", http=http, clock=server.clock, timezone=self.case.zone, region=self.case.plan.region
         )
@@ -149,7 +155,7 @@ class Bench:
     async def ended(self, call: Awaitable[Any]) -> Ended:
         """Make a call and return how it ended; its errors are kept for the checks of privacy."""
         try:
-            async with asyncio.timeout(PATIENCE) as patience:
+            async with asyncio.timeout(self.patience) as patience:
                 return Ended(value=await call)
         except (Failed, Skipped):
             raise
@@ -215,7 +221,7 @@ class Bench:
         Raises:
             Skipped: it has no feed, or that does not work at all.
         """
-        if not issubclass(self.kind, Feeds):
+        if not isinstance(self.sample, Feeds):
             raise Skipped("no-changes")
         if self._base is None:
             if "feed" in self.failed:

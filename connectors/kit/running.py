@@ -8,7 +8,7 @@ from connectors.api import AnyConnector
 from connectors.kit.bench import Bench
 from connectors.kit.case import Case
 from connectors.kit.checks import CHECKS
-from connectors.kit.checks.check import Check
+from connectors.kit.checks.check import Check, chosen
 from connectors.kit.error import CaseError, Failed, Skipped
 from connectors.kit.report import Report, Result
 from connectors.kit.virtual import play
@@ -39,19 +39,8 @@ async def run(kind: type[AnyConnector], case: Case, *, only: Collection[str] = (
 def _run(kind: type[AnyConnector], case: Case, only: Collection[str]) -> Report:
     watch = Watch()
     with watching(watch):
-        results = play(_checked(kind, case, watch, _chosen(only)))
+        results = play(_checked(kind, case, watch, chosen(CHECKS, only)))
     return Report(kind.name, [result for result in results if not only or result.check in only])
-
-
-def _chosen(only: Collection[str]) -> Sequence[Check]:
-    """Return what to run: a check that judges the others needs them all, any other those that it comes after."""
-    if not only or any(check.judges and check.name in only for check in CHECKS):
-        return CHECKS
-    wanted = set(only)
-    for check in reversed(CHECKS):
-        if check.name in wanted:
-            wanted |= set(check.after)
-    return [check for check in CHECKS if check.name in wanted]
 
 
 async def _checked(kind: type[AnyConnector], case: Case, watch: Watch, checks: Sequence[Check]) -> list[Result]:

@@ -145,8 +145,8 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Let `watch` see everything that is logged and printed, at any level, and forbid to open anything."""
+def watching(watch: Watch, *, sealed: bool = True) -> Iterator[None]:
+    """Let `watch` see everything that is logged and printed, at any level; where `sealed`, forbid to open anything."""
     if not _hooked:
         sys.addaudithook(_hook)  # it stays for the life of the process, and looks at what is watched only
         _hooked.append(True)
@@ -162,7 +162,7 @@ def watching(watch: Watch) -> Iterator[None]:
     processors[:] = [note]
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    token = _current.set(watch)
+    token = _current.set(watch if sealed else None)
     try:
         with redirect_stdout(printed), redirect_stderr(printed):
             yield

@@ -1,6 +1,6 @@
 """What a check is."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class Check:
 
 def has(bench: Bench, capability: Any) -> bool:
     """Whether the connector has the methods of a Protocol of connectors.api."""
-    return issubclass(bench.kind, capability)
+    return isinstance(bench.sample, capability)
 
 
 def needs(bench: Bench, capability: Any, method: str) -> None:
@@ -38,3 +38,14 @@ def needs(bench: Bench, capability: Any, method: str) -> None:
     """
     if not has(bench, capability):
         raise Skipped(f"no-{method}".replace("_", "-"))
+
+
+def chosen(checks: Sequence[Check], only: Collection[str]) -> Sequence[Check]:
+    """Return what to run: a check that judges the others needs them all, any other those that it comes after."""
+    if not only or any(check.judges and check.name in only for check in checks):
+        return checks
+    wanted = set(only)
+    for check in reversed(checks):
+        if check.name in wanted:
+            wanted |= set(check.after)
+    return [check for check in checks if check.name in wanted]
