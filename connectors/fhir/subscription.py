@@ -6,7 +6,7 @@ the Subscription tells it to send along (FHIR R4 Subscription.channel.header).
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -158,17 +158,14 @@ def status_in(body: bytes) -> dict[str, str]:
     return said
 
 
-def _parameters(parameters: object) -> Sequence[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for one in items(parameters):
-        name = str(one.get("name"))
-        if name == "notification-event":
-            found += _parameters(one.get("part"))
-        elif value := next((str(one[key]) for key in ("valueCode", "valueString") if key in one), None):
-            found.append((name, value))
-        elif named := text(inner(one, "valueReference", "reference")):
-            found.append((name, named))
-    return found
+def _parameters(parameters: object) -> Iterator[tuple[str, str]]:
+    """Yield the parameters by name, those of the events as well."""
+    named = list(items(parameters))
+    events = [part for one in named if one.get("name") == "notification-event" for part in items(one.get("part"))]
+    for one in [*named, *events]:
+        value = next((str(one[key]) for key in ("valueCode", "valueString") if key in one), None)
+        if said := value or text(inner(one, "valueReference", "reference")):
+            yield str(one.get("name")), said
 
 
 def _r4b(status: Resource) -> dict[str, str]:
