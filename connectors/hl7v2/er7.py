@@ -157,7 +157,7 @@ class Segment:
 class Message:
     """A view of one message."""
 
-    __slots__ = ("_encoding", "_header", "_text", "delimiters", "raw")
+    __slots__ = ("_charset", "_encoding", "_header", "_text", "delimiters", "raw")
 
     def __init__(self, raw: bytes, text: str, delimiters: Delimiters, charset: str) -> None:
         self.raw = raw
@@ -165,7 +165,8 @@ class Message:
 
         self.delimiters = delimiters
         self._text = text
-        self._encoding = Encoding(text, delimiters, charset)
+        self._charset = charset
+        self._encoding: Encoding | None = None
         self._header: Segment | None = None
 
     @classmethod
@@ -197,7 +198,7 @@ class Message:
     def header(self) -> Segment:
         """The MSH segment."""
         if self._header is None:
-            self._header = Segment(self._text[: self._end(0)], self._encoding)
+            self._header = Segment(self._text[: self._end(0)], self._parts_encoding())
         return self._header
 
     @property
@@ -220,14 +221,12 @@ class Message:
     @property
     def charset(self) -> str:
         """The Python codec of the message's text, as `Encoding` has it."""
-        return self._encoding.charset
+        return self._parts_encoding().charset
 
     def segment(self, name: str) -> Segment | None:
         """Return the first segment of that name; the rest of the message is not split."""
         start = self._text.find(f"\r{name}{self.delimiters.field}")
-        if self._encoding.plain is None:
-            self._encoding.look()
-        return None if start < 0 else Segment(self._text[start + 1 : self._end(start + 1)], self._encoding)
+        return None if start < 0 else Segment(self._text[start + 1 : self._end(start + 1)], self._looked())
 
     def has(self, name: str) -> bool:
         """Return whether there is a segment of that name."""
@@ -237,11 +236,9 @@ class Message:
         """Yield every segment of that name, in order."""
         mark = f"\r{name}{self.delimiters.field}"
         start = self._text.find(mark)
-        if self._encoding.plain is None:
-            self._encoding.look()
         while start >= 0:
             end = self._end(start + 1)
-            yield Segment(self._text[start + 1 : end], self._encoding)
+            yield Segment(self._text[start + 1 : end], self._looked())
             start = self._text.find(mark, end)
 
     def lines(self) -> Iterator[Segment]:
@@ -250,12 +247,25 @@ class Message:
         while start < len(self._text):
             end = self._end(start)
             if end > start:
-                yield Segment(self._text[start:end], self._encoding)
+                yield Segment(self._text[start:end], self._looked())
             start = end + 1
 
     def unescape(self, text: str) -> str:
         """Return `text` with this message's escape sequences resolved."""
-        return self._encoding.unescape(text)
+        return self._parts_encoding().unescape(text)
+
+    def _parts_encoding(self) -> Encoding:
+        if self._encoding is None:
+            self._encoding = Encoding(self._text, self.delimiters, self._charset)
+        return self._encoding
+
+    def _looked(self) -> Encoding:
+        encoding = self._encoding
+        if encoding is None:
+            encoding = self._parts_encoding()
+        if encoding.plain is None:
+            encoding.look()
+        return encoding
 
     def _end(self, start: int) -> int:
         """Return where the segment that begins at `start` ends, over lines that continue it."""

@@ -104,8 +104,13 @@ def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
     of another patient.
     """
     said = pid.composites(3)
-    named = dict.fromkeys(key for cx in said if (key := _named(cx)) is not None)
-    texts = [cx.text for cx in said]
+    named: dict[tuple[str, str, str], None] = {}
+    texts = []
+    for cx in said:
+        texts.append(cx.text)
+        key = _named(cx)
+        if key is not None:
+            named[key] = None
     for number in (2, 4):
         text = pid.field(number)
         if not text or text in texts:
@@ -114,7 +119,7 @@ def identifiers_of(pid: Segment) -> tuple[Identifier, ...]:
             key = _named(cx)
             if key is not None and (not said or key[0]):
                 named[key] = None
-    return tuple(Identifier(system=system, value=value, type=kind) for system, value, kind in named)
+    return tuple([Identifier(system=system, value=value, type=kind) for system, value, kind in named])
 
 
 def person_identifier(cx: Composite) -> Identifier | None:
@@ -142,6 +147,8 @@ def name_of(segment: Segment, number: int) -> Composite:
 
 def _protected(pd1: Segment) -> bool | None:
     """Return the protection indicator; one that was deleted protects no longer."""
+    if len(pd1) < 12:
+        return None
     if pd1.deleted(12):
         return False
     said = pd1.value(12).strip().upper()
@@ -155,9 +162,12 @@ def _deceased(pid: Segment) -> bool | None:
     return True if pid.value(29) else None
 
 
+_NOTHING: frozenset[str] = frozenset()
+
+
 def _cleared(pid: Segment) -> frozenset[str]:
     if '""' not in pid.text:
-        return frozenset()
+        return _NOTHING
     names = {name for number, cleared in _CLEARED.items() if pid.deleted(number) for name in cleared}
     telephones = [number for number, _ in _TELEPHONES if pid.field(number)]
     if telephones and all(pid.deleted(number) for number in telephones):

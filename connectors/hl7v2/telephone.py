@@ -40,7 +40,7 @@ def e164_of(text: str, region: str) -> str | None:
     inside its own area is None, because nobody knows the area.
     """
     if (number := _national(text.translate(_SEPARATORS), region)) is not None:
-        return number
+        return number or None
     try:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -53,7 +53,8 @@ def e164_of(text: str, region: str) -> str | None:
 def _national(digits: str, region: str) -> str | None:
     """Return what the library makes of a number in plain national form, at a twentieth of its price; else None.
 
-    That is ten digits where the trunk prefix is 1 (North America), and a number with its prefix where that is 0.
+    That is ten digits where the trunk prefix is 1 (North America), and a number with its prefix where that is 0. An
+    empty string is a number that nobody can dial from elsewhere: fewer digits than that.
     """
     if not (digits.isascii() and digits.isdigit()):
         return None
@@ -61,6 +62,8 @@ def _national(digits: str, region: str) -> str | None:
     if plan is None:
         return None
     if plan.country == 1:
+        if len(digits) < 10:
+            return ""
         return f"+1{digits}" if digits[0] > "1" and len(digits) == 10 else None
     if digits[0] == "0" and len(digits) - 1 in plan.lengths and not plan.abroad.match(digits):
         return f"+{plan.country}{digits[1:]}"
