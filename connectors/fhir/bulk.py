@@ -176,17 +176,22 @@ class Nightly:
             await self._bulk.forget(state.export.url)
             yield Mark(self._over(state))
             return
+        export: Export | None = state.export
         try:
             found = await self._bulk.state(state.export.url, self._now)
             if isinstance(found, Manifest):
-                async for change in self._read(state, state.export, found):
-                    yield change
+                async for one in self._read(state, state.export, found):
+                    export = one.state.export if isinstance(one, Mark) else export
+                    yield one
                 return
         except RejectedError:  # it failed, or the server forgot it: another night
             yield Mark(self._over(state))
             return
-        next_at = self._now + timedelta(seconds=found)
-        yield Mark(state.but(export=state.export.model_copy(update={"next_at": next_at})))
+        except TransientError:  # the searches must not wait for it
+            found = AGAIN_S
+        if export is not None:
+            next_at = self._now + timedelta(seconds=found)
+            yield Mark(state.but(export=export.model_copy(update={"next_at": next_at})))
 
     async def _begun(self, state: Cursor) -> Cursor:
         since = state.exported
@@ -194,7 +199,7 @@ class Nightly:
             since = self._now - timedelta(days=2)
         try:
             url = await self._bulk.begin(None if since is None else since - OVERLAP)
-        except RejectedError:
+        except (RejectedError, TransientError):
             if self._sole:
                 raise
             return self._over(state)

@@ -87,8 +87,8 @@ class Round:
         self._teller = self._telling(None)
 
     def _telling(self, cursor: bytes | None) -> Teller:
-        told = "Patient" in self._kinds and self._vendor.patient_search != "no"
-        return Teller(self._client, self._reader, self._memory.upto(cursor), patients_told=told)
+        before = self._memory.upto(cursor)
+        return Teller(self._client, self._reader, before, patients_told="Patient" in self._kinds)
 
     async def run(self, cursor: bytes | None) -> AsyncIterator[Change | Checkpoint]:
         """Yield what changed since `cursor`, with a checkpoint after each page."""
@@ -121,7 +121,7 @@ class Round:
                 state = one.state if isinstance(one, Mark) else state
                 yield one
         if path is not None:
-            bulk = Bulk(self._client, path, self._kinds)
+            bulk = Bulk(self._client, path, [kind for kind in self._kinds if self._there(kind)])
             nightly = Nightly(bulk, self._teller, self._window, self._clock, sole=sole)
             async for one in nightly.run(state, self._now.astimezone(self._zone).hour):
                 yield one
@@ -177,13 +177,19 @@ class Round:
             if self._vendor.appointment_search == "no":
                 raise RejectedError("appointments-not-searchable", field="feed")
             return False
-        if kind == "Patient" and self._vendor.patient_search == "no":
-            return True
         refused_at = state.refused.get(kind)
-        left_out = refused_at is not None and self._now - refused_at < RETRY_AFTER
+        left_out = (
+            (refused_at is not None and self._now - refused_at < RETRY_AFTER)
+            or (kind == "Patient" and self._vendor.patient_search == "no")
+            or not self._there(kind)
+        )
         if kind == "Patient" and left_out:
             self._teller.patients_told = False
-        return left_out or bool(self._declared.kinds and kind not in self._declared.kinds)
+        return left_out
+
+    def _there(self, kind: str) -> bool:
+        """Whether the server has a type, as far as it says what it has."""
+        return not self._declared.kinds or kind in self._declared.kinds
 
     def _distrusted(self, kind: str, state: Cursor) -> datetime | None:
         """Return since when _lastUpdated is not believed; None where it is to be asked for."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from connectors.api import Callback, ConflictError, RejectedError, UnknownOutcomeError
+from connectors.api import Callback, ConflictError, RejectedError, TransientError, UnknownOutcomeError
 from connectors.fhir.capability import PROFILE, Capabilities
 from connectors.fhir.client import FHIR_JSON, Client
 from connectors.fhir.cursor import Subscribed
@@ -92,7 +92,7 @@ class Hints:
             return Subscribed(id=await self._standing(known.id if known else ""), looked_at=self._now)
         except (RejectedError, ConflictError):
             return Subscribed(looked_at=self._now)  # polling goes on without
-        except UnknownOutcomeError:
+        except (UnknownOutcomeError, TransientError):
             return Subscribed(looked_at=self._now - REFUSED + LOOKED)  # it is looked for, soon
 
     async def _standing(self, own: str) -> str:

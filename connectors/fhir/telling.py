@@ -23,6 +23,7 @@ class Teller:
         "Whether patients are told by themselves; where they are not, each is read for its appointment."
 
         self._patients: dict[str, Resource | None] = {}
+        self._gone: set[str] = set()
 
     def again(self, kind: str, since: datetime) -> None:
         """Take what was told of a type before as told still: it was not read as a whole in this round.
@@ -66,8 +67,9 @@ class Teller:
         """Yield the appointments between two instants that were told before and are not there: moved, or deleted."""
         after = self.after.get("Appointment", {})
         for own, was in self.before.get("Appointment", {}).items():
-            if own in after or was.starts_at is None or not begins <= was.starts_at < ends:
+            if own in after or own in self._gone or was.starts_at is None or not begins <= was.starts_at < ends:
                 continue
+            self._gone.add(own)
             read = await self._client.read("Appointment", own)
             if read is None:
                 yield self.deleted_appointment(own)

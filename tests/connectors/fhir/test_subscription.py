@@ -181,6 +181,25 @@ async def test_a_hub_that_cannot_be_reached_costs_the_hints_and_nothing_else(wor
         assert [one["status"] for one in subscriptions(world)] == ["active"]
 
 
+async def test_a_server_whose_subscriptions_are_down_is_polled_meanwhile(world: World) -> None:
+    inner, down = world.app, True
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if down and "Subscription" in scope["path"]:
+            await Response(b"{}", 500)(scope, receive, send)
+        else:
+            await inner(scope, receive, send)
+
+    world.app = app
+    connector = world.connector(**CALLBACK)
+    facts, cursor = await told(connector, world.context(connector))
+    assert facts
+    down = False
+    world.later(minutes=6)
+    await told(connector, world.context(connector), cursor)
+    assert len(subscriptions(world)) == 1
+
+
 async def test_a_server_that_takes_none_is_polled_and_asked_again_a_day_later() -> None:
     world = made(manners=Manners(topics=False))
     connector = world.connector(**CALLBACK, subscription_topic="http://topic.test/x", feed_by="subscription")
