@@ -6,11 +6,12 @@ runs. It ends with 0 if the time passed and nothing broke; otherwise the input i
 """
 
 import argparse
+import signal
 import sys
 
 import atheris
 
-from tests.fuzz import FOUND, HERE, LONGEST_S, MEMORY_MB, SAVED, target
+from tests.fuzz import FOUND, HERE, LONGEST_S, MEMORY_MB, SAVED, One, target
 
 
 def main() -> None:
@@ -38,8 +39,25 @@ def main() -> None:
         str(kept),
         *([str(SAVED / name)] if (SAVED / name).is_dir() else []),
     ]
-    atheris.Setup([sys.argv[0], *flags], one)
+    atheris.Setup([sys.argv[0], *flags], undisturbed(one))
     atheris.Fuzz()
+
+
+def undisturbed(one: One) -> One:
+    """Return `one`, whose failure is written down in peace.
+
+    libFuzzer's timer runs on while the input that raised is saved, and its handler is gone by then: the next alarm
+    would end the process first.
+    """
+
+    def told(data: bytes) -> None:
+        try:
+            one(data)
+        except BaseException:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise
+
+    return told
 
 
 if __name__ == "__main__":
