@@ -58,6 +58,9 @@ _SWITCH = re.compile(rb"\x1b([\x20-\x2f]+[\x30-\x7e])")
 
 _HL7_SWITCH = re.compile(rb"\\[CM](2[0-9A-Fa-f](?:[0-9A-Fa-f]{2}){1,2})\\")
 
+_ESCAPED = re.compile(rb"%b|\\(?:[EFHNPRST]|X[0-9A-Fa-f]+)\\" % _HL7_SWITCH.pattern)
+"Switches, and the escape sequences that one must not be sought in the middle of: `\\E\\M2442\\E\\` is plain text."
+
 
 @lru_cache(maxsize=64)
 def codec_of(name: str) -> str:
@@ -106,7 +109,10 @@ def _switches(body: bytes) -> bytes | None:
     Senders write them as they are (MSH-20 `ISO 2022-1994`), or as escape sequences of HL7 v2.3: `\\M2442\\`.
     """
     if body[6:7] == b"\\":
-        body = _HL7_SWITCH.sub(lambda match: b"\x1b" + bytes.fromhex(match[1].decode()), body)
+        body = _ESCAPED.sub(
+            lambda match: b"\x1b" + bytes.fromhex(match[1].decode()) if match[1] else match[0],
+            body,
+        )
     return body if any(match[1] in SETS for match in _SWITCH.finditer(body)) else None
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.api import Identifier, RejectedError
@@ -93,6 +93,16 @@ def test_what_is_built_is_what_is_read(repetitions: list[tuple[str | tuple[str, 
         for number, part in enumerate(parts, 1):
             subs = list(part) if isinstance(part, tuple) else [part]
             assert [*composite.subs(number), "", ""][: len(subs)] == subs
+
+
+@given(st.text("\\|CMXE2480\r", max_size=16))
+@example("\\M2442\\")
+@example("|C2842|")
+@example("\r\\M2442\\E")
+def test_text_that_looks_like_an_escape_sequence_is_what_is_read(text: str) -> None:
+    read = Message.parse(built(f1=text, f2="end")).segment("ZZ1")
+    assert read is not None
+    assert read.value(1) == text
 
 
 @given(
