@@ -12,6 +12,10 @@ from connectors.sandbox import ehr as fhir
 from connectors.sandbox.store import Store
 from tests.workflows.clinic import SECRET, TOKEN, Clinic, House, free_port, house, serving
 from tests.workflows.env import skipping
+from tests.workflows.feeding import feeds_of
+from tests.workflows.reminding import desk_of
+from workflows.activities.appointment import Appointments
+from workflows.activities.feed import Feeds
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,13 @@ async def nobody() -> Client:
 async def env() -> AsyncIterator[WorkflowEnvironment]:
     async with skipping() as started:
         yield started
+
+
+@pytest.fixture
+def feeds(clinic: Clinic, env: WorkflowEnvironment) -> Feeds:
+    return feeds_of(clinic, env.client)
+
+
+@pytest.fixture
+def desk(clinic: Clinic, nobody: Client) -> Appointments:
+    return desk_of(clinic, nobody)

@@ -1,102 +1,25 @@
 """The activity behind FeedFlow: real inbox and record, the real vault, and a Temporal server that is told of visits."""
 
-import contextlib
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlmodel import Session, select
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from connectors.api import (
-    AppointmentStatus,
-    Change,
-    Identifier,
-    MergeFacts,
-    Phone,
-    ReceiptFacts,
-    ReplyFacts,
-    RequestFacts,
-    Sms,
-)
-from hub.db import uuid7
-from hub.outside import Outside
-from hub.record import change, consent, inbox, message, patient
+from connectors.api import AppointmentStatus, Change, Identifier, MergeFacts, Phone, RequestFacts
+from hub.record import change, inbox, patient
 from hub.record.appointment import Appointment
-from hub.record.event import Event
 from hub.record.inbox import Arrival, State
-from hub.record.message import Message, MessageStatus
 from hub.record.patient import Patient
 from hub.record.request import ChartRequest
-from hub.record.task import Task
 from hub.temporal import TemporalUnavailableError
 from hub.vault.client import Vault, VaultUnavailableError
 from tests.workflows.clinic import MRN, PHONE, Clinic
+from tests.workflows.feeding import FEED, counts, feeds_of, reasons, signals
 from workflows.activities import feed
 from workflows.activities.feed import Drained, Feeds
-from workflows.activities.herald import Herald
-
-FEED = "adt"
-
-
-def feeds_of(clinic: Clinic, client: Client) -> Feeds:
-    instance = clinic.instance
-    return Feeds(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, client), client)
-
-
-@pytest.fixture
-def feeds(clinic: Clinic, env: WorkflowEnvironment) -> Feeds:
-    return feeds_of(clinic, env.client)
-
-
-def counts(clinic: Clinic, connection: str = FEED) -> dict[str, int]:
-    with clinic.instance.inbox.read() as db:
-        return inbox.counts(db, connection)
-
-
-def reasons(clinic: Clinic, connection: str = FEED) -> dict[str, int]:
-    with clinic.instance.inbox.read() as db:
-        return inbox.reasons(db, connection)
-
-
-async def signals(env: WorkflowEnvironment, visit: UUID) -> list[str]:
-    """Return what the visit's flow was told, in order; empty where it has none."""
-    try:
-        history = await env.client.get_workflow_handle(f"appointment-{visit}").fetch_history()
-    except RPCError:
-        return []
-    attributes = [event.workflow_execution_signaled_event_attributes for event in history.events]
-    return [each.signal_name for each in attributes if each.signal_name]
-
-
-def remember(clinic: Clinic, visit: Appointment, text: str = "reminder") -> UUID:
-    """Let a text about the visit have gone out; return its id."""
-    message_id = uuid7()
-    instance = clinic.instance
-    with instance.db.write() as db:
-        message.attempt(
-            db,
-            message_id,
-            Sms(to=PHONE, sender="+12125550100", body=text),
-            connection="sms",
-            program="reminder",
-            patient_id=visit.patient_id,
-            appointment_id=visit.id,
-            seal=instance.sealer,
-            index=instance.index,
-            now=clinic.now,
-        )
-        message.progress(db, message_id, MessageStatus.ACCEPTED, clinic.now, external_id=f"sm-{message_id}")
-    return message_id
-
-
-def said(clinic: Clinic, body: str, sender: str = PHONE) -> ReplyFacts:
-    clinic.later(seconds=1)
-    return ReplyFacts(external_id=f"mo-{uuid7()}", at=clinic.now, sender=sender, to="+12125550100", body=body)
 
 
 async def test_what_was_delivered_is_in_the_record_and_its_flows_are_told(
@@ -329,108 +252,6 @@ async def test_merges_and_requests_are_stored(feeds: Feeds, clinic: Clinic) -> N
 
 async def test_a_connection_that_the_policy_dropped_is_read_no_more(feeds: Feeds) -> None:
     assert await feeds.drain("gone") == Drained(closed=True)
-
-
-@contextlib.contextmanager
-def reminded(clinic: Clinic) -> Iterator[Callable[[], Appointment]]:
-    clinic.book()
-    (visit,) = clinic.rows(Appointment)
-    remember(clinic, visit)
-    yield lambda: clinic.rows(Appointment)[0]
-
-
-@pytest.mark.parametrize(("body", "kind"), [("C", "confirm"), ("Yes, confirmed", "confirm"), ("R", "reschedule")])
-async def test_an_answer_reaches_the_flow_of_its_visit(
-    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment, body: str, kind: str
-) -> None:
-    with reminded(clinic) as visit:
-        clinic.tell("sms", said(clinic, body))
-        await feeds.drain("sms")
-        assert await signals(env, visit().id) == ["answered"]
-    reply = next(row for row in clinic.rows(Message) if row.direction == "in")
-    assert (reply.meaning, reply.appointment_id) == (kind, visit().id)
-    assert clinic.rows(Task) == []
-    assert [event.type for event in clinic.rows(Event)] == ["message.received"]
-
-
-async def test_stop_opts_out_at_once_and_every_visit_of_the_number_looks(
-    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment
-) -> None:
-    with reminded(clinic) as visit:
-        sibling = clinic.book()
-        clinic.tell("sms", said(clinic, "Stop. Thank you"))
-        await feeds.drain("sms")
-        with clinic.instance.db.read() as db:
-            assert consent.opted_out(db, clinic.instance.index.phone(PHONE), "reminder")
-        assert await signals(env, visit().id) == ["changed"]
-        assert await signals(env, sibling) == ["changed"]
-    stop = next(row for row in clinic.rows(Message) if row.direction == "in")
-    text = await env.client.get_workflow_handle(f"text-stopped-{stop.id}").describe()
-    assert text.workflow_type == "TextFlow"
-
-
-async def test_a_second_stop_gets_no_second_confirmation(
-    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment
-) -> None:
-    with reminded(clinic):
-        clinic.tell("sms", said(clinic, "STOP"))
-        await feeds.drain("sms")
-        clinic.tell("sms", said(clinic, "stop"))
-        await feeds.drain("sms")
-    second = [row for row in clinic.rows(Message) if row.direction == "in"][-1]
-    with pytest.raises(RPCError):
-        await env.client.get_workflow_handle(f"text-stopped-{second.id}").describe()
-
-
-@pytest.mark.parametrize(("body", "kind"), [("Is parking free?", "other"), ("CANCEL", "stop")])
-async def test_what_a_person_must_read_is_a_task(feeds: Feeds, clinic: Clinic, body: str, kind: str) -> None:
-    with reminded(clinic) as visit:
-        clinic.tell("sms", said(clinic, body))
-        await feeds.drain("sms")
-        (task,) = clinic.rows(Task)
-        assert (task.kind, task.reason, task.appointment_id) == ("reply", kind, visit().id)
-
-
-async def test_a_text_out_of_the_blue_is_a_task_and_guesses_nobody(feeds: Feeds, clinic: Clinic) -> None:
-    clinic.tell("sms", said(clinic, "C", sender="+12125550199"))
-    await feeds.drain("sms")
-    (task,) = clinic.rows(Task)
-    assert (task.kind, task.reason, task.patient_id) == ("reply", "confirm", None)
-
-
-async def test_a_reply_that_was_stored_but_not_told_is_told_by_the_next_process(
-    clinic: Clinic, nobody: Client, env: WorkflowEnvironment
-) -> None:
-    with reminded(clinic) as visit:
-        clinic.tell("sms", said(clinic, "C"))
-        with pytest.raises(TemporalUnavailableError):
-            await feeds_of(clinic, nobody).drain("sms")
-        await feeds_of(clinic, env.client).drain("sms")
-        assert await signals(env, visit().id) == ["answered"]
-    assert len([row for row in clinic.rows(Message) if row.direction == "in"]) == 1
-
-
-async def test_a_receipt_moves_the_text_on(feeds: Feeds, clinic: Clinic) -> None:
-    with reminded(clinic):
-        (sent,) = clinic.rows(Message)
-        clinic.tell("sms", ReceiptFacts(external_id=str(sent.external_id), at=clinic.now, status="delivered"))
-        await feeds.drain("sms")
-        assert clinic.rows(Message)[0].status is MessageStatus.DELIVERED
-    assert [event.type for event in clinic.rows(Event)] == ["message.status"]
-
-
-async def test_a_receipt_that_overtakes_our_own_note_is_tried_again_by_itself(feeds: Feeds, clinic: Clinic) -> None:
-    clinic.tell("sms", ReceiptFacts(external_id="sm-early", at=clinic.now, status="delivered"))
-    assert not (await feeds.drain("sms")).more
-    assert counts(clinic, "sms")["applied"] == 0
-    clinic.book()
-    sent = remember(clinic, clinic.rows(Appointment)[0])
-    with clinic.instance.db.write() as db:
-        row = db.get_one(Message, sent)
-        row.external_id = "sm-early"
-        db.add(row)
-    await feeds.drain("sms")
-    assert clinic.rows(Message)[0].status is MessageStatus.DELIVERED
 
 
 def test_a_number_of_a_patient_is_never_kept_in_clear(clinic: Clinic) -> None:

@@ -30,7 +30,7 @@ from hub.record.task import Task
 from hub.rules.matching import Match
 from hub.temporal import DeliveryStart, TextStart, UpkeepStart
 from tests.workflows.clinic import PHONE, WEBHOOK_SECRET, Clinic, serving
-from tests.workflows.test_feed import remember, said
+from tests.workflows.feeding import remember, said
 from workflows.activities.delivery import Deliveries, Tried
 from workflows.activities.text import Texts
 from workflows.activities.upkeep import Upkeep
