@@ -22,10 +22,8 @@ def difference(expected: Any, actual: Any, path: str = "") -> str | None:
     if isinstance(actual, tuple | list):
         if not isinstance(expected, list | tuple) or len(expected) != len(actual):
             return path
-        return next(
-            (found for one, other in zip(expected, actual, strict=True) if (found := difference(one, other, path))),
-            None,
-        )
+        found_in = (difference(one, other, path) for one, other in zip(expected, actual, strict=True))
+        return next((found for found in found_in if found is not None), None)
     if isinstance(actual, Phone):
         actual = actual.e164
     if isinstance(actual, Identifier):

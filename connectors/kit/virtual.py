@@ -45,6 +45,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         "Calls in threads that have not returned."
 
         super().__init__(_Selector(self, selectors.DefaultSelector()))  # type: ignore[arg-type]
+        # The step to a timer may end a rounding error before it: without some slack a timer far off would never strike.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Return the virtual seconds since the loop was made."""
