@@ -59,14 +59,15 @@ class Header(NamedTuple):
     def answers(self, code: Code) -> Code | None:
         """Return the one acknowledgment that the sender waits for, or None where it wants none.
 
-        In original mode (MSH-15 and MSH-16 empty) that is the application's. In enhanced mode it is the accept
+        In original mode (MSH-15 and MSH-16 empty) that is the application's; an acknowledgment itself is not
+        acknowledged then, or two systems that both did would never end. In enhanced mode it is the accept
         acknowledgment where MSH-15 asks for it; otherwise the application's where MSH-16 does: the standard takes NE
         with AL for original mode. Where both ask, the accept acknowledgment is all: it says that the message is in
         safe storage, which is what we can say while the sender waits.
         """
         accept, application = (self.fields[number].strip().upper() for number in (14, 15))
         if not accept and not application:
-            return code
+            return None if self.fields[8].split(self.fields[1][:1] or b"^")[0].strip() == b"ACK" else code
         if _wanted(accept, code):
             return COMMIT[code]
         return code if _wanted(application, code) else None

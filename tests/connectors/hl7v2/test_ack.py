@@ -97,6 +97,13 @@ def test_a_sender_gets_the_acknowledgment_that_it_asks_for(
     assert [header.answers(code) for code in (A, E, R)] == answers
 
 
+def test_an_acknowledgment_is_acknowledged_only_where_it_asks_for_that() -> None:
+    said = Answers().to(header_of(siu()), Code.ACCEPT, AT)
+    assert header_of(said).answers(Code.ACCEPT) is None
+    asked = said.replace(b"|P|2.5.1", b"|P|2.5.1|||AL|NE")
+    assert header_of(asked).answers(Code.ACCEPT) is Code.COMMIT_ACCEPT
+
+
 def test_an_accept_acknowledgment_asks_for_none_itself() -> None:
     raw = asking("AL", "NE")
     code = header_of(raw).answers(Code.ACCEPT)

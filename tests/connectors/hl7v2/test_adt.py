@@ -158,6 +158,16 @@ def test_one_message_may_merge_several_patients() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "version",
+    ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.2", "", "2.5^USA"],
+)
+def test_every_version_is_read(version: str) -> None:
+    header = ADT["MSH"].replace("|P|2.5.1", f"|P|{version}")
+    for msh in (header, header.replace("ADT^A08^ADT_A01", "ADT^A08"), header.replace("ADT^A08^ADT_A01", "ADT")):
+        assert patient(adt(MSH=msh)).family == "Rivera"
+
+
 def test_several_records_may_turn_out_to_be_one_person() -> None:
     said = read(adt("A40", PID=pid(), MRG="MRG|8^^^H^MR") + b"MRG|10^^^H^MR\r")
     assert [(fact.survivor.ids[0].value, fact.merged[0].value) for fact in said if isinstance(fact, MergeFacts)] == [
