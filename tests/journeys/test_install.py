@@ -14,13 +14,14 @@ import pytest
 from hub.cli.app import run_command
 from hub.cli.connector.new import TEMPLATE
 from hub.vault.home import Home
+from tests.hub.cli.acme import serving
 from tests.hub.cli.vendor import ROOT, Machine
 from tests.hub.vault.house import running
 
 NAME = "dart-ehr"
 PACKAGE = "chartline-dart-ehr"
 MODULE = "chartline_dart_ehr"
-SETTINGS = ["--set", "base_url=http://127.0.0.1:9/api", "--set", "token=env:DART_TOKEN"]
+TOKEN = "tick-tock-3141"
 
 
 class Operator:
@@ -62,7 +63,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Operator]:
-    monkeypatch.setenv("DART_TOKEN", "tick-tock")
+    monkeypatch.setenv("DART_TOKEN", TOKEN)
     root = tmp_path / "practice"
     monkeypatch.setenv("CHARTLINE_DIR", str(root))
     assert run_command(["init", str(root)]) == 0
@@ -84,9 +85,12 @@ def test_a_vendors_package_is_installed_upgraded_and_uninstalled(
     ]
     assert operator.listed() in found
     assert operator("connector", "check", NAME)["passed"]
-    added = operator("connector", "add", "ehr", "--connector", NAME, *SETTINGS)
-    assert (added["published"], added["changes"]) == (True, ['+ [[connection]] "ehr"'])
-    assert operator("apply")["version"] == added["version"]
+    with serving(source / MODULE / "kit" / "exchanges", TOKEN) as server:
+        settings = ["--set", f"base_url={server.base_url}", "--set", "token=env:DART_TOKEN"]
+        added = operator("connector", "add", "ehr", "--connector", NAME, *settings)
+        assert (added["published"], added["changes"]) == (True, ['+ [[connection]] "ehr"'])
+        assert operator("apply")["version"] == added["version"]
+        assert operator("connector", "test", "ehr", "--phone", "+15554364287")["passed"]
 
     upgraded(source)
     machine.install(source)
