@@ -147,6 +147,9 @@ class Connector(Generic[S]):
     "All that it may ever say or hear; the practice grants a part of it (`scopes` of the connection), by default all."
 
     Settings: ClassVar[type[Settings]]
+    by_settings: ClassVar[Mapping[str, str]] = {}
+    """Methods that it has only where certain settings are given, and which: those are bound on the instance, so that
+    their presence still is the capability."""
 
     def __init__(self, settings: S) -> None:
         self.settings = settings

@@ -29,6 +29,7 @@ class Hl7v2(Connector[Hl7v2Settings]):
         }
     )
     Settings: ClassVar = Hl7v2Settings
+    by_settings: ClassVar = {"set_status": "send", "find_patients": "query", "check": "send or query"}
 
     def __init__(self, settings: Hl7v2Settings) -> None:
         super().__init__(settings)

@@ -81,6 +81,7 @@ def _described(point: EntryPoint) -> dict[str, Any]:
         "kind": kind.kind,
         "api": kind.api,
         "capabilities": capabilities(kind),
+        "by_settings": dict(kind.by_settings),
         "scopes": sorted(kind.scopes),
         "settings": dict(_settings(kind)),
     }
@@ -100,7 +101,8 @@ def _lines(items: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{head}, cannot be used: {item['reason']}"
             continue
         yield f"{head}, {item['kind']}, API version {item['api']}"
-        yield f"{'':{width}}can: {', '.join(item['capabilities'])}"
+        more = [f"{name} (with {setting})" for name, setting in item["by_settings"].items()]
+        yield f"{'':{width}}can: {', '.join([*item['capabilities'], *more])}"
         yield f"{'':{width}}scopes: {', '.join(item['scopes'])}"
         settings = (_setting(name, how) for name, how in item["settings"].items())
         yield f"{'':{width}}settings: {', '.join(settings)}"

@@ -24,6 +24,7 @@ from connectors.api import (
     SetsStatus,
     TransientError,
 )
+from connectors.hl7v2 import Hl7v2
 from connectors.hl7v2.build import control_id_of
 from connectors.hl7v2.er7 import Message
 from connectors.hl7v2.mllp import Listener
@@ -297,3 +298,14 @@ async def test_our_own_listener_takes_it_and_stores_it_once() -> None:
     finally:
         await listener.close()
     assert list(stored) == [control_id_of(KEY)]
+
+
+def test_a_source_has_only_what_its_settings_give_it() -> None:
+    bare = Hl7v2(Hl7v2Settings(listen="127.0.0.1:0"))
+    whole = Hl7v2(
+        Hl7v2Settings.model_validate(
+            {"listen": "127.0.0.1:0", "send": "mllp://127.0.0.1:1", "query": "mllp://127.0.0.1:2"}
+        )
+    )
+    assert [name for name in Hl7v2.by_settings if hasattr(bare, name)] == []
+    assert [name for name in Hl7v2.by_settings if not hasattr(whole, name)] == []

@@ -57,6 +57,7 @@ def test_the_built_in_ones_stand_there_with_what_they_can_do(capsys: pytest.Capt
     assert fhir["settings"]["base_url"] == {"required": True, "secret": False}
     assert fhir["settings"]["token"] == {"required": False, "secret": True}
     assert {"listen", "read"} <= set(items["chartline hl7v2"]["capabilities"])
+    assert items["chartline hl7v2"]["by_settings"]["set_status"] == "send"
     assert {"send", "verify", "read"} <= set(items["chartline sandbox-sms"]["capabilities"])
 
 
@@ -71,6 +72,7 @@ def test_a_package_from_elsewhere_says_what_it_is(site: Path, capsys: pytest.Cap
         "kind": "crm",
         "api": 1,
         "capabilities": ["check"],
+        "by_settings": {},
         "scopes": ["patient-contact"],
         "settings": {
             "base_url": {"required": True, "secret": False},
