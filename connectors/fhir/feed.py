@@ -95,8 +95,7 @@ class Round:
         state = Cursor.parse(cursor)
         state, handed = state.but(round=state.round + 1), b""
         self._teller = self._telling(cursor)
-        topic = subscription.topic_of(self._settings, self._declared)
-        if topic is not None and subscription.wanted(self._settings, self._declared):
+        if (topic := subscription.wanted(self._settings, self._declared)) is not None:
             hints = subscription.Hints(self._client, self._settings, topic, self._now)
             state = state.but(subscribed=await hints.kept(state.subscribed))
         async for one in self._all(state):
@@ -132,7 +131,7 @@ class Round:
         if self._settings.feed_by == "export":
             return declared or "Patient/$export", True
         usable = self._vendor.usable("export", declared is not None)
-        if self._settings.feed_by not in {"auto", "subscription"} or not usable:
+        if self._settings.feed_by not in {"auto", "subscription"} or not usable or not self._kinds:
             return None, False
         return declared or "Patient/$export", self._vendor.appointment_search == "no"
 

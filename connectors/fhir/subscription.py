@@ -47,12 +47,20 @@ def topic_of(settings: FhirSettings, declared: Capabilities) -> str | None:
     return next((topic for topic in declared.topics if "appointment" in topic.lower()), None)
 
 
-def wanted(settings: FhirSettings, declared: Capabilities) -> bool:
-    """Return whether there is to be a Subscription."""
+def wanted(settings: FhirSettings, declared: Capabilities) -> str | None:
+    """Return the topic of the Subscription that there is to be; None where there is to be none.
+
+    Raises:
+        RejectedError: the operator wants one, and nobody names its topic.
+    """
     if settings.callback_url is None or settings.feed_by not in {"auto", "subscription"}:
-        return False
-    usable = settings.vendor.usable("subscription", declared.subscribes_by_topic)
-    return (usable or settings.feed_by == "subscription") and topic_of(settings, declared) is not None
+        return None
+    topic = topic_of(settings, declared)
+    if settings.feed_by == "subscription":
+        if topic is None:
+            raise RejectedError("no-topic", field="subscription_topic")
+        return topic
+    return topic if settings.vendor.usable("subscription", declared.subscribes_by_topic) else None
 
 
 def subscription(settings: FhirSettings, topic: str, now: datetime) -> Resource:

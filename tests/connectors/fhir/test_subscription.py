@@ -245,6 +245,13 @@ async def test_there_is_none_where_nobody_wants_it_or_can(manners: Manners, sett
     assert Cursor.parse(cursor).subscribed is None
 
 
+async def test_who_insists_on_one_must_name_a_topic_where_the_server_does_not() -> None:
+    world = made(manners=Manners(topics=False))
+    connector = world.connector(**CALLBACK, feed_by="subscription")
+    with pytest.raises(RejectedError, match="no-topic"):
+        await told(connector, world.context(connector))
+
+
 def test_a_callback_is_proven_by_the_secret_and_named_by_its_number(world: World) -> None:
     connector = world.connector(**CALLBACK)
     assert connector.verify(callback(notification())) == "s1-event-notification-2-2"
