@@ -77,7 +77,7 @@ async def _tried(
     kind = host.load(connection.connector)
     settings = host.settings_of(kind, connection.settings, host.secrets(instance.paths.root, os.environ))
     egress = Egress(practice, instance.db, instance.clock, actor=operator().actor)
-    for data_class, purpose in _needed(kind, number, only):
+    for data_class, purpose in _needed(kind(settings), number, only):
         try:
             await egress.permit(connection.name, data_class, purpose)
         except EgressDeniedError:
@@ -104,14 +104,14 @@ async def _tried(
             raise CaseUnusableError(str(error)) from None
 
 
-def _needed(kind: type[AnyConnector], number: str, only: Collection[str]) -> Iterator[tuple[str, str]]:
+def _needed(connector: AnyConnector, number: str, only: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the classes of data that go out with the checks, each with its purpose."""
     asked = set(only) - HARMLESS
     judged = not only or bool(asked - set(FEEDING) - {"find"})  # a check that judges the others runs them all
-    if issubclass(kind, Feeds) and (judged or asked & set(FEEDING)):
+    if isinstance(connector, Feeds) and (judged or asked & set(FEEDING)):
         yield FEED
-    if number and kind.kind in GOES_OUT and (judged or "find" in asked):
-        yield GOES_OUT[kind.kind]
+    if number and connector.kind in GOES_OUT and (judged or "find" in asked):
+        yield GOES_OUT[connector.kind]
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
