@@ -3,7 +3,7 @@
 from connectors.api import Change, Identifier, MergeFacts, RejectedError
 from connectors.hl7v2.er7 import Message, Segment
 from connectors.hl7v2.nk1 import related_of
-from connectors.hl7v2.pid import Reading, patient_of, person_identifier
+from connectors.hl7v2.pid import MOST_PATIENTS, Reading, patient_of, person_identifier
 
 TELLS = frozenset({"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A28", "A31"})
 """Trigger events whose PID is a snapshot of the patient: visits begin, move, change and end (A01 to A07), a patient is
@@ -32,36 +32,39 @@ def read(message: Message, event: str, reading: Reading) -> list[Change]:
         patient = patient_of(pid, reading, message.segment("PD1"))
         return [patient, *related_of(message, patient, reading)] if message.has("NK1") else [patient]
     if event in MERGES:
-        return [_merge(pid, mrg, reading) for pid, mrg in _pairs(message)]
+        return [_merge(pid, mrgs, reading) for pid, mrgs in _merges(message)]
     if event in LINKS:
         raise RejectedError(LINKS[event], field="MSH-9")
     return []
 
 
-def _pairs(message: Message) -> list[tuple[Segment, Segment]]:
-    """Return each MRG with the PID that it follows: one message may merge several patients, and several into one."""
-    pairs: list[tuple[Segment, Segment]] = []
-    pid: Segment | None = None
-    merged = True
+def _merges(message: Message) -> list[tuple[Segment, list[Segment]]]:
+    """Return each PID with every MRG that follows it: a message may merge several patients, and several into one."""
+    groups: list[tuple[Segment, list[Segment]]] = []
     for segment in message.lines():
         if segment.name == "PID":
-            if not merged:
-                break
-            pid, merged = segment, False
-        elif segment.name == "MRG" and pid is not None:
-            pairs.append((pid, segment))
-            merged = True
-    if pid is None or not merged:
-        raise RejectedError("segment-missing", field="PID" if pid is None else "MRG")
-    return pairs
+            groups.append((segment, []))
+        elif segment.name == "MRG" and groups:
+            groups[-1][1].append(segment)
+    if not groups:
+        raise RejectedError("segment-missing", field="PID")
+    if len(groups) > MOST_PATIENTS:
+        raise RejectedError("too-many-patients", field="PID")
+    if not all(mrgs for _, mrgs in groups):
+        raise RejectedError("segment-missing", field="MRG")
+    return groups
 
 
-def _merge(pid: Segment, mrg: Segment, reading: Reading) -> MergeFacts:
+def _merge(pid: Segment, mrgs: list[Segment], reading: Reading) -> MergeFacts:
     survivor = patient_of(pid, reading)
-    merged = tuple(found for found in _prior(mrg) if found not in survivor.ids)
-    if not merged:
-        raise RejectedError("patient-id-missing", field="MRG-1")
-    return MergeFacts(survivor=survivor, merged=merged, version=reading.version)
+    kept = frozenset(survivor.ids)
+    merged = []
+    for mrg in mrgs:
+        prior = [found for found in _prior(mrg) if found not in kept]
+        if not prior:
+            raise RejectedError("patient-id-missing", field="MRG-1")
+        merged += prior
+    return MergeFacts(survivor=survivor, merged=tuple(dict.fromkeys(merged)), version=reading.version)
 
 
 def _prior(mrg: Segment) -> tuple[Identifier, ...]:

@@ -52,6 +52,9 @@ SETS = {
 """What follows ESC to switch to another character set (ISO 2022), to the codec that reads what comes after it, and what
 that codec must see first; the sets are those of HL7 v2.5.1 section 2.7.2."""
 
+MOST_SWITCHES = 20_000
+"In one message; one that has more is no text, and is read as if they were characters."
+
 _WESTERN = frozenset({"", "iso8859-1", "iso8859-15"})
 
 _SWITCH = re.compile(rb"\x1b([\x20-\x2f]+[\x30-\x7e])")
@@ -113,6 +116,8 @@ def _switches(body: bytes) -> bytes | None:
             lambda match: b"\x1b" + bytes.fromhex(match[1].decode()) if match[1] else match[0],
             body,
         )
+    if body.count(b"\x1b") > MOST_SWITCHES:
+        return None
     return body if any(match[1] in SETS for match in _SWITCH.finditer(body)) else None
 
 

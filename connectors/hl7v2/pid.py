@@ -33,6 +33,10 @@ _TELEPHONES = ((13, "home"), (14, "work"), (40, ""))
 "Fields with telephone numbers, and their use where XTN.2 names none; PID-40 from v2.7 on."
 
 
+MOST_PATIENTS = 1000
+"Of one message that books for several patients, or merges several; one with more is a mistake, and would hold up all."
+
+
 class Reading(NamedTuple):
     """How one message is read."""
 

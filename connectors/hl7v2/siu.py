@@ -14,7 +14,7 @@ from connectors.hl7v2.field import (
     place_of,
     words_of,
 )
-from connectors.hl7v2.pid import Reading, patient_in
+from connectors.hl7v2.pid import MOST_PATIENTS, Reading, patient_in
 from connectors.hl7v2.site import Meaning
 
 OPEN = {
@@ -118,6 +118,8 @@ def _patients(message: Message, reading: Reading) -> list[PatientFacts]:
     pids = list(message.segments("PID"))
     if len(pids) < 2:
         return [found for pid in pids if (found := patient_in(pid, reading, message.segment("PD1"))) is not None]
+    if len(pids) > MOST_PATIENTS:
+        raise RejectedError("too-many-patients", field="PID")
     groups: list[tuple[Segment, Segment | None]] = []
     for segment in message.lines():
         if segment.name == "PID":
@@ -125,10 +127,12 @@ def _patients(message: Message, reading: Reading) -> list[PatientFacts]:
         elif segment.name == "PD1" and groups:
             groups[-1] = (groups[-1][0], segment)
     patients: list[PatientFacts] = []
+    known: set[Identifier] = set()
     for pid, pd1 in groups:
         patient = patient_in(pid, reading, pd1)
-        if patient is not None and not any(set(known.ids) & set(patient.ids) for known in patients):
+        if patient is not None and known.isdisjoint(patient.ids):
             patients.append(patient)
+            known.update(patient.ids)
     return patients
 
 
