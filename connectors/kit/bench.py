@@ -30,6 +30,7 @@ from connectors.kit.ledger import Ledger, name_of
 from connectors.kit.server import Script, Server
 from connectors.kit.watch import Watch
 from connectors.scoping import within
+from connectors.stream import Dial
 from connectors.transport import origin_of, origins
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class Bench:
         self.failed: set[str] = set()
         "Names of the checks that failed so far."
 
+        self._heard: set[Fact] = set()
         self.remembered: dict[str, Any] = {}
         "What checks found out for each other."
 
@@ -138,10 +140,13 @@ class Bench:
         """Return that connector before that server."""
         return self.before(connector, server, httpx.AsyncClient(transport=server, trust_env=False))
 
-    def before(self, connector: AnyConnector, server: Server, http: httpx.AsyncClient) -> Stage:
+    def before(
+        self, connector: AnyConnector, server: Server, http: httpx.AsyncClient, connect: Dial | None = None
+    ) -> Stage:
         """Return that connector with a context over `http`; whatever it asks is noted."""
+        zone, region = self.case.zone, self.case.plan.region
         ctx = host.context(
-            connector, "kit", http=http, clock=server.clock, timezone=self.case.zone, region=self.case.plan.region
+            connector, "kit", http=http, clock=server.clock, timezone=zone, region=region, connect=connect
         )
         allowed = origins(connector.settings.model_dump(mode="json"))
 
@@ -182,6 +187,10 @@ class Bench:
 
     def heard(self, fact: Fact) -> None:
         """Note what a connector returned: its personal parts, and what it did not declare."""
+        if not isinstance(fact, ChartFacts):  # the only fact that cannot be in a set
+            if fact in self._heard:
+                return
+            self._heard.add(fact)
         self.watch.personal(fact)
         kept = within(fact, self.kind.scopes)
         if kept != fact:

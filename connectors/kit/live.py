@@ -20,6 +20,7 @@ from connectors.kit.report import Report, Result
 from connectors.kit.running import outcome
 from connectors.kit.server import Server
 from connectors.kit.watch import Watch, watching
+from connectors.stream import Dial
 
 RESUMED = 3
 "Checkpoints of a round that are resumed from at most: the first ones, since each costs nearly a round."
@@ -37,8 +38,10 @@ class LiveBench(Bench):
         watch: Watch,
         http: httpx.AsyncClient,
         clock: Callable[[], datetime],
+        connect: Dial | None,
     ) -> None:
         super().__init__(kind, case, watch)
+        self._connect = connect
         self._http = http
         self._clock = clock
 
@@ -48,7 +51,7 @@ class LiveBench(Bench):
 
     def staged(self, connector: AnyConnector, server: Server) -> Stage:
         """Return that connector before the live system."""
-        return self.before(connector, server, self._http)
+        return self.before(connector, server, self._http, self._connect)
 
 
 async def check(bench: Bench) -> None:
@@ -148,13 +151,14 @@ async def live(
     clock: Callable[[], datetime],
     timezone: ZoneInfo,
     region: str,
+    connect: Dial | None = None,
     phone: str = "",
     only: Collection[str] = (),
 ) -> Report:
     """Try `kind` with a connection's settings against its system, and return how each check ended.
 
-    `http` is what the egress gate opened; `phone` (E.164) is a number that somebody there has. Nothing is written.
-    While it runs, what the process logs and prints is kept for the checks of privacy, and not shown.
+    `http` and `connect` are what the egress gate opened; `phone` (E.164) is a number that somebody there has. Nothing
+    is written. While it runs, what the process logs and prints is kept for the checks of privacy, and not shown.
 
     Raises:
         CaseError: `only` names no such check, or the connector does not take the settings.
@@ -175,7 +179,7 @@ async def live(
     results: list[Result] = []
     wanted = chosen(CHECKS, only)
     with watching(watch, sealed=False):
-        bench = LiveBench(kind, case, watch, http, clock)
+        bench = LiveBench(kind, case, watch, http, clock, connect)
         for one in wanted:
             result = await outcome(bench, one)
             if result.verdict == "failed":

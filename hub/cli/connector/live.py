@@ -97,6 +97,7 @@ async def _tried(
                 clock=instance.clock,
                 timezone=practice.practice.zone,
                 region=practice.practice.region,
+                connect=await egress.stream(connection.name, NOTHING, "operations"),
                 phone=number,
                 only=only,
             )

@@ -1,6 +1,7 @@
 """`connector test`: a connection of the policy against a real server, through the egress gate, and nothing written."""
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,9 +39,14 @@ class Practice:
 
     def publish(self, base_url: str) -> None:
         settings = f'{{ base_url = "{base_url}", token = "env:CHARTLINE_TEST_TOKEN" }}'
-        connection = f'\n[[connection]]\nname = "ehr"\nconnector = "{NAME}"\nsettings = {settings}\n'
-        self.shell.paths.practice_toml.write_text(TEMPLATE.read_text() + connection)
-        assert self.shell("apply").code == 0
+        self.write(f'connector = "{NAME}"\nsettings = {settings}\n')
+
+    def write(self, connection: str) -> None:
+        """Put a connection into force."""
+        table = f'\n[[connection]]\nname = "ehr"\n{connection}'
+        self.shell.paths.practice_toml.write_text(TEMPLATE.read_text() + table)
+        ran = self.shell("apply")
+        assert ran.code == 0, ran.err
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +153,13 @@ def test_what_cannot_be_is_refused(practice: Practice) -> None:
     assert practice.test("--only", "write-twice").code == 2
     assert practice.test("--phone", "call me").code == 2
     assert practice.server.asked == []
+
+
+def test_an_address_that_is_no_http_is_tried_too(practice: Practice) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listening = f"mllp://127.0.0.1:{server.getsockname()[1]}"
+        practice.write(f'connector = "hl7v2"\nsettings = {{ listen = "127.0.0.1:2599", send = "{listening}" }}\n')
+        assert practice.verdicts()["check"] == "passed"
+    ran = practice.test()
+    assert ran.code == 1
+    assert "TransientError" in ran.out
