@@ -114,11 +114,16 @@ def instead_of(starts: set[datetime], local: datetime, zone: ZoneInfo) -> Callab
 def changes_of_clocks(zone: ZoneInfo, after: datetime) -> list[tuple[datetime, timedelta]]:
     """Return the instants in the year after `after` when the clocks of `zone` change, and by how much."""
     found = []
-    hour = after.replace(minute=0, second=0, microsecond=0)
-    for _ in range(366 * 24):
-        following = hour + timedelta(hours=1)
-        before, behind = hour.astimezone(zone).utcoffset(), following.astimezone(zone).utcoffset()
-        if before is not None and behind is not None and before != behind:
-            found.append((following, behind - before))
-        hour = following
+    day = after.replace(minute=0, second=0, microsecond=0)
+    for _ in range(366):
+        following = day + timedelta(days=1)
+        if _offset(day, zone) != _offset(following, zone):
+            hours = (day + timedelta(hours=hour) for hour in range(1, 25))
+            at = next(one for one in hours if _offset(one, zone) != _offset(day, zone))
+            found.append((at, _offset(at, zone) - _offset(day, zone)))
+        day = following
     return found
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import phonenumbers
@@ -11,6 +12,7 @@ FORMATS = ("+15554364287", "5554364287", "555-436-4287", "(555) 436-4287")
 "The four ways, by the example that names them in a report."
 
 
+@lru_cache(maxsize=256)
 def ways(e164: str) -> tuple[str, str, str, str]:
     """Return how servers write an E.164 number: itself, digits, with dashes, with parentheses.
 
@@ -25,6 +27,7 @@ def ways(e164: str) -> tuple[str, str, str, str]:
     return e164, digits, international, phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)
 
 
+@lru_cache(maxsize=256)
 def pattern(e164: str) -> str:
     """Return an expression for an E.164 number in any way of writing."""
     number = phonenumbers.parse(e164, None)
@@ -38,9 +41,15 @@ class Numbers:
 
     def __init__(self, known: Iterable[str]) -> None:
         self._known = [(re.compile(pattern(e164)), e164) for e164 in sorted(set(known))]
+        self._neutral: dict[str, str] = {}
 
     def neutral(self, text: str) -> str:
         """Return `text` with each known number as <E.164>, so that ways of writing compare equal."""
+        if text not in self._neutral:
+            self._neutral[text] = self._neutralised(text)
+        return self._neutral[text]
+
+    def _neutralised(self, text: str) -> str:
         for expression, e164 in self._known:
             text = expression.sub(f"<{e164}>", text)
         return text

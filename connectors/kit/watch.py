@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 import structlog
@@ -64,26 +63,29 @@ class Watch:
     _texts: set[str] = field(default_factory=set)
     _numbers: set[str] = field(default_factory=set)
 
-    def personal(self, fact: Any) -> None:
-        """Remember what in `fact` must appear nowhere else."""
-        if isinstance(fact, Fact):
-            self._remember(fact)
-        for value in _values(fact):
-            self.personal(value)
+    def personal(self, value: Any) -> None:
+        """Remember what in `value`, a fact or several, must appear nowhere else."""
+        if isinstance(value, tuple | list):
+            for one in value:
+                self.personal(one)
+        elif isinstance(value, Fact):
+            for name, held in vars(value).items():
+                if isinstance(held, str):
+                    if name in PERSONAL or (type(value), name) in _ALSO:
+                        self._word(held)
+                elif name == "birth_date" and held is not None:
+                    self._texts |= {held.isoformat(), held.strftime("%Y%m%d")}
+                elif isinstance(held, tuple | Fact):
+                    self.personal(held)
+            if isinstance(value, ChartFacts):
+                for lines in value.sections.values():
+                    self._texts |= {line for line in lines if len(line) >= SHORTEST}
 
-    def _remember(self, fact: Fact) -> None:
-        for name in type(fact).model_fields:
-            value = getattr(fact, name)
-            if isinstance(value, date):
-                if name == "birth_date":
-                    self._texts |= {value.isoformat(), value.strftime("%Y%m%d")}
-            elif isinstance(value, str) and (name in PERSONAL or (type(fact), name) in _ALSO):
-                if re.fullmatch(r"\+[1-9]\d{6,14}", value):
-                    self.number(value)
-                elif len(value) >= SHORTEST:
-                    self._texts.add(value)
-        if isinstance(fact, ChartFacts):
-            self._texts |= {line for lines in fact.sections.values() for line in lines if len(line) >= SHORTEST}
+    def _word(self, text: str) -> None:
+        if re.fullmatch(r"\+[1-9]\d{6,14}", text):
+            self.number(text)
+        elif len(text) >= SHORTEST:
+            self._texts.add(text)
 
     def number(self, e164: str) -> None:
         """Remember a phone number."""
@@ -106,13 +108,6 @@ class Watch:
 
 
 _ALSO = {(ReplyFacts, "sender"), (Sms, "to")}
-
-
-def _values(fact: Any) -> Iterator[Any]:
-    if isinstance(fact, Fact):
-        yield from (getattr(fact, name) for name in type(fact).model_fields)
-    elif isinstance(fact, tuple | list):
-        yield from fact
 
 
 def _chain(error: BaseException) -> Iterator[str]:
