@@ -42,19 +42,19 @@ from hub.temporal import connect, wake_feed
 from hub.temporal.flow import UPKEEP_ID, feed_flow_id
 from hub.vault.client import Access
 from tests.journeys.stand import until
-from tests.workflows.clinic import free_port, serving
+from tests.workflows.clinic import CONNECTIONS, REMINDER, SECRET, TOKEN, free_port, serving
 from tests.workflows.env import skipping
 from workflows.worker import serve
 
 T = TypeVar("T", bound=SQLModel)
 
-TOKEN, SECRET = "carrier-token", "carrier-secret"
 AUDITED = Access("system:test", "system", "operations")
 
 ADT, CARRIER, EHR = "adt", "sms", "ehr"
 "Connections of the policy."
 
-POLICY = """
+POLICY = (
+    """
 [practice]
 name = "Quiet Cove Clinic"
 timezone = "America/New_York"
@@ -71,28 +71,10 @@ name = "desk"
 email = "ana@cove.example"
 roles = ["front-desk"]
 queues = ["desk"]
-
-[[connection]]
-name = "adt"
-connector = "hl7v2"
-settings = {{ listen = "127.0.0.1:2575", timezone = "America/New_York" }}
-
-[[connection]]
-name = "ehr"
-connector = "fhir"
-settings = {{ base_url = "http://127.0.0.1:{ehr}/fhir" }}
-
-[[connection]]
-name = "sms"
-connector = "sandbox-sms"
-settings = {{ base_url = "http://127.0.0.1:{carrier}", token = "file:keys/token", secret = "file:keys/secret" }}
-
-[[reminder]]
-name = "visit"
-offsets = ["-3d", "-1d", "-2h"]
-text.en = "{{practice}}: your visit is {{date}} at {{time}}. Reply C to confirm, R to reschedule, STOP to end."
-text.es = "{{practice}}: su cita es el {{date}} a las {{time}}. Responda C si viene, R si no, ALTO para salir."
 """
+    + CONNECTIONS
+    + REMINDER
+)
 
 
 class ServerClock:

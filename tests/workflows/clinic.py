@@ -53,7 +53,34 @@ PHONE = "+12125550123"
 AUDITED = Access("system:test", "system", "operations")
 MRN = Identifier(system="urn:harbor", value="", type="MR")
 
-POLICY = """
+CONNECTIONS = """
+[[connection]]
+name = "adt"
+connector = "hl7v2"
+settings = {{ listen = "127.0.0.1:2575", timezone = "America/New_York" }}
+
+[[connection]]
+name = "ehr"
+connector = "fhir"
+settings = {{ base_url = "http://127.0.0.1:{ehr}/fhir" }}
+
+[[connection]]
+name = "sms"
+connector = "sandbox-sms"
+settings = {{ base_url = "http://127.0.0.1:{carrier}", token = "file:keys/token", secret = "file:keys/secret" }}
+"""
+"A feed, an EHR and a carrier of texts; the ports of the latter two are to be filled in."
+
+REMINDER = """
+[[reminder]]
+name = "visit"
+offsets = ["-3d", "-1d", "-2h"]
+text.en = "{{practice}}: your visit is {{date}} at {{time}}. Reply C to confirm, R to reschedule, STOP to end."
+text.es = "{{practice}}: su cita es el {{date}} a las {{time}}. Responda C si viene, R si no, ALTO para salir."
+"""
+
+POLICY = (
+    """
 [practice]
 name = "Harbor Family Medicine"
 timezone = "America/New_York"
@@ -93,32 +120,16 @@ name = "spanish"
 when = "patient.language == 'es'"
 then = {{ language = "es" }}
 
-[[connection]]
-name = "adt"
-connector = "hl7v2"
-settings = {{ listen = "127.0.0.1:2575", timezone = "America/New_York" }}
-
-[[connection]]
-name = "ehr"
-connector = "fhir"
-settings = {{ base_url = "http://127.0.0.1:{ehr}/fhir" }}
-
-[[connection]]
-name = "sms"
-connector = "sandbox-sms"
-settings = {{ base_url = "http://127.0.0.1:{carrier}", token = "file:keys/token", secret = "file:keys/secret" }}
-
+"""
+    + CONNECTIONS
+    + """
 [[webhook]]
 url = "http://127.0.0.1:{crm}/events"
 events = ["call.*", "reminder.*", "message.*"]
 secret = "file:keys/webhook"
-
-[[reminder]]
-name = "visit"
-offsets = ["-3d", "-1d", "-2h"]
-text.en = "{{practice}}: your visit is {{date}} at {{time}}. Reply C to confirm, R to reschedule, STOP to end."
-text.es = "{{practice}}: su cita es el {{date}} a las {{time}}. Responda C si viene, R si no, ALTO para salir."
 """
+    + REMINDER
+)
 
 
 def free_port() -> int:

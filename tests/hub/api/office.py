@@ -30,6 +30,7 @@ from hub.settings import Paths
 from hub.settings.practice import Role
 from hub.vault.client import Access
 from hub.vault.home import Home
+from tests.hub.policytext import ADT, HARBOR, sms
 from tests.hub.vault.house import Process, logged, running
 
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -39,11 +40,9 @@ TEST = Access("system:test", "system", "operations")
 DID = "+12125550100"
 EVERYTHING = tuple(Scope)
 
-POLICY = """
-[practice]
-name = "Harbor Family Medicine"
-timezone = "America/New_York"
-
+POLICY = (
+    HARBOR
+    + """
 [[trunk]]
 name = "line"
 hosts = ["127.0.0.1"]
@@ -69,17 +68,10 @@ email = "ana@harbor.example"
 roles = ["front-desk"]
 queues = ["appointments"]
 extension = "101"
-
-[[connection]]
-name = "sms"
-connector = "sandbox-sms"
-settings = { base_url = "http://127.0.0.1:9", token = "file:secrets/sms.token", secret = "file:secrets/sms.secret" }
-
-[[connection]]
-name = "adt"
-connector = "hl7v2"
-settings = { listen = "127.0.0.1:2575", timezone = "America/New_York" }
-
+"""
+    + sms("secrets/sms.token", "secrets/sms.secret")
+    + ADT
+    + """
 [[webhook]]
 url = "http://127.0.0.1:9/events"
 events = ["call.*"]
@@ -91,6 +83,7 @@ data = ["call-audio"]
 expires = 2026-03-01
 document = "secrets/line.pdf"
 """
+)
 "Port 9 is nobody's (discard)."
 
 SMS_SECRET = "secret of the carrier"

@@ -11,23 +11,15 @@ from sqlmodel import col, select
 from hub.record import inbox, policy
 from hub.record.inbox import Arrival, InboxMessage, State
 from tests.hub.cli.conftest import Shell
+from tests.hub.policytext import ADT, sms
 
-CONNECTIONS = """
-[[connection]]
-name = "adt"
-connector = "hl7v2"
-settings = { listen = "127.0.0.1:2575", timezone = "America/New_York" }
-
-[[connection]]
-name = "sms"
-connector = "sandbox-sms"
-settings = { base_url = "http://127.0.0.1:9", token = "file:keys/sms", secret = "file:keys/sms" }
-
+CRM = """
 [[connection]]
 name = "crm"
 connector = "hubspot"
 settings = { token = "file:keys/sms", portal = 7 }
 """
+CONNECTIONS = ADT + sms("keys/sms", "keys/sms") + CRM
 
 A08 = (
     "MSH|^~\\&|EHR|HARBOR|HUB|HARBOR|20260302100000||ADT^A08|{}|P|2.5.1\r"

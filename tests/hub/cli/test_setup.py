@@ -14,21 +14,14 @@ from hub.cli.instance import opened
 from hub.record import policy, staff
 from hub.settings import Paths
 from hub.vault import keys
+from tests.hub.policytext import ADT, HARBOR
 
-PRACTICE = """
-[practice]
-name = "Harbor Family Medicine"
-timezone = "America/New_York"
-
+STAFF = """
 [[staff]]
 email = "ana@harbor.example"
 roles = ["front-desk"]
-
-[[connection]]
-name = "adt"
-connector = "hl7v2"
-settings = { listen = "127.0.0.1:2575", timezone = "America/New_York" }
 """
+PRACTICE = HARBOR + STAFF + ADT
 
 
 def init(*words: str) -> int:
