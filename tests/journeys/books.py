@@ -6,7 +6,7 @@ Each check returns what does not agree, in words and ids; an empty list is a goo
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlmodel import Session, and_, col, or_, select
 
@@ -181,6 +181,18 @@ def calls(house: House, outages: Sequence[tuple[float, float]] = ()) -> list[str
         lost = db.exec(select(Recording).where(Recording.state == RecordingState.LOST)).all()
         found += [f"recording {row.id} is lost" for row in lost if not _cut_off(row, outages)]
     return found
+
+
+def dropped(house: House, cuts: Sequence[datetime]) -> list[str]:
+    """A call says that it was lost with media where it was going on at one of these instants, and nowhere else."""
+    found, lost = [], 0
+    with house.instance.db.read() as db:
+        for row in db.exec(select(Call)):
+            cut = row.ended_at is not None and any(row.started_at < at < row.ended_at for at in cuts)
+            lost += cut
+            if cut is not ((row.path, row.cause) == (call.DROPPED, "media-lost")):
+                found.append(f"call {row.id} was {'' if cut else 'not '}cut off, and ended by {row.cause}: {row.path}")
+    return found if lost else [*found, "no call was lost"]
 
 
 def served(house: House, attempts: Sequence[Attempt], outages: Sequence[tuple[float, float]]) -> list[str]:

@@ -99,6 +99,12 @@ class House:
         assert ended.ok, ended.detail
         return port
 
+    def let_go(self) -> None:
+        """Close what the test has open of the instance; it is opened again when it is next asked."""
+        for file in (self.instance.db, self.instance.inbox):
+            file.engine.dispose()
+        self.instance.vault.close()
+
     @asynccontextmanager
     async def agent(self, extension: str, *, talk_s: float = 1.0) -> AsyncIterator[None]:
         """Have an agent at work who answers every call."""

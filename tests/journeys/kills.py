@@ -9,7 +9,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,7 +19,7 @@ from connectors.sandbox.carrier import Fault
 from hub.demo.leak import leaks, notations
 from tests.journeys import books
 from tests.journeys.house import House
-from tests.journeys.load import Callers, Feed, Strangers, going, numbers_of
+from tests.journeys.load import Callers, Feed, Strangers, ended, going, numbers_of
 from tests.journeys.stand import until
 
 PARTS = ("temporal", "vault", "hub", "feeds", "worker", "media")
@@ -65,10 +65,10 @@ def seed_of_this_run() -> int:
     return int(os.environ.get("CHARTLINE_SEED") or random.randrange(1_000_000))
 
 
-def schedule(seed: int, times: int) -> list[Kill]:
+def schedule(seed: int, times: int, parts: Sequence[str] = PARTS) -> list[Kill]:
     """Return `times` kills of each part, in rounds of a random order, at random moments."""
     chance = random.Random(seed)
-    rounds = (chance.sample(PARTS, len(PARTS)) for _ in range(times))
+    rounds = (chance.sample(parts, len(parts)) for _ in range(times))
     return [
         Kill(part, chance.uniform(*PAUSE_S), chance.choice(FAULTS) if chance.random() < 0.3 else None)
         for part in itertools.chain.from_iterable(rounds)
@@ -82,16 +82,22 @@ async def run(house: House, seed: int, times: int) -> list[str]:
     length = sum(kill.pause_s for kill in kills) * 1.5
     due = min(MOST_DUE, max(12, int(length / 1.5)))
     feed = Feed(house, seed, due, first=timedelta(seconds=25), every=timedelta(seconds=round(length / due, 1)))
-    await feed.book()
+    return await under_load(house, story, feed, lambda callers: _carry_out(house, story, kills, callers))
+
+
+async def under_load(
+    house: House, story: Story, feed: Feed, befalls: Callable[[Sequence[Callers]], Awaitable[list[str]]]
+) -> list[str]:
+    """Let something befall the practice while it works, let all come to rest, and return what does not agree."""
     strangers, callers = Strangers(house), [Callers(house, numbers_of(feed, 10)[n::2]) for n in range(2)]
-    found: list[str] = []
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(feed)
+        await feed.book()
         for extension in house.secrets:
             await stack.enter_async_context(house.agent(extension))
         senders = [feed.run(), strangers.run(), *(caller.run() for caller in callers)]
         await stack.enter_async_context(going(*map(asyncio.create_task, senders)))
-        found += await _carry_out(house, story, kills, callers)
-    await feed.close()
+        found = await befalls(callers)
     story.say("the load is over")
     found += await _settled(house, feed)
     story.say("all is at rest")
@@ -105,24 +111,27 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
     """Kill one after the other, and verify the audit log after each."""
     found: list[str] = []
     returns: dict[str, asyncio.Task[None]] = {}
-    for kill in kills:
-        await asyncio.sleep(kill.pause_s)
-        if kill.part in returns:
-            await returns.pop(kill.part)
-        if kill.part == "media":
-            await _someone_was_served(story, callers)
-        if kill.fault:
-            house.carrier.faults.append(kill.fault)
-        at = time.monotonic()
-        before = await house.stand.kill(kill.part)
-        story.say(f"killed {kill.part} ({before}){f', carrier: {kill.fault}' if kill.fault else ''}")
-        returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
-        if kill.part == "media":
-            for caller in callers:
-                caller.cut()
-        found += await asyncio.to_thread(books.audit, house)
-    await asyncio.gather(*returns.values())
-    await _someone_was_served(story, callers)
+    try:
+        for kill in kills:
+            await asyncio.sleep(kill.pause_s)
+            if kill.part in returns:
+                await returns.pop(kill.part)
+            if kill.part == "media":
+                await someone_was_served(story, callers)
+            if kill.fault:
+                house.carrier.faults.append(kill.fault)
+            at = time.monotonic()
+            before = await house.stand.kill(kill.part)
+            story.say(f"killed {kill.part} ({before}){f', carrier: {kill.fault}' if kill.fault else ''}")
+            returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
+            if kill.part == "media":
+                for caller in callers:
+                    caller.cut()
+            found += await asyncio.to_thread(books.audit, house)
+        await asyncio.gather(*returns.values())
+    finally:
+        await ended(*returns.values())
+    await someone_was_served(story, callers)
     return found
 
 
@@ -133,7 +142,7 @@ async def _back(house: House, story: Story, part: str, before: int, at: float) -
         story.outages.append((at, time.monotonic()))
 
 
-async def _someone_was_served(story: Story, callers: Sequence[Callers]) -> None:
+async def someone_was_served(story: Story, callers: Sequence[Callers]) -> None:
     """Wait until a call that began after the last return of media has ended well, and another is under way."""
     since = max((over for _, over in story.outages), default=0.0)
 

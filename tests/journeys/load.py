@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from typing import Self
 
 import httpx
 import orjson
@@ -83,8 +84,10 @@ class Feed:
             assert code == "AA", f"{control_id} was answered with {code}"
             self.acknowledged[control_id] = raw
 
-    async def close(self) -> None:
-        """Close the connection."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._sender.close()
 
 
@@ -185,12 +188,17 @@ async def going(*work: asyncio.Task[None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in work:
-            task.cancel()
-        done = await asyncio.gather(*work, return_exceptions=True)
+        done = await ended(*work)
     for fault in done:
         if isinstance(fault, Exception):
             raise fault
+
+
+async def ended(*work: asyncio.Task[None]) -> list[BaseException | None]:
+    """Cancel what still goes on, and return how each ended once all have."""
+    for task in work:
+        task.cancel()
+    return await asyncio.gather(*work, return_exceptions=True)
 
 
 def numbers_of(feed: Feed, count: int) -> list[str]:

@@ -39,11 +39,11 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._open is not None:
-            self._open[1].close()
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened[1].close()
             with suppress(OSError):
-                await self._open[1].wait_closed()
-            self._open = None
+                await opened[1].wait_closed()
 
 
 async def send_all(port: int, messages: Sequence[bytes], *, connections: int = 4) -> list[str]:
@@ -55,11 +55,12 @@ async def send_all(port: int, messages: Sequence[bytes], *, connections: int = 4
 
     shares = [range(first, len(messages), connections) for first in range(connections)]
     try:
-        told = await asyncio.gather(*(run(sender, share) for sender, share in zip(senders, shares, strict=True)))
+        async with asyncio.TaskGroup() as group:  # when one fails, none of the others opens its connection again
+            told = [group.create_task(run(*each)) for each in zip(senders, shares, strict=True)]
     finally:
         for sender in senders:
             await sender.close()
-    return [code for _, code in sorted(pair for one in told for pair in one)]
+    return [code for _, code in sorted(pair for one in told for pair in one.result())]
 
 
 def frames(stream: bytes) -> list[bytes]:

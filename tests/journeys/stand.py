@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from hub.cli import setup
@@ -20,15 +20,63 @@ UP_S = 60.0
 class Stand:
     """A running instance."""
 
-    def __init__(self, paths: Paths, practice: Practice, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, paths: Paths, practice: Practice, environment: Mapping[str, str]) -> None:
         self.paths = paths
         self.practice = practice
-        self._process = process
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
 
-    @property
-    def up(self) -> bool:
-        """Whether `chartline up` itself runs."""
-        return self._process.returncode is None
+    async def start(self) -> None:
+        """Run `chartline up`; return once everything answers.
+
+        What it says goes to log/up.log, beside what its processes say.
+        """
+        log = os.open(self.paths.log / "up.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                "from hub.cli.app import main; main()",
+                "up",
+                "--dir",
+                str(self.paths.root),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self._environment},
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        async with asyncio.timeout(UP_S):
+            await _up(self._process, self.paths)
+
+    async def end(self) -> None:
+        """End everything in order; what does not end in time is killed, so that other tests do not meet it.
+
+        Raises:
+            TimeoutError: it did not end by itself.
+        """
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(UP_S):
+                await self._process.communicate()
+        except TimeoutError:
+            await self.cut_power()
+            raise
+
+    async def cut_power(self) -> None:
+        """Kill `chartline up`, its processes and theirs with SIGKILL at one moment; return once all are dead."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)  # it starts nothing again and tidies nothing up meanwhile
+        struck = [*_offspring(self._process.pid), self._process.pid]
+        for pid in struck:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await self._process.communicate()
+        await until(lambda: all(_stat(pid)[:1] in ([], ["Z"]) for pid in struck))
 
     def pid(self, part: str) -> int:
         """Return the process id of one part."""
@@ -76,6 +124,7 @@ class Stand:
 
         `chartline up` is held still meanwhile, so nothing else that dies is started again either.
         """
+        assert self._process is not None
         with _held(self._process.pid):
             os.kill(self.pid(part), signal.SIGKILL)
             yield
@@ -96,6 +145,26 @@ def _held(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+def _stat(pid: int) -> list[str]:
+    """Return state, parent and what else /proc says of a process (Linux); nothing where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _offspring(pid: int) -> list[int]:
+    """Return the processes that a process has started, and those that they have."""
+    started: dict[int, list[int]] = {}
+    for each in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()):
+        if stat := _stat(each):
+            started.setdefault(int(stat[1]), []).append(each)
+    found = [pid]
+    for each in found:
+        found += started.get(each, [])
+    return found[1:]
+
+
 @asynccontextmanager
 async def running(
     root: Path,
@@ -104,37 +173,15 @@ async def running(
     prepare: Callable[[Paths], None] = lambda _: None,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stand]:
-    """Make an instance with this policy in `root`, run all of it, and end it.
-
-    What `chartline up` says goes to log/up.log, beside what its processes say.
-    """
+    """Make an instance with this policy in `root`, run all of it, and end it."""
     paths = Paths(root)
     await asyncio.to_thread(made, paths, toml, prepare)
-    log = os.open(paths.log / "up.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    stand = Stand(paths, load(toml), environment or {})
     try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from hub.cli.app import main; main()",
-            "up",
-            "--dir",
-            str(root),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
+        await stand.start()
+        yield stand
     finally:
-        os.close(log)
-    try:
-        async with asyncio.timeout(UP_S):
-            await _up(process, paths)
-        yield Stand(paths, load(toml), process)
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(UP_S):
-            await process.communicate()
+        await stand.end()
 
 
 def made(paths: Paths, toml: str, prepare: Callable[[Paths], None]) -> None:
