@@ -12,6 +12,7 @@ import pytest
 
 from hub.cli.app import run_command
 from hub.cli.connector.new import SUFFIX, TEMPLATE
+from tests.hub.cli.test_connector_new import LINES, code_lines
 from tests.hub.cli.vendor import ROOT, Machine
 
 PAGE = (ROOT / "docs" / "start" / "first-connector.md").read_text()
@@ -98,7 +99,14 @@ def test_the_page_leads_to_what_new_makes(
     monkeypatch.syspath_prepend(str(machine.packages))
     monkeypatch.chdir(tmp_path)
     reader = Reader(machine, monkeypatch, capsys)
-    reader.follow(PAGE)
+    who_calls, the_rest = re.split(r"(?m)^## 3\. ", PAGE)
+    reader.follow(who_calls)
+    module = reader.directory / "chartline_acme" / "__init__.py"
+    smallest = len(module.read_text().splitlines())
+    assert smallest <= LINES
+    assert f"{smallest} lines, blank ones and all" in who_calls
+    reader.follow(the_rest)
+    assert f"{code_lines(module)} lines of code" in the_rest
     assert reader.directory == tmp_path / "chartline-acme"
     wanted = dict(template())
     readme = wanted.pop("README.md")
