@@ -11,7 +11,7 @@ from connectors.api import AppointmentFacts, Feeds, Reads, RejectedError
 from connectors.kit import er7
 from connectors.kit.bench import Bench, Ended, Round, naive
 from connectors.kit.checks.check import Check, has
-from connectors.kit.checks.requests import Call, calls
+from connectors.kit.checks.request import Call, calls
 from connectors.kit.error import Failed, Skipped
 from connectors.kit.ledger import Ledger, differing, name_of, named
 from connectors.kit.mutation import (
