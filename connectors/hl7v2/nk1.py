@@ -1,6 +1,6 @@
 """Read next of kin (NK1, HL7 v2.5.1 section 3.4.5): who may call for a patient."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from connectors.api import Identifier, PatientFacts, RelatedFacts
 from connectors.hl7v2.er7 import Message, Segment
@@ -42,7 +42,7 @@ def _related(nk1: Segment, place: int, patient: PatientFacts, reading: Reading) 
         return None
     ended = date_of(nk1.value(9))
     return RelatedFacts(
-        ids=_identifiers(nk1.value(1).strip() or str(place), nk1, patient.ids),
+        ids=(_identifier(nk1.value(1).strip() or str(place), nk1, patient.ids),),
         version=reading.version,
         patient_ids=patient.ids,
         family=name[1] or None,
@@ -53,14 +53,15 @@ def _related(nk1: Segment, place: int, patient: PatientFacts, reading: Reading) 
     )
 
 
-def _identifiers(number: str, nk1: Segment, patient_ids: Iterable[Identifier]) -> tuple[Identifier, ...]:
-    """Return the ids of NK1-33; otherwise the patient's first id with the relation's number."""
-    own = tuple(
-        dict.fromkeys(
-            found for cx in nk1.composites(33) if (found := person_identifier(cx)) is not None and found.system
-        )
-    )
-    if own:
-        return own
-    first = next(iter(patient_ids))
-    return (Identifier(system=SYSTEM, value="/".join([first.system, first.type, first.value, number])),)
+def _identifier(number: str, nk1: Segment, patient_ids: Sequence[Identifier]) -> Identifier:
+    """Return the patient's first id with the relation's own (NK1-33), otherwise with its number.
+
+    Not the relation's own alone: a mother is next of kin of each of her children.
+    """
+    patient = patient_ids[0]
+    for cx in nk1.composites(33):
+        own = person_identifier(cx)
+        if own is not None and own.system:
+            number = f"{own.system}/{own.type}/{own.value}"
+            break
+    return Identifier(system=SYSTEM, value=f"{patient.system}/{patient.type}/{patient.value}/{number}")

@@ -47,9 +47,13 @@ def test_a_number_that_is_given_twice_is_one_relation() -> None:
     assert [one.given for one in related(nk1("1"), nk1("1", f2="Rivera^Tomas"))] == ["Luz"]
 
 
-def test_a_relation_may_have_ids_of_its_own() -> None:
-    (mother,) = related(nk1(f33="R9^^^HARBOR^PI~999999999^^^X^SS~77"))
-    assert mother.ids == (Identifier(system="HARBOR", value="R9", type="PI"),)
+def test_a_relation_may_have_an_id_of_its_own_and_still_has_one_for_each_patient() -> None:
+    (mother,) = related(nk1("4", f33="999999999^^^X^SS~77~R9^^^HARBOR^PI"))
+    assert mother.ids == (Identifier(system="hl7v2/NK1", value="urn:oid:2.16.840.1.113883.19.5/MR/MRN77/HARBOR/PI/R9"),)
+    raw = adt(PID=fields("PID", f3="8^^^HARBOR^MR")) + nk1("4", f33="R9^^^HARBOR^PI").encode() + b"\r"
+    _, again = connector().read(raw, timezone=NEW_YORK, region="US")
+    assert isinstance(again, RelatedFacts)
+    assert again.ids[0].value == "HARBOR/MR/8/HARBOR/PI/R9"
 
 
 @pytest.mark.parametrize(
