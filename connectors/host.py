@@ -26,6 +26,9 @@ from connectors.transport import DEADLINE, TIMEOUT, ConnectorTransport, Origin, 
 GROUP = "chartline.connectors"
 "The entry point group that a connector's package names itself in."
 
+OWN = "chartline"
+"The package that brings the built-in connectors."
+
 Resolve = Callable[[str], str]
 "Returns the secret that `env:NAME` or `file:PATH` stands for; raises LookupError or OSError where there is none."
 
@@ -53,13 +56,22 @@ class ConnectionSettingsError(ConnectorError):
     status = 422
 
     def __init__(self, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
-        super().__init__("; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text in problems))
+        super().__init__("; ".join(f"{'.'.join(map(str, path)) or 'settings'}: {text}" for path, text in problems))
         self.problems = problems
 
 
 def names() -> tuple[str, ...]:
     """Return the names of the installed connectors, without importing any."""
     return tuple(sorted(point.name for point in entry_points(group=GROUP)))
+
+
+def points() -> list[EntryPoint]:
+    """Return what is installed, by name; of one name Chartline's own first, so that no package stands in for it."""
+    return sorted(entry_points(group=GROUP), key=lambda point: (point.name, not _own(point)))
+
+
+def _own(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == OWN
 
 
 def load(name: str) -> type[AnyConnector]:
@@ -69,7 +81,7 @@ def load(name: str) -> type[AnyConnector]:
         UnknownConnectorError: not installed.
         UnfitConnectorError: it does not import, is no connector, or speaks another version of the interface.
     """
-    for point in entry_points(group=GROUP):
+    for point in points():
         if point.name == name:
             return _loaded(point)
     close = get_close_matches(name, names(), n=1)
@@ -260,6 +272,7 @@ __all__ = [
     "installed",
     "load",
     "names",
+    "points",
     "reachable",
     "secrets",
     "settings_of",

@@ -44,6 +44,7 @@ class SandboxSms(Connector[SandboxSmsSettings]):
     """Sends SMS through the sandbox's carrier, and nobody gets any."""
 
     name: ClassVar = "sandbox-sms"
+    kind: ClassVar = "carrier"
     scopes: ClassVar = frozenset({Scope.PATIENT_CONTACT, Scope.MESSAGE_BODY})
     Settings: ClassVar = SandboxSmsSettings
 

@@ -1,7 +1,7 @@
 """Which connectors are installed, what each can do, and why one cannot be used."""
 
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, get_args
 
 import typer
@@ -54,8 +54,7 @@ def list_(as_json: JsonOption = False) -> None:
 def described() -> Iterator[dict[str, Any]]:
     """Yield what there is to say of each installed connector, by name; of a name that two packages bring, of both."""
     taken: dict[str, str] = {}
-    points = entry_points(group=host.GROUP)
-    for point in sorted(points, key=lambda each: each.name):
+    for point in host.points():
         package, version = (point.dist.name, point.dist.version) if point.dist else ("", "")
         item = {"name": point.name, "package": package, "version": version, "class": point.value}
         if point.name in taken:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from connectors import host
+from connectors.hl7v2 import Hl7v2
 from hub.cli.app import run_command
 from hub.cli.setup import TEMPLATE
 
@@ -137,3 +139,11 @@ def test_a_name_that_two_packages_bring_belongs_to_the_first(site: Path, capsys:
     assert [item["fit"] for item in both].count(True) == 1
     (other,) = [item for item in both if not item["fit"]]
     assert other["reason"].endswith("brings a connector of that name, too")
+
+
+def test_no_package_stands_in_for_a_built_in_one(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "aa-chartline", "hl7v2", "vendor_posing", GOOD)
+    items = listed(capsys)
+    assert items["chartline hl7v2"]["fit"]
+    assert not items["aa-chartline hl7v2"]["fit"]
+    assert host.load("hl7v2") is Hl7v2
