@@ -50,7 +50,7 @@ SETS = {
     b"-M": ("iso8859-9", b""),
 }
 """What follows ESC to switch to another character set (ISO 2022), to the codec that reads what comes after it, and what
-that codec must see first; the sets are those of HL7 v2.5.1 section 2.7.2."""
+that codec must see first; the sets are those of HL7 v2.5 section 2.7.2."""
 
 MOST_SWITCHES = 20_000
 "In one message; one that has more is no text, and is read as if they were characters."

@@ -72,7 +72,7 @@ def part(segment: list[str], number: int, component: int, field: str, marks: dic
 
 
 def without_escapes(text: str, field: str, marks: dict[str, str]) -> str:
-    """Replace escape sequences, one after another (sections 2.7.4 and 2.7.5); what is none stays."""
+    """Replace escape sequences, one after another (section 2.7); what is none stays."""
     escape = marks.get("E", "")
     if not escape or escape not in text:
         return text
