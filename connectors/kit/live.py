@@ -179,7 +179,10 @@ async def live(
     results: list[Result] = []
     wanted = chosen(CHECKS, only)
     with watching(watch, sealed=False):
-        bench = LiveBench(kind, case, watch, http, clock, connect)
+        try:
+            bench = LiveBench(kind, case, watch, http, clock, connect)
+        except Failed as ended:
+            return Report(kind.name, [Result(one.name, "failed", ended.reason, ended.detail) for one in wanted])
         for one in wanted:
             result = await outcome(bench, one)
             if result.verdict == "failed":

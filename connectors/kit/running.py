@@ -1,7 +1,9 @@
 """Run the checks of a case, one after the other, on a clock that costs no time."""
 
 import asyncio
+import threading
 import time
+import traceback
 from collections.abc import Collection, Sequence
 
 from connectors.api import AnyConnector
@@ -36,15 +38,22 @@ async def run(kind: type[AnyConnector], case: Case, *, only: Collection[str] = (
     return await asyncio.to_thread(_run, kind, case, only)
 
 
+_alone = threading.Lock()
+"What is logged and printed is the process's, so one connector is tried at a time."
+
+
 def _run(kind: type[AnyConnector], case: Case, only: Collection[str]) -> Report:
     watch = Watch()
-    with watching(watch):
+    with _alone, watching(watch):
         results = play(_checked(kind, case, watch, chosen(CHECKS, only)))
     return Report(kind.name, [result for result in results if not only or result.check in only])
 
 
 async def _checked(kind: type[AnyConnector], case: Case, watch: Watch, checks: Sequence[Check]) -> list[Result]:
-    bench = Bench(kind, case, watch)
+    try:
+        bench = Bench(kind, case, watch)
+    except Failed as ended:
+        return [Result(check.name, "failed", ended.reason, ended.detail) for check in checks]
     results = []
     for check in checks:
         result = await outcome(bench, check)
@@ -68,4 +77,9 @@ async def outcome(bench: Bench, check: Check) -> Result:
         result = Result(check.name, "skipped", ended.reason, ended.detail)
     except Failed as ended:
         result = Result(check.name, "failed", ended.reason, ended.detail)
+    except CaseError:
+        raise
+    except Exception as error:  # of the kit itself: the other checks still have something to say
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        result = Result(check.name, "failed", "defect", f"{type(error).__name__} in {place.name}, line {place.lineno}")
     return Result(result.check, result.verdict, result.reason, result.detail, round(time.perf_counter() - begun_at, 6))

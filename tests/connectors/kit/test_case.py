@@ -1,14 +1,16 @@
 """A case: what is wrong with it is said by file and place; what it leaves out is not passed."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 
-from connectors.kit import Case, CaseError, run
+from connectors.kit import Case, CaseError, names, run
 from connectors.kit.case import Expected, identifier, names_in
-from tests.connectors.kit.clinic import Clinic
+from tests.connectors.kit.clinic import Clinic, ClinicSettings
+from tests.connectors.kit.faulty_request import LogsANumber
 
 CASE = Path(__file__).parent / "case"
 
@@ -55,6 +57,27 @@ async def test_settings_that_the_connector_does_not_take_are_said_without_runnin
     rewrite(directory / "kit.toml", "base_url = ", "address = ")
     with pytest.raises(CaseError, match=r"kit\.toml/settings: base_url: Field required; address: "):
         await run(Clinic, Case.load(directory))
+
+
+class CannotBeMade(Clinic):
+    def __init__(self, settings: ClinicSettings) -> None:
+        super().__init__(settings)
+        raise TypeError(settings.token.get_secret_value())
+
+
+async def test_a_connector_that_cannot_be_made_fails_every_check() -> None:
+    report = await run(CannotBeMade, Case.load(CASE))
+    assert {(one.verdict, one.reason, one.detail) for one in report.results} == {
+        ("failed", "settings-not-taken", "TypeError")
+    }
+    assert [one.check for one in report.results] == list(names())
+
+
+async def test_two_connectors_at_once_are_tried_one_after_the_other() -> None:
+    case = Case.load(CASE)
+    good, bad = await asyncio.gather(run(Clinic, case), run(LogsANumber, case))
+    assert good.passed, good.table()
+    assert [one.check for one in bad.results if one.verdict == "failed"] == ["phi-in-log"], bad.table()
 
 
 async def test_a_check_of_no_such_name_is_said(directory: Path) -> None:
