@@ -10,6 +10,7 @@ import httpx
 from sqlmodel import Session, col, select
 
 from connectors.sandbox.people import Visit
+from connectors.sandbox.relation import relations
 from hub import audio, recordings
 from hub.demo import leak
 from hub.demo.crm import Crm
@@ -191,7 +192,8 @@ def _audit(stage: Stage, instance: Instance) -> Finding:
 
 def _leaks(stage: Stage, told: Sequence[Told]) -> Finding:
     numbers = {mark for one in told for mark in leak.notations(one.story.caller.number)}
-    marks = stage.people.marks() | numbers
+    relatives = {mark for one in relations(stage.people) for mark in one.marks()}
+    marks = stage.people.marks() | relatives | numbers
     files = sum(1 for _ in leak.files_of(stage.paths.root))
     found = leak.leaks([stage.paths.root], marks)
     places = Counter(f"{one.kind} in {one.file}" for one in found)
