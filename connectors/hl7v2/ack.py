@@ -56,21 +56,26 @@ class Header(NamedTuple):
         application, facility = (field.split(component)[0].strip() for field in self.fields[2:4])
         return application.decode("utf-8", "replace"), facility.decode("utf-8", "replace")
 
-    def answers(self, code: Code) -> Code | None:
-        """Return the one acknowledgment that the sender waits for, or None where it wants none.
+    def answers(self, code: Code) -> tuple[Code, ...]:
+        """Return the acknowledgments that the sender waits for, in order.
 
         In original mode (MSH-15 and MSH-16 empty) that is the application's; an acknowledgment itself is not
         acknowledged then, or two systems that both did would never end. In enhanced mode it is the accept
-        acknowledgment where MSH-15 asks for it; otherwise the application's where MSH-16 does: the standard takes NE
-        with AL for original mode. Where both ask, the accept acknowledgment is all: it says that the message is in
-        safe storage, which is what we can say while the sender waits.
+        acknowledgment where MSH-15 asks for it, and then, of a message that was accepted, the application's where
+        MSH-16 does: what is stored is all that this application does with a message while its sender waits.
         """
-        accept, application = (self.fields[number].strip().upper() for number in (14, 15))
+        accept, application = (_condition(self.fields[number]) for number in (14, 15))
         if not accept and not application:
-            return None if self.fields[8].split(self.fields[1][:1] or b"^")[0].strip() == b"ACK" else code
-        if _wanted(accept, code):
-            return COMMIT[code]
-        return code if _wanted(application, code) else None
+            return () if self.fields[8].split(self.fields[1][:1] or b"^")[0].strip() == b"ACK" else (code,)
+        if not _wanted(accept, code):
+            return (code,) if _wanted(application, code) else ()
+        also = code is Code.ACCEPT and _wanted(application, code)
+        return (COMMIT[code], code) if also else (COMMIT[code],)
+
+
+def _condition(field: bytes) -> bytes:
+    said = field.strip().upper()
+    return b"" if said == b'""' else said
 
 
 def _wanted(condition: bytes, code: Code) -> bool:

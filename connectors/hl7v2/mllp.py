@@ -321,11 +321,9 @@ class Listener:
         task.add_done_callback(self._under_way.discard)
 
     def answer(self, header: Header, code: Code, reason: str) -> bytes:
-        """Return the framed acknowledgment of a message; nothing where its sender wants none."""
-        said = code if self.settings.acknowledgment == "original" else header.answers(code)
-        if said is None:
-            return b""
-        return b"\x0b" + self._answers.to(header, said, self._clock(), reason) + TAIL
+        """Return the framed acknowledgments of a message; nothing where its sender wants none."""
+        wanted = (code,) if self.settings.acknowledgment == "original" else header.answers(code)
+        return b"".join(b"\x0b" + self._answers.to(header, one, self._clock(), reason) + TAIL for one in wanted)
 
 
 def _tls(settings: Hl7v2Settings) -> ssl.SSLContext | None:
