@@ -81,8 +81,10 @@ async def run(house: House, seed: int, times: int) -> list[str]:
     story.say(f"seed {seed}: {len(kills)} kills")
     length = sum(kill.pause_s for kill in kills) * 1.5
     due = min(MOST_DUE, max(12, int(length / 1.5)))
-    feed = Feed(house, seed, due, first=timedelta(seconds=25), every=timedelta(seconds=round(length / due, 1)))
-    return await under_load(house, story, feed, lambda callers: _carry_out(house, story, kills, callers))
+    every = timedelta(seconds=round(length / due, 1))
+    async with Feed(house, seed, due, first=timedelta(seconds=25), every=every) as feed:
+        await feed.book()
+        return await under_load(house, story, feed, lambda callers: _carry_out(house, story, kills, callers))
 
 
 async def under_load(
@@ -91,8 +93,6 @@ async def under_load(
     """Let something befall the practice while it works, let all come to rest, and return what does not agree."""
     strangers, callers = Strangers(house), [Callers(house, numbers_of(feed, 10)[n::2]) for n in range(2)]
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(feed)
-        await feed.book()
         for extension in house.secrets:
             await stack.enter_async_context(house.agent(extension))
         senders = [feed.run(), strangers.run(), *(caller.run() for caller in callers)]

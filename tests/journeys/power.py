@@ -42,22 +42,23 @@ async def run(house: House, seed: int, times: int, *, unanswered: bool = False) 
     story.say(f"seed {seed}: {len(cuts)} cuts")
     due = min(MOST_DUE, EACH * times)
     every = timedelta(seconds=(UNANSWERED_EACH_S if unanswered else EACH_S) * times / due)
-    feed = Feed(house, seed, due, first=timedelta(seconds=FIRST_S), every=every)
     dead: list[datetime] = []
+    async with Feed(house, seed, due, first=timedelta(seconds=FIRST_S), every=every) as feed:
+        await feed.book()
+        await until(lambda: _planned(house) >= len(feed.due) + len(feed.busy))
 
-    async def cut_all(callers: Sequence[Callers]) -> list[str]:
-        found: list[str] = []
-        await until(lambda: _planned(house) == len(feed.due) + len(feed.busy))
-        for cut in cuts:
-            await asyncio.sleep(cut.pause_s)
-            if unanswered:
-                await _text_taken(house)
-            found += await _cut(house, story, callers, dead)
-            await someone_was_served(story, callers)
-            await until(lambda: clock() + timedelta(days=1) > feed.due[0].starts_at)
-        return found
+        async def cut_all(callers: Sequence[Callers]) -> list[str]:
+            found: list[str] = []
+            for cut in cuts:
+                await asyncio.sleep(cut.pause_s)
+                if unanswered:
+                    await _text_taken(house)
+                found += await _cut(house, story, callers, dead)
+                await someone_was_served(story, callers)
+                await until(lambda: clock() + timedelta(days=1) > feed.due[0].starts_at)
+            return found
 
-    found = await under_load(house, story, feed, cut_all)
+        found = await under_load(house, story, feed, cut_all)
     return found + books.dropped(house, dead)
 
 
