@@ -49,6 +49,7 @@ from connectors.facts import (
     Scope,
     Section,
     Sms,
+    UnreadFacts,
     Version,
 )
 
@@ -346,6 +347,7 @@ __all__ = [
     "Sms",
     "TransientError",
     "UnknownOutcomeError",
+    "UnreadFacts",
     "Verifies",
     "Version",
     "for_browsers",

@@ -200,6 +200,13 @@ class ReceiptFacts(Fact):
     code: str = ""
 
 
+class UnreadFacts(Fact):
+    """Something that a feed was told and cannot make sense of: kept in quarantine, and read again on request."""
+
+    raw: bytes
+    "As it came, so that `read` can say what is wrong with it, and perhaps some day what it means."
+
+
 class PatientRef(Fact):
     """A patient of the outside system, as its API names it."""
 
@@ -281,5 +288,7 @@ class Checkpoint(Fact):
     instant was told since, so the host may take those that it knows and that were not told for gone."""
 
 
-Change = PatientFacts | RelatedFacts | AppointmentFacts | MergeFacts | RequestFacts | ReplyFacts | ReceiptFacts
+Change = (
+    PatientFacts | RelatedFacts | AppointmentFacts | MergeFacts | RequestFacts | ReplyFacts | ReceiptFacts | UnreadFacts
+)
 "What a feed may say."

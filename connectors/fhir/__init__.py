@@ -28,10 +28,10 @@ from connectors.fhir.chart import sections_of
 from connectors.fhir.client import Client
 from connectors.fhir.discovery import discover
 from connectors.fhir.feed import Round
-from connectors.fhir.mapping import Reader
+from connectors.fhir.mapping import Reader, told_in
 from connectors.fhir.memory import Memory
 from connectors.fhir.phone import ways_of_writing, with_number
-from connectors.fhir.reading import APPOINTMENT_ID, PATIENT_ID, text
+from connectors.fhir.reading import APPOINTMENT_ID, NEVER, PATIENT_ID, text
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.writing import communication_of, create_once, find, set_status
 
@@ -107,14 +107,21 @@ class Fhir(Connector[FhirSettings]):
         """
         return subscription.verify(self.settings, callback)
 
-    def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:  # noqa: ARG002 - nothing is in it
-        """Return nothing: a notification only hints that there is something to ask for.
+    def read(self, raw: bytes, *, timezone: ZoneInfo, region: str) -> Sequence[Change]:
+        """Return what a resource says that a round could not read; a notification says nothing, and only hints.
 
         Raises:
-            RejectedError: it is no notification.
+            RejectedError: it still cannot be read, or is neither.
         """
-        subscription.status_in(raw)
-        return []
+        resource = told_in(raw)
+        if resource is None:
+            subscription.status_in(raw)
+            return []
+        zone = ZoneInfo(self.settings.timezone) if self.settings.timezone else timezone
+        reader = Reader(self.settings, zone, region, NEVER)
+        if (fault := reader.fault(resource)) is not None:
+            raise fault
+        return reader.changes(resource)
 
     async def set_status(
         self,

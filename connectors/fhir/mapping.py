@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
 
-from connectors.api import AppointmentFacts, Change, MergeFacts, PatientFacts, RelatedFacts, RequestFacts, Version
+import orjson
+
+from connectors.api import (
+    AppointmentFacts,
+    Change,
+    MergeFacts,
+    PatientFacts,
+    RejectedError,
+    RelatedFacts,
+    RequestFacts,
+    Version,
+)
 from connectors.fhir.reading import (
     APPOINTMENT_ID,
     NEVER,
@@ -42,6 +53,19 @@ _DONE = {"completed", "cancelled", "rejected", "failed", "entered-in-error"}
 _GENDERS = ("male", "female", "other", "unknown")
 
 
+TOLD = frozenset({"Patient", "RelatedPerson", "Appointment", "Task"})
+"Resource types that tell something by themselves."
+
+
+def told_in(raw: bytes) -> Resource | None:
+    """Return the resource of a feed that stands in `raw`; None where that is something else."""
+    try:
+        found = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) and found.get("resourceType") in TOLD else None
+
+
 def nobody(name: str) -> None:
     """Find nothing: nothing came along."""
 
@@ -75,6 +99,17 @@ class Reader:
         told = self.related(resource) if kind == "RelatedPerson" else None
         asked = self.request(resource) if kind == "Task" else None
         return [fact for fact in (told, asked) if fact is not None]
+
+    def fault(self, resource: Resource) -> RejectedError | None:
+        """Return why a resource of a feed says nothing although it should; None where it need not say anything."""
+        kind = resource.get("resourceType")
+        if kind == "Appointment" and status_of(resource.get("status")) is None:
+            return RejectedError("appointment-status-unknown", field="Appointment.status")
+        if kind == "Appointment" and not text(resource.get("id")) and not identifiers(resource.get("identifier")):
+            return RejectedError("appointment-id-missing", field="Appointment.identifier")
+        if kind == "RelatedPerson" and self.related(resource) is None:
+            return RejectedError("patient-missing", field="RelatedPerson.patient")
+        return None
 
     def _person(self, resource: Resource) -> Iterator[Change]:
         """Yield the patient before whatever hangs on the patient."""
@@ -257,4 +292,4 @@ def _deceased(resource: Resource) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-__all__ = ["Find", "Reader", "actors", "nobody"]
+__all__ = ["Find", "Reader", "actors", "nobody", "told_in"]

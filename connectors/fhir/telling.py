@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-from connectors.api import AppointmentFacts, AppointmentStatus, Change, Identifier, PatientFacts, Version
+import orjson
+
+from connectors.api import AppointmentFacts, AppointmentStatus, Change, Identifier, PatientFacts, UnreadFacts, Version
 from connectors.fhir.client import Client, Page
 from connectors.fhir.mapping import Reader, actors
 from connectors.fhir.memory import Seen, Told, digest_of, remember
@@ -47,8 +49,11 @@ class Teller:
                 continue
             if kind == "Appointment" and not self.patients_told:
                 await self._meet(resource, page)
-            for fact in self._reader.changes(resource, lambda name: page.beside.get(name) or self._patients.get(name)):
+            facts = self._reader.changes(resource, lambda name: page.beside.get(name) or self._patients.get(name))
+            for fact in facts:
                 yield fact
+            if not facts and self._reader.fault(resource) is not None:
+                yield UnreadFacts(raw=orjson.dumps(resource))
 
     def starts_at(self, resource: Resource) -> datetime | None:
         """Return when an appointment begins, if it says so itself."""

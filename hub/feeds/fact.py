@@ -18,6 +18,7 @@ from connectors.api import (
     RelatedFacts,
     ReplyFacts,
     RequestFacts,
+    UnreadFacts,
 )
 from hub.errors import ChartlineError
 from hub.record.absence import AbsenceFacts
@@ -50,10 +51,12 @@ class NotAFactError(ChartlineError):
 
 
 def arrival_of(connection: str, change: Said, index: BlindIndex) -> Arrival:
-    """Return the row for a fact; the same statement always makes the same row.
+    """Return the row for a fact, or for what could not be made one; the same statement always makes the same row.
 
     It stands under the keyed hash of whom and which version it is about, since identifiers are not kept in clear.
     """
+    if isinstance(change, UnreadFacts):
+        return Arrival(connection, index.digest(change.raw).hex(), change.raw)
     said = change.model_dump()
     about = {
         name: said[name] for name in ("ids", "external_id", "merged", "version", "appointment", "at") if name in said

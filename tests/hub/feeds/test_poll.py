@@ -19,6 +19,7 @@ from connectors.api import (
     PatientFacts,
     ResetError,
     TransientError,
+    UnreadFacts,
 )
 from connectors.hl7v2 import Hl7v2
 from connectors.hl7v2.settings import Hl7v2Settings
@@ -27,6 +28,7 @@ from hub.feeds.poll import Poller
 from hub.record import appointment, change, inbox
 from hub.record.absence import AbsenceFacts
 from hub.record.identity import keys_for
+from hub.record.inbox import Form
 from tests.hub.feedhouse import NOON, Postbox
 from tests.hub.feeds.said import PATIENT, VERSION, ZONE, Round, Told
 
@@ -201,3 +203,10 @@ async def test_an_answer_that_leaves_out_too_much_is_not_believed(box: Postbox) 
         await poller.round(ctx)
     assert absent(box) == []
     assert box.read(inbox.cursor_of, "ehr") == b"new"
+
+
+async def test_what_a_feed_cannot_read_is_stored_as_a_message(box: Postbox) -> None:
+    async with asking(box, [UnreadFacts(raw=b'{"odd": 1}'), checkpoint("a"), UnreadFacts(raw=b'{"odd": 1}')]) as asked:
+        await asked[0].round(asked[1])
+    (row,) = box.rows()
+    assert (row.form, box.raws()) == (Form.MESSAGE, [b'{"odd": 1}'])
