@@ -52,6 +52,7 @@ from connectors.facts import (
     UnreadFacts,
     Version,
 )
+from connectors.telephone import e164, ways_of_writing
 
 API = 1
 "The version of this interface."
@@ -350,5 +351,7 @@ __all__ = [
     "UnreadFacts",
     "Verifies",
     "Version",
+    "e164",
     "for_browsers",
+    "ways_of_writing",
 ]

@@ -30,7 +30,7 @@ from connectors.fhir.discovery import discover
 from connectors.fhir.feed import Round
 from connectors.fhir.mapping import Reader, told_in
 from connectors.fhir.memory import Memory
-from connectors.fhir.phone import ways_of_writing, with_number
+from connectors.fhir.phone import with_number
 from connectors.fhir.reading import APPOINTMENT_ID, NEVER, PATIENT_ID, text
 from connectors.fhir.settings import FhirSettings
 from connectors.fhir.writing import communication_of, create_once, find, set_status
@@ -204,4 +204,4 @@ class Fhir(Connector[FhirSettings]):
         return str(found.resource.get("id"))
 
 
-__all__ = ["Fhir", "FhirSettings", "ways_of_writing"]
+__all__ = ["Fhir", "FhirSettings"]

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import get_args
 
-import phonenumbers
-
-from connectors.api import ConnectorError
+from connectors.api import ConnectorError, ways_of_writing
 from connectors.fhir.client import Client
 from connectors.fhir.profile import PhoneFormat
 from connectors.fhir.reading import Resource
@@ -25,7 +23,7 @@ async def with_number(client: Client, phone: str) -> list[Resource]:
     vendor = client.settings.vendor
     if not vendor.phone_parameter or not vendor.phone_formats:
         return []
-    first, *others = ways_of_writing(phone, vendor.phone_formats)
+    first, *others = ways_in(phone, vendor.phone_formats)
     found = [await _search(client, first)]  # alone: where this fails the others would, too
     failed: BaseException | None = None
     searches: list[asyncio.Task[list[Resource]]] = []
@@ -45,17 +43,7 @@ async def _search(client: Client, written: str) -> list[Resource]:
     return [one async for page in client.pages("Patient", params, most=HITS) for one in page.matches]
 
 
-def ways_of_writing(phone: str, formats: Sequence[PhoneFormat] = get_args(PhoneFormat)) -> tuple[str, ...]:
-    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses; none twice."""
-    try:
-        parsed = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
-        return (phone,)
-    digits = phonenumbers.national_significant_number(parsed)
-    if parsed.country_code == 1 and len(digits) == 10:
-        area, exchange, line = digits[:3], digits[3:6], digits[6:]
-        dashes, parentheses = f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}"
-    else:
-        dashes = parentheses = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
-    ways: dict[PhoneFormat, str] = {"e164": phone, "digits": digits, "dashes": dashes, "parentheses": parentheses}
-    return tuple(dict.fromkeys(ways[one] for one in formats))
+def ways_in(phone: str, formats: Sequence[PhoneFormat]) -> list[str]:
+    """Return an E.164 number as it is written in each of `formats`; none twice."""
+    ways = dict(zip(get_args(PhoneFormat), ways_of_writing(phone), strict=True))
+    return list(dict.fromkeys(ways[one] for one in formats))

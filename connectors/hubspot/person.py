@@ -3,12 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import phonenumbers
-
-from connectors.api import Context, Identifier, PatientFacts, PatientRef, Phone, Version
+from connectors.api import Context, Identifier, PatientFacts, PatientRef, Phone, Version, e164, ways_of_writing
 
 SYSTEM = "hubspot/contact"
 "Identifier.system of a contact: a CRM's record is nobody's chart."
@@ -27,12 +24,10 @@ _USES = {"mobilephone": "mobile", "phone": ""}
 
 def sought(phone: str) -> Mapping[str, Sequence[str]]:
     """Return what finds everyone with `phone` (E.164); with the country code, too, where HubSpot did not know it."""
-    try:
-        parsed = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
-        return {}
-    digits = str(phonenumbers.national_significant_number(parsed))
-    return dict.fromkeys(SEARCHED, (digits, f"{parsed.country_code}{digits}"))
+    _, digits, *_ = ways_of_writing(phone)
+    if digits == phone:
+        return {}  # it is no number
+    return dict.fromkeys(SEARCHED, (digits, phone.removeprefix("+")))
 
 
 def ref_of(record: dict[str, Any], app: str, portal: int, ctx: Context) -> PatientRef | None:
@@ -59,22 +54,10 @@ def is_id(text: Any) -> bool:
 def _phones(said: dict[str, Any], region: str) -> tuple[Phone, ...]:
     found: dict[str, Phone] = {}
     for name, use in _USES.items():
-        number = e164_of(_text(said.get(name)) or "", region)
+        number = e164(_text(said.get(name)) or "", region)
         if number is not None and number not in found:
             found[number] = Phone(e164=number, use=use, rank=len(found) + 1)
     return tuple(found.values())
-
-
-@lru_cache(maxsize=1024)
-def e164_of(text: str, region: str) -> str | None:
-    """Return a number that could be dialled, in E.164, or None; `region` reads one without a country code."""
-    try:
-        parsed = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(parsed):
-        return None
-    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
 
 
 def _text(value: Any) -> str | None:

@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import phonenumbers
-
-from connectors.api import Context, Identifier, PatientFacts, PatientRef, Phone, Version
+from connectors.api import Context, Identifier, PatientFacts, PatientRef, Phone, Version, e164, ways_of_writing
 from connectors.salesforce.settings import SearchedObject
 
 SYSTEM = "salesforce/"
@@ -47,24 +44,10 @@ def escaped(text: str) -> str:
 
 def statement(phone: str, objects: Sequence[SearchedObject]) -> str:
     """Return the SOSL statement that finds everyone with `phone` (E.164), however it was typed in."""
-    asked = " OR ".join(f'"{escaped(written)}"' for written in ways_of_writing(phone))
+    asked = " OR ".join(f'"{escaped(written)}"' for written in dict.fromkeys(ways_of_writing(phone)))
     names = [sobject_of(searched) for searched in objects]
     returning = ", ".join(f"{name}({', '.join(fields_of(name))}{_WHERE.get(name, '')} LIMIT {LIMIT})" for name in names)
     return f"FIND {{{asked}}} IN PHONE FIELDS RETURNING {returning}"
-
-
-def ways_of_writing(phone: str) -> tuple[str, ...]:
-    """Return how people and programs write an E.164 number: itself, digits, dashes, parentheses."""
-    try:
-        parsed = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
-        return (phone,)
-    digits = phonenumbers.national_significant_number(parsed)
-    national = str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL))
-    if parsed.country_code != 1 or len(digits) != 10:
-        return tuple(dict.fromkeys((phone, digits, national)))
-    area, exchange, line = digits[:3], digits[3:6], digits[6:]
-    return (phone, digits, f"{area}-{exchange}-{line}", f"({area}) {exchange}-{line}")
 
 
 def ref_of(record: dict[str, Any], instance: str, ctx: Context) -> PatientRef | None:
@@ -93,22 +76,10 @@ def is_id(text: Any) -> bool:
 def _phones(record: dict[str, Any], sobject: str, region: str) -> tuple[Phone, ...]:
     found: dict[str, Phone] = {}
     for field, use in PHONES[sobject].items():
-        number = e164_of(_text(record.get(field)) or "", region)
+        number = e164(_text(record.get(field)) or "", region)
         if number is not None and number not in found:
             found[number] = Phone(e164=number, use=use, rank=len(found) + 1)
     return tuple(found.values())
-
-
-@lru_cache(maxsize=1024)
-def e164_of(text: str, region: str) -> str | None:
-    """Return a number that could be dialled, in E.164, or None; `region` reads one without a country code."""
-    try:
-        parsed = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(parsed):
-        return None
-    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
 
 
 def _text(value: Any) -> str | None:

@@ -30,11 +30,12 @@ from zoneinfo import ZoneInfo
 import orjson
 from fhirclient.models.fhirabstractresource import FHIRAbstractResource
 
-from connectors.fhir import FhirSettings, telecom
+from connectors.fhir import FhirSettings
 from connectors.fhir.bundle import divided
 from connectors.fhir.chart import SOURCES, line_of
 from connectors.fhir.mapping import Reader
 from connectors.fhir.reading import inner, reference
+from connectors.telephone import e164
 from tests.bench.figure import Figure
 from tests.corpus import CORPUS
 
@@ -210,7 +211,7 @@ def load(pages: list[Page]) -> None:
 
 def normalise(pages: list[Page]) -> int:
     """Read as the product does; return how much was said."""
-    telecom.e164.cache_clear()
+    e164.cache_clear()
     said = 0
     for raw, kind, patient, _ in pages:
         matches, beside = divided(orjson.loads(raw), kind)

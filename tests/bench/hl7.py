@@ -33,7 +33,7 @@ from hl7apy.parser import parse_message
 from connectors.api import RejectedError
 from connectors.hl7v2 import Hl7v2
 from connectors.hl7v2.settings import Hl7v2Settings
-from connectors.hl7v2.telephone import e164_of
+from connectors.telephone import e164
 from hub.cli import setup
 from hub.settings import Paths
 from tests.bench.figure import Figure
@@ -106,7 +106,7 @@ def decoded(raw: bytes) -> str:
 
 def normalise(messages: Corpus) -> int:
     """Read as the product does; numbers seen in an earlier round are new again."""
-    e164_of.cache_clear()
+    e164.cache_clear()
     facts = 0
     for raw, region in messages:
         try:

@@ -23,7 +23,7 @@ from connectors.api import (
     SetsStatus,
     TransientError,
 )
-from connectors.fhir import Fhir, ways_of_writing
+from connectors.fhir import Fhir
 from connectors.sandbox.people import MRN_SYSTEM
 from tests.connectors.fhir.world import BASE, World, without_parameter
 from tests.connectors.fhir.world import world as made
@@ -113,13 +113,6 @@ async def test_basic_authentication_and_bearer_tokens_are_sent(world: World) -> 
 def test_settings_that_do_not_hold_together_are_refused(written: dict[str, Any]) -> None:
     with pytest.raises(host.ConnectionSettingsError):
         host.build("fhir", {"base_url": BASE} | written, lambda _: "secret")
-
-
-def test_a_number_is_written_in_four_ways() -> None:
-    ways = ("+12125550111", "2125550111", "212-555-0111", "(212) 555-0111")
-    assert ways_of_writing("+12125550111") == ways
-    assert ways_of_writing("+442079460018")[:2] == ("+442079460018", "2079460018")
-    assert ways_of_writing("anonymous") == ("anonymous",)
 
 
 async def test_everyone_is_found_however_the_number_was_typed_in(world: World) -> None:

@@ -4,7 +4,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +25,7 @@ from connectors.fhir.reading import (
     withheld,
     words,
 )
-from connectors.fhir.telecom import e164, phones
+from connectors.fhir.telecom import phones
 
 NEW_YORK = ZoneInfo("America/New_York")
 READ_AT = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -94,38 +93,6 @@ def test_a_birth_date_that_names_no_day_is_none(written: Any, meant: date | None
 )
 def test_a_reference_names_an_id_of_its_type(written: Any, kind: str, meant: str | None) -> None:
     assert reference({"reference": written}, kind) == meant
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["+1 212 555 0111", "2125550111", "212-555-0111", "(212) 555-0111", "212.555.0111 x5", "tel:+12125550111"],
-)
-def test_a_number_is_the_same_however_it_is_written(written: str) -> None:
-    assert e164(written, "US") == "+12125550111"
-
-
-@pytest.mark.parametrize("written", ["", "none", "12", "1" * 30, "555-0111", "9" * 100_000, "\ud800", "+"])
-def test_what_is_no_number_is_none(written: str) -> None:
-    assert e164(written, "US") is None
-
-
-def library(written: str, region: str) -> str | None:
-    """Return what phonenumbers makes of a number, by the long way."""
-    try:
-        parsed = phonenumbers.parse(written, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if phonenumbers.is_possible_number_with_reason(parsed) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        return None
-    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
-
-
-@given(
-    st.from_regex(r"(\+?1)?[ .-]?\(?[0-9]{3}\)?[ .-]?[0-9]{3}[ .-]?[0-9]{4}( ?x[0-9]{1,4})?", fullmatch=True),
-    st.sampled_from(["US", "CA", "PR", "GB", "DE", "ZZ"]),
-)
-def test_the_short_way_reads_a_number_as_the_library_does(written: str, region: str) -> None:
-    assert e164(written, region) == library(written, region)
 
 
 def test_numbers_come_once_in_use_and_by_rank() -> None:

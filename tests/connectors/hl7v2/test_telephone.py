@@ -2,34 +2,19 @@
 
 from datetime import date
 
-import phonenumbers
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connectors.hl7v2.encoding import Delimiters, Encoding
 from connectors.hl7v2.er7 import Composite
-from connectors.hl7v2.telephone import e164_of, number_of, phones_of
+from connectors.hl7v2.telephone import number_of, phones_of
 from tests.connectors.hl7v2.sample import siu
 
 ENCODING = Encoding(siu().decode(), Delimiters(), "")
 DAY = date(2026, 3, 2)
 
-PLANS = ["US", "CA", "PR", "JM", "GB", "FR", "DE", "IE", "AU", "BR", "MX", "IT", "IL", "TW", "UY", "ZA", "PH", "IN"]
-
 
 def xtn(text: str) -> Composite:
     return Composite(text, ENCODING)
-
-
-def by_the_library(text: str, region: str) -> str | None:
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 @pytest.mark.parametrize(
@@ -55,21 +40,6 @@ def by_the_library(text: str, region: str) -> str | None:
 )
 def test_numbers(text: str, expected: str | None) -> None:
     assert number_of(xtn(text), "US") == expected
-
-
-@given(
-    st.sampled_from(PLANS),
-    st.text("0123456789", min_size=3, max_size=14),
-    st.sampled_from(["", "0", "00", "1", "011", "+", "+1", "+44"]),
-)
-def test_the_short_cut_says_what_the_library_says(region: str, digits: str, prefix: str) -> None:
-    text = prefix + digits
-    assert e164_of.__wrapped__(text, region) == by_the_library(text, region)
-
-
-@given(st.sampled_from(PLANS), st.text("0123456789()-. +xX#abcé", max_size=20))
-def test_any_text_is_a_number_or_none(region: str, text: str) -> None:
-    assert e164_of.__wrapped__(text, region) == by_the_library(text, region)
 
 
 def phones(*texts: str, use: str = "home") -> list[tuple[str, str, int]]:

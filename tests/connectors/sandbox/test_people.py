@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.fhir.telecom import e164
+from connectors.api import e164
 from connectors.sandbox.people import CLOSES, OPENS, make, marks_of, morning
 from connectors.sandbox.resource import resources
 from tests.connectors.stage import NOW, ZONE

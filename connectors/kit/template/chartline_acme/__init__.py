@@ -5,7 +5,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
-from phonenumbers import Leniency, PhoneNumberFormat, PhoneNumberMatcher, format_number
 from pydantic import HttpUrl, SecretStr
 
 from connectors import api
@@ -98,8 +97,8 @@ def _time(written: str, ctx: api.Context) -> datetime:
 
 
 def _patient(record: Any, ctx: api.Context) -> api.PatientFacts:
-    found = PhoneNumberMatcher("; ".join(record["phones"] or ()), ctx.region, Leniency.POSSIBLE)
-    phones = tuple(api.Phone(e164=format_number(one.number, PhoneNumberFormat.E164)) for one in found)
+    numbers = [api.e164(written, ctx.region) for written in record["phones"] or ()]
+    phones = tuple(api.Phone(e164=number) for number in numbers if number)
     return api.PatientFacts(phones=phones, **_same("acme/patient", record, ctx, "family", "given", "birth_date"))
 
 
