@@ -60,7 +60,11 @@ async def test_a_cookie_reads(office: Office) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("DELETE", "/v1/login"), ("PUT", "/v1/agents/me"), ("POST", f"/v1/tasks/{uuid4()}/done")],
+    [
+        ("DELETE", "/v1/login"),
+        ("PUT", "/v1/agents/me"),
+        ("POST", "/v1/tasks/0198c0de-0000-7000-8000-000000000007/done"),
+    ],
 )
 async def test_a_cookie_writes_nothing(office: Office, method: str, path: str) -> None:
     cookie = (await logged_in(office)).json()["token"]
