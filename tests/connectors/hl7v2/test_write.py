@@ -98,7 +98,7 @@ async def test_a_status_has_its_event_and_its_code(to: str, asked_by: str, told_
     assert (arq.value(6), sch.value(25)) == (code, code)
 
 
-@pytest.mark.parametrize("to", ["confirmed", *(set(AppointmentStatus) - {AppointmentStatus.PROPOSED})])
+@pytest.mark.parametrize("to", ["confirmed", *sorted(set(AppointmentStatus) - {AppointmentStatus.PROPOSED})])
 async def test_what_our_own_reader_makes_of_a_notification_is_what_was_meant(to: str) -> None:
     message = await written(to, write="siu")
     (fact,) = connector(listen="127.0.0.1:0").read(message.raw, timezone=NEW_YORK, region="US")
