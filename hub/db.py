@@ -33,6 +33,9 @@ KEY_BYTES = 32
 
 THREADS = 4
 
+LOOK_KIB = 16384
+"Of pages in clear for look-ups: the upper pages of the indexes of a million patients stay there."
+
 
 def now() -> datetime:
     """Return the present instant, UTC."""
@@ -84,6 +87,8 @@ class Database:
         self._turn = threading.Lock()
         self._watch_lock = threading.Lock()
         self._watch: Any = None
+        self._look_lock = threading.Lock()
+        self._look: Any = None
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix=path.stem)
         self.engine = self._engine()
 
@@ -156,6 +161,21 @@ class Database:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
+    async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Return what one query finds, past the ORM and by a connection of its own; costs tens of microseconds.
+
+        The values are as the file holds them: a UUID is 32 hexadecimal digits, a truth value 0 or 1.
+        """
+
+        def found() -> list[tuple[Any, ...]]:
+            with self._look_lock:
+                if self._look is None:
+                    self._look = self._connect()
+                    self._look.execute(f"PRAGMA cache_size=-{LOOK_KIB}")
+                return list(self._look.execute(query, parameters).fetchall())
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, found)
+
     def version(self) -> int:
         """Return a number that changes whenever another connection has committed; costs microseconds."""
         return int(self.value("PRAGMA data_version"))
@@ -174,4 +194,8 @@ class Database:
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
+        with self._look_lock:
+            if self._look is not None:
+                self._look.close()
+                self._look = None
         self.engine.dispose()

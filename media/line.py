@@ -116,13 +116,9 @@ class Line:
         if number is None:
             return NOBODY
         key = self.instance.index.phone(number)
-
-        def look(db: Session) -> Match:
-            return patient.match_phone(db, key)
-
         try:
             async with asyncio.timeout(MATCH_S):
-                return await self.instance.db.run(look)
+                return patient.match_of(await self.instance.db.rows(patient.HITS, key))
         except Exception as error:
             log.warning("number not matched", kind=type(error).__name__)
             return NOBODY

@@ -10,8 +10,6 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam
-from sqlalchemy import select as core_select
 from sqlmodel import Field, Session, SQLModel, col, delete, select
 
 from connectors.api import PatientFacts
@@ -84,14 +82,11 @@ class PatientPhone(SQLModel, table=True):
     rank: int = 1
 
 
-_HITS = (
-    core_select(
-        col(Patient.id), col(Patient.active), col(Patient.deceased), col(Patient.restricted), col(PatientPhone.use)
-    )
-    .join(PatientPhone, col(Patient.id) == col(PatientPhone.patient_id))
-    .where(col(PatientPhone.key) == bindparam("number"))
-)
-"The fields of `Hit`, in its order; columns alone, for a caller waits."
+HITS = """
+SELECT patient.id, patient.active, patient.deceased, patient.restricted, patient_phone.use
+FROM patient_phone JOIN patient ON patient.id = patient_phone.patient_id WHERE patient_phone.key = ?
+"""
+"The fields of `Hit` of everyone who gave a number; past the ORM, for a caller waits."
 
 
 def upsert(
@@ -194,7 +189,17 @@ def sealed_of(row: Patient) -> Sealed:
 
 def match_phone(db: Session, key: bytes) -> Match:
     """Return whose number it is: none, one, many or restricted; `key` is `BlindIndex.phone`."""
-    return match([Hit(*row) for row in db.connection().execute(_HITS, {"number": key})])
+    return match_of(db.connection().exec_driver_sql(HITS, (key,)))
+
+
+def match_of(rows: Iterable[Any]) -> Match:
+    """Return what the rows of `HITS` say."""
+    return match(
+        [
+            Hit(UUID(hex=own), active=bool(active), deceased=bool(deceased), restricted=bool(restricted), use=use)
+            for own, active, deceased, restricted, use in rows
+        ]
+    )
 
 
 def search(

@@ -112,6 +112,18 @@ async def test_run_returns_what_the_function_returns(database: Database) -> None
     assert await database.run(count, write=True) == 1
 
 
+async def test_rows_are_as_the_file_holds_them_and_as_fresh_as_the_last_commit(database: Database) -> None:
+    query = "SELECT id, words FROM note WHERE words = ?"
+    assert await database.rows(query, "one") == []
+    add(database, "one")
+    ((own, words),) = await database.rows(query, "one")
+    with database.read() as db:
+        assert (UUID(hex=own), words) == (db.exec(select(Note.id)).one(), "one")
+    with pytest.raises(Exception, match="no such table"):
+        await database.rows("SELECT 1 FROM nowhere")
+    assert len(await database.rows(query, "one")) == 1
+
+
 def test_ids_sort_by_their_time_of_making() -> None:
     ids = [uuid7() for _ in range(1000)]
     assert len(set(ids)) == 1000
