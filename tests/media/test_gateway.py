@@ -269,7 +269,7 @@ async def test_nobody_there_promises_a_call_back_and_leaves_a_task(desk: Desk) -
 async def test_menu_leads_to_the_queue(desk: Desk, digits: dict[float, str], queue_name: str) -> None:
     port = await desk.sign_in("101")
     picking_up = await phoned(desk, "answers", "101", port)
-    caller = Caller(desk.number(), MENU, 20, digits, waits=True)
+    caller = Caller(desk.number(), MENU, 40, digits, waits=True)
     ended = await desk.phones.call(caller)
     assert ended.ok, ended.detail
     assert (await picking_up).ok
