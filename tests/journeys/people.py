@@ -14,6 +14,10 @@ _LAST = ("wickham", "thornby", "merefold", "combeley", "holtry", "stowell", "gar
 _GIVEN = ("Aldith", "Berengar", "Cressida", "Dunstan", "Eluned", "Faramund", "Grizel", "Hereward", "Isolde", "Jocasta")
 
 
+_BORN = [day for number in range(31_000) if (day := date(1931, 1, 3) + timedelta(days=number)) != date(1970, 1, 1)]
+"Not on the day that every database writes for never."
+
+
 @dataclass(frozen=True, slots=True)
 class Patient:
     """Somebody whom nobody else shares a number with."""
@@ -57,7 +61,7 @@ def patients(seed: int, count: int) -> list[Patient]:
             mrn=f"QCC{number}",
             family=family,
             given=f"{chance.choice(_GIVEN)}{chance.choice(_LAST)}",
-            born=date(1931, 1, 3) + timedelta(days=chance.randrange(31_000)),
+            born=_BORN[chance.randrange(len(_BORN))],
             phone=f"+1{area}555{place:04d}",
         )
         for number, family, (area, place) in zip(

@@ -72,5 +72,9 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pro
 
 
 @pytest.fixture
-def shell(living: tuple[Path, Process], capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(*living, capsys)
+def shell(living: tuple[Path, Process], capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """The instance; its practice.toml is again what it was when the test is over."""
+    shell = Shell(*living, capsys)
+    written = shell.paths.practice_toml.read_bytes()
+    yield shell
+    shell.paths.practice_toml.write_bytes(written)

@@ -45,7 +45,8 @@ def change(shell: Shell) -> None:
 
 def test_status_says_when_the_file_is_not_what_is_in_force(shell: Shell) -> None:
     change(shell)
-    shell("apply")
+    ran = shell("apply")
+    assert ran.code == 0, ran.err
     assert shell("status", "--json").said["policy"]["applied"]
     change(shell)
     said = shell("status", "--json").said["policy"]
