@@ -243,11 +243,13 @@ class Message:
 
     def lines(self) -> Iterator[Segment]:
         """Yield every segment, in order."""
-        start = 0
-        while start < len(self._text):
+        text, start = self._text, 0
+        while start < len(text):
+            if text[start] == "\r":  # a blank line is none that another could continue
+                start += 1
+                continue
             end = self._end(start)
-            if end > start:
-                yield Segment(self._text[start:end], self._looked())
+            yield Segment(text[start:end], self._looked())
             start = end + 1
 
     def unescape(self, text: str) -> str:

@@ -296,3 +296,9 @@ def test_msh_inside_a_field_begins_no_message() -> None:
 def test_one_message_is_returned_as_it_is() -> None:
     assert messages_in(siu()) == [siu()]
     assert messages_in(b"garbage") == [b"garbage"]
+
+
+def test_blank_lines_belong_to_no_segment() -> None:
+    message = Message.parse(b"MSH|^~\\&|A\r\r\rPID|1\r\r\rH1|x|y\rZ\r")
+    assert [line.text for line in message.lines()][:2] == ["MSH|^~\\&|A", "PID|1"]
+    assert not any(line.text.startswith("\r") for line in message.lines())
