@@ -21,6 +21,7 @@ from connectors.api import (
     RelatedFacts,
     ReplyFacts,
     RequestFacts,
+    UnreadFacts,
 )
 
 KINDS: dict[str, type[Fact]] = {
@@ -102,7 +103,9 @@ class Ledger:
             self.tell(fact)
 
     def tell(self, fact: Fact) -> None:
-        """Take one fact, and the patient that came within it."""
+        """Take one fact, and the patient that came within it; what could not be read says nothing yet."""
+        if isinstance(fact, UnreadFacts):
+            return
         name, ids = name_of(fact), ids_of(fact)
         known = [entry for one in ids if (entry := self._by_id.get((name, one))) is not None]
         if not known and isinstance(fact, AppointmentFacts) and not fact.creates:

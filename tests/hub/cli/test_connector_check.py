@@ -71,7 +71,7 @@ def test_it_is_told_as_json_and_as_junit(made: Package, capsys: pytest.CaptureFi
 
 
 def test_a_failed_check_fails_the_command_and_is_named(made: Package, capsys: pytest.CaptureFixture[str]) -> None:
-    made.break_it("if phone in {one.e164 for one in facts.phones}]", "]")
+    made.break_it("if phone in {n.e164 for n in one.phones}]", "]")
     assert run_command(["connector", "check", made.target, "--junit", "out.xml", "--json"]) == 1
     told = capsys.readouterr()
     said = json.loads(told.out)
@@ -83,7 +83,7 @@ def test_a_failed_check_fails_the_command_and_is_named(made: Package, capsys: py
 
 
 def test_one_check_alone(made: Package, capsys: pytest.CaptureFixture[str]) -> None:
-    made.break_it("if phone in {one.e164 for one in facts.phones}]", "]")
+    made.break_it("if phone in {n.e164 for n in one.phones}]", "]")
     assert run_command(["connector", "check", made.target, "--only", "find", "--only", "bad-key", "--json"]) == 0
     checks = {result["check"]: result["verdict"] for result in json.loads(capsys.readouterr().out)["results"]}
     assert checks == {"find": "passed", "bad-key": "passed"}

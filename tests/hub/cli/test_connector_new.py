@@ -2,13 +2,19 @@
 
 import ast
 import json
+import runpy
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.api import AppointmentFacts, Context, Feeds, UnreadFacts
 from hub.cli.app import run_command
 from hub.cli.connector.new import NAME, TEMPLATE, Names
 
@@ -60,6 +66,31 @@ def test_a_connector_is_at_most_eighty_lines_and_imports_nothing_else_of_ours() 
     }
     assert imported == {"connectors"}
     assert "from connectors import api\n" in module.read_text()
+
+
+async def test_a_record_that_cannot_be_read_is_kept_and_holds_up_no_other() -> None:
+    acme = runpy.run_path(str(TEMPLATE / "chartline_acme" / "__init__.py"))
+    settings = {"base_url": "http://acme.test", "token": "t"}
+    connector: Feeds = acme["Acme"](acme["AcmeSettings"].model_validate(settings))
+    good: dict[str, Any] = {
+        "id": "1",
+        "version": "1",
+        "changed_at": "2026-11-20T15:00:00Z",
+        "starts_at": None,
+        "patient": None,
+    }
+    good |= {"status": "booked", "minutes": 20, "practitioner": None, "confirmed": None}
+    odd = {"id": "2", "status": "penciled-in"}
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"data": [odd, good], "next": 0})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        ctx = Context("acme", http, lambda: datetime.now(UTC), ZoneInfo("UTC"), "US")
+        unread, visit, _ = [said async for said in connector.changes(ctx, None)]
+    assert isinstance(unread, UnreadFacts)
+    assert json.loads(unread.raw) == odd
+    assert isinstance(visit, AppointmentFacts)
 
 
 @pytest.mark.parametrize(

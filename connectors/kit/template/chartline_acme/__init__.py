@@ -1,5 +1,6 @@
 """Acme's API as Chartline's facts: visits and patients come in, confirmations and contacts go out."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -40,8 +41,8 @@ class Acme(api.Connector[AcmeSettings]):
     async def find_patients(self, ctx: api.Context, phone: str) -> Sequence[api.PatientRef]:
         """Ask for the number, and keep those in whose record it really stands."""
         page = await self._ask(ctx, "GET", "patients", list, params={"phone": phone})
-        found = [facts for facts in _each(page["data"], _patient, ctx) if phone in {one.e164 for one in facts.phones}]
-        return [api.PatientRef(id=facts.ids[0].value, facts=facts) for facts in found]
+        read = [one for one in _each(page["data"], _patient, ctx) if isinstance(one, api.PatientFacts)]
+        return [api.PatientRef(id=one.ids[0].value, facts=one) for one in read if phone in {n.e164 for n in one.phones}]
 
     async def changes(self, ctx: api.Context, cursor: bytes | None) -> AsyncIterator[api.Change | api.Checkpoint]:
         """Read page after page of visits, until one leads to itself."""
@@ -81,8 +82,10 @@ class Acme(api.Connector[AcmeSettings]):
 
 def _each(records: list[Any], facts: Callable[[Any, api.Context], Any], ctx: api.Context) -> Iterator[Any]:
     for record in records:
-        with suppress(KeyError, TypeError, ValueError):  # one that cannot be read holds up no other
+        try:
             yield facts(record, ctx)
+        except (KeyError, TypeError, ValueError):  # it holds up no other, and waits in quarantine
+            yield api.UnreadFacts(raw=json.dumps(record).encode())
 
 
 def _same(system: str, record: Any, ctx: api.Context, *names: str) -> dict[str, Any]:
@@ -97,16 +100,14 @@ def _time(written: str, ctx: api.Context) -> datetime:
 
 
 def _patient(record: Any, ctx: api.Context) -> api.PatientFacts:
-    numbers = [api.e164(written, ctx.region) for written in record["phones"] or ()]
-    phones = tuple(api.Phone(e164=number) for number in numbers if number)
+    phones = tuple(api.Phone(e164=said) for one in record["phones"] or () if (said := api.e164(one, ctx.region)))
     return api.PatientFacts(phones=phones, **_same("acme/patient", record, ctx, "family", "given", "birth_date"))
 
 
 def _visit(record: Any, ctx: api.Context) -> api.AppointmentFacts:
-    starts_at = record["starts_at"] and _time(record["starts_at"], ctx)
     patient = record["patient"] and _patient(record["patient"], ctx)
     same = _same("acme/visit", record, ctx, "status", "minutes", "practitioner", "confirmed")
-    return api.AppointmentFacts(starts_at=starts_at, patient=patient, **same)
+    return api.AppointmentFacts(starts_at=(at := record["starts_at"]) and _time(at, ctx), patient=patient, **same)
 
 
 def _own(system: str, ids: Sequence[api.Identifier]) -> str:
