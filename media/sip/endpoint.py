@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import structlog
@@ -84,7 +84,6 @@ class Endpoint:
         self._reached_at = lru_cache(1024)(self._find_own)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._outgoing: set[Outgoing] = set()
         self._closing = False
         self._salt = secrets.token_bytes(16)
@@ -110,9 +109,10 @@ class Endpoint:
         open_legs = [leg.gone for leg in legs if not leg.gone.done()]
         if open_legs:
             await asyncio.wait(open_legs, timeout=seconds)
-        for task in list(self._tasks):
+        tasks = list(self._stack.tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
         self._loop = None
@@ -167,7 +167,7 @@ class Endpoint:
         elif is_numeric(hop[0]):
             leg.start(hop)
         else:
-            self._spawn(self._look_up(leg, hop))
+            self._stack.spawn(self._look_up(leg, hop))
         return leg
 
     def _forget(self, leg: Outgoing, _gone: asyncio.Future[None]) -> None:
@@ -276,7 +276,7 @@ class Endpoint:
         offer = Session.parse(request.body) if request.body else None
         trunk = "" if extension else trunk
         call = Incoming(self._stack, request, source, trunk=trunk, extension=extension, offer=offer)
-        self._spawn(self._take(self.on_invite, call))
+        self._stack.spawn(self._take(self.on_invite, call))
 
     async def _take(self, on_invite: Callable[[Incoming], Awaitable[None]], call: Incoming) -> None:
         try:
@@ -348,11 +348,6 @@ class Endpoint:
         local = self.local
         own = self._advertise or own_address(local, (host, local[1]))
         return f"[{own}]:{local[1]}" if ":" in own else f"{own}:{local[1]}"
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _wake(self, at: float) -> None:
         """Have the loop run the timers at `at`, which is earlier than what it was told before."""

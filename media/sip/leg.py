@@ -3,7 +3,7 @@
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,8 +19,8 @@ from media.sip.transaction import LIFETIME, T1, T2, InviteServer, Place, Transac
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER"
 SDP_TYPE = "application/sdp"
 
-Renegotiate = Callable[[Session], Session | None]
-"Takes the peer's new offer; returns the answer, or None (or raises UnacceptableError) to refuse it with 488."
+Renegotiate = Callable[[Session], Awaitable[Session]]
+"Takes the peer's new offer and returns the answer; raises UnacceptableError to refuse it with 488."
 
 
 @dataclass
@@ -33,6 +33,13 @@ class Stack:
     "Our `host:port` as a peer reaches it."
 
     legs: "dict[DialogKey, Leg]" = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run `work` beside everything else; what still runs when the endpoint closes is cancelled."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 class Acceptance:
@@ -96,6 +103,8 @@ class Leg(ABC):
         self._dialog: Dialog | None = None
         self._login: Login | None = None
         self._acceptance: Acceptance | None = None
+        self._asked: InviteServer | None = None
+        "The re-INVITE whose answer is being made."
 
     @abstractmethod
     def bye(self) -> None:
@@ -112,6 +121,8 @@ class Leg(ABC):
         if dialog is None or not dialog.in_order(request):
             server.respond(request.respond(500, "Out Of Order"))  # RFC 3261 section 12.2.2
         elif request.method == "BYE":
+            if self._asked is not None:
+                self._withdraw_offer(self._asked)
             server.respond(request.respond(200))
             self._hung_up()
         elif isinstance(server, InviteServer):
@@ -139,34 +150,56 @@ class Leg(ABC):
         elif self.local is None:
             # The first INVITE has no answer yet.
             server.respond(request.respond(500, headers={"Retry-After": [str(random.randint(0, 10))]}))
-        elif self._acceptance is not None:
+        elif self._acceptance is not None or self._asked is not None:
             server.respond(request.respond(491))
         elif not request.body:
             self._accept(server, self.local, source, self._read_answer)
-        else:
-            answer = self._renegotiated(server)
-            if answer is not None:
-                self._accept(server, answer, source, _ignore)
-
-    def _renegotiated(self, server: InviteServer) -> Session | None:
-        """Return the answer to a re-INVITE's offer; None when it was refused."""
-        request = server.request
-        if request.content_type != SDP_TYPE:
+        elif request.content_type != SDP_TYPE:
             server.respond(request.respond(415, headers={"Accept": [SDP_TYPE]}))
-            return None
+        else:
+            self._renegotiate(server, source)
+
+    def _renegotiate(self, server: InviteServer, source: Place) -> None:
+        """Answer a re-INVITE's offer, at once where it says what was said before."""
         try:
-            offer = Session.parse(request.body)
-            answer = self.local if offer == self.remote else self._ask(offer)
+            offer = Session.parse(server.request.body)
+        except ProtocolError:
+            server.respond(server.request.respond(488))
+            return
+        if offer == self.remote and self.local is not None:
+            self._accept(server, self.local, source, _ignore)
+            return
+        if self.on_offer is None:
+            server.respond(server.request.respond(488))
+            return
+        self._asked = server
+        server.tag = self._dialog.local_tag if self._dialog is not None else ""
+        server.on_cancel = partial(self._withdraw_offer, server)
+        self._stack.spawn(self._answer_offer(server, offer, source))
+
+    async def _answer_offer(self, server: InviteServer, offer: Session, source: Place) -> None:
+        try:
+            answer = await self._ask(offer)
         except (ProtocolError, UnacceptableError):
             answer = None
+        finally:
+            self._asked = None
+            server.on_cancel = None
+        if server.final:
+            return  # withdrawn meanwhile, or the call is over
         if answer is None:
-            server.respond(request.respond(488))
-            return None
-        self.remote = offer
-        return answer
+            server.respond(server.request.respond(488))
+        else:
+            self.remote = offer
+            self._accept(server, answer, source, _ignore)
 
-    def _ask(self, offer: Session) -> Session | None:
-        return self.on_offer(offer) if self.on_offer is not None else None
+    def _withdraw_offer(self, server: InviteServer) -> None:
+        """The peer cancelled its re-INVITE, or the call ended (RFC 3261 sections 9.2 and 15.1.2)."""
+        if not server.final:
+            server.respond(server.request.respond(487))
+
+    async def _ask(self, offer: Session) -> Session | None:
+        return await self.on_offer(offer) if self.on_offer is not None else None
 
     def _accept(self, server: InviteServer, session: Session, source: Place, on_ack: Callable[[Request], None]) -> None:
         """Answer an INVITE of this dialog with 200, and wait for its ACK."""
@@ -185,10 +218,16 @@ class Leg(ABC):
         """Read the answer that an ACK carries when our 2xx was the offer (RFC 3261 section 13.2.1)."""
         try:
             answer = Session.parse(ack.body)
-            changed = answer != self.remote
-            self.remote = answer
-            if changed:
-                self._ask(answer)
+        except ProtocolError:
+            self._send_bye(Cause.UNACCEPTABLE)
+            return
+        changed, self.remote = answer != self.remote, answer
+        if changed and self.on_offer is not None:
+            self._stack.spawn(self._follow(answer))
+
+    async def _follow(self, answer: Session) -> None:
+        try:
+            await self._ask(answer)
         except (ProtocolError, UnacceptableError):
             # Nothing can be refused any more: an exchange that fails this late ends the call.
             self._send_bye(Cause.UNACCEPTABLE)
@@ -233,6 +272,8 @@ class Leg(ABC):
 
     def _leave(self) -> None:
         """Forget the dialog: whatever comes for it now is answered with 481."""
+        if self._asked is not None:
+            self._withdraw_offer(self._asked)
         if self._acceptance is not None:
             self._acceptance.stop()
             self._acceptance = None

@@ -77,8 +77,8 @@ class Line:
 
     async def settle(self) -> None:
         """Let the tasks that calls started run to their end."""
-        while self.endpoint._tasks:
-            await asyncio.gather(*self.endpoint._tasks)
+        while tasks := self.endpoint._stack.tasks:
+            await asyncio.gather(*tasks)
 
     def passes(self, seconds: float) -> list[Any]:
         """Let time pass, timer by timer; return what is sent meanwhile."""

@@ -7,9 +7,21 @@ import pytest
 from media.errors import UnacceptableError
 from media.sdp import Session
 from media.sip.incoming import Incoming
+from media.sip.leg import Renegotiate
+from media.sip.message import Request
 from media.sip.status import Cause
 from tests.media.sip.line import TRUNK, Line, answer, follow, invite, statuses
 from tests.media.sip.test_incoming import moved, reinvite, ringing, talking
+
+
+def noting(asked: list[Session]) -> Renegotiate:
+    """Return what takes every offer, and notes it."""
+
+    async def on_offer(offer: Session) -> Session:
+        asked.append(offer)
+        return answer(offer)
+
+    return on_offer
 
 
 @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("INFO", 405), ("UPDATE", 405), ("REGISTER", 405)])
@@ -35,13 +47,10 @@ async def test_a_reinvite_that_moves_the_caller_asks_for_an_answer() -> None:
     line = Line()
     call, ok = await talking(line)
     asked: list[Session] = []
-
-    def on_offer(session: Session) -> Session:
-        asked.append(session)
-        return answer(session)
-
-    call.on_offer = on_offer
-    (again,) = line.put(reinvite(ok, body=bytes(moved())))
+    call.on_offer = noting(asked)
+    assert line.put(reinvite(ok, body=bytes(moved()))) == []
+    await line.settle()
+    (again,) = line.take()
     assert again.status == 200
     assert asked == [moved()]
     assert call.remote == asked[0]
@@ -65,11 +74,13 @@ async def test_a_reinvite_that_cannot_be_met_leaves_the_call_as_it_was() -> None
     before = call.remote, call.local
     assert statuses(line.put(reinvite(ok, body=bytes(moved())))) == [488]
 
-    def refuses(_offer: Session) -> Session:
+    async def refuses(_offer: Session) -> Session:
         raise UnacceptableError("nothing in common")
 
     call.on_offer = refuses
-    assert statuses(line.put(reinvite(ok, sequence=3, body=bytes(moved())))) == [488]
+    line.put(reinvite(ok, sequence=3, body=bytes(moved())))
+    await line.settle()
+    assert statuses(line.take()) == [488]
     assert statuses(line.put(reinvite(ok, sequence=4, body=b"v=1\r\n"))) == [488]
     assert statuses(line.put(reinvite(ok, sequence=5, body=b"{}", kind="application/json"))) == [415]
     assert (call.remote, call.local) == before
@@ -80,14 +91,42 @@ async def test_a_reinvite_without_an_offer_gets_ours_and_takes_the_answer() -> N
     line = Line()
     call, ok = await talking(line)
     asked: list[Session] = []
-    call.on_offer = asked.append
+    call.on_offer = noting(asked)
     (again,) = line.put(reinvite(ok))
     assert again.body == ok.body
     ack = follow(invite(), ok, "ACK", sequence=2)
     ack.body, ack.headers["Content-Type"] = bytes(moved()), ["application/sdp"]
     line.put(ack)
+    await line.settle()
     assert asked == [moved()]
     assert call.remote == moved()
+
+
+@pytest.mark.parametrize(("method", "said"), [("CANCEL", [200, 487]), ("BYE", [487, 200])])
+async def test_a_reinvite_whose_answer_is_still_being_made_can_be_withdrawn(method: str, said: list[int]) -> None:
+    line = Line()
+    call, ok = await talking(line)
+    asked, made = asyncio.Event(), asyncio.Event()
+
+    async def slow(offer: Session) -> Session:
+        asked.set()
+        await made.wait()
+        return answer(offer)
+
+    call.on_offer = slow
+    again = reinvite(ok, body=bytes(moved()))
+    line.put(again)
+    await asked.wait()
+    assert statuses(line.put(reinvite(ok, sequence=3, body=bytes(moved())))) == [491]
+    if method == "CANCEL":
+        cancel = Request("CANCEL", again.uri, again.headers | {"CSeq": [f"{again.sequence} CANCEL"]})
+        assert statuses(line.put(cancel)) == said
+    else:
+        assert statuses(line.put(follow(invite(), ok, "BYE", sequence=4))) == said
+    made.set()
+    await line.settle()
+    assert line.take() == []
+    assert call.ended.done() == (method == "BYE")
 
 
 async def test_a_reinvite_before_the_last_one_is_settled_waits() -> None:
@@ -108,7 +147,7 @@ async def test_a_reinvite_whose_contact_cannot_be_read_changes_nothing() -> None
     line = Line()
     call, ok = await talking(line)
     asked: list[Session] = []
-    call.on_offer = asked.append
+    call.on_offer = noting(asked)
     again = reinvite(ok, body=bytes(moved()))
     again.headers["Contact"] = ["<sip:open"]
     assert statuses(line.put(again)) == [400]
