@@ -9,24 +9,19 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
 from sqlmodel import Session as Db
 
-from hub.g711 import Codec
 from hub.record import agent, queue
 from hub.record.queue import Offer, OfferState
 from media.errors import MediaError, UnacceptableError
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
-from media.offer import Agreed, answer_audio, offer_audio, settle
 from media.relay import BuiltinRelay
-from media.sdp import Session
 from media.sip.endpoint import Endpoint
-from media.sip.leg import Leg
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
@@ -44,6 +39,20 @@ class Answered:
     agent_id: UUID
     sip: Outgoing
     leg: AudioLeg
+
+
+@dataclass(slots=True)
+class Rung:
+    """One phone that is rung, and the sound it would have."""
+
+    leg: AudioLeg
+    sip: Outgoing | None = None
+
+    def stop(self) -> None:
+        """Ring no more."""
+        if self.sip is not None:
+            self.sip.cancel()
+        self.leg.close()
 
 
 class Floor:
@@ -131,33 +140,28 @@ class Floor:
         """
         extension = self._line.directory.extension_of(offer.agent_id)
         contacts = self._endpoint.registrar.contacts(extension) if extension else []
-        try:
-            leg = await self._relay.allocate()
-        except MediaError as error:
-            log.error("agent not rung", offer=str(offer.id), code=error.code)
-            await self._passed(offer, OfferState.REFUSED)
-            return None
         seconds = max((offer.expires_at - self._line.now()).total_seconds(), 1.0)
         speaks = Address(Uri.parse(f"sip:{caller or 'anonymous'}@{self._endpoint.local[0]}"))
-        calls = [
-            self._endpoint.call(
-                contact, offer_audio(leg.local), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
-            )
-            for contact in contacts
-        ]
+        rung: list[Rung] = []
         answered: Answered | None = None
         try:
-            taken = await _first_answer(calls)
-            if taken is not None and _connect(leg, taken):
-                answered = Answered(offer.agent_id, taken, leg)
+            for contact in contacts:
+                leg = await self._relay.allocate()
+                rung.append(Rung(leg))
+                rung[-1].sip = self._endpoint.call(
+                    contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
+                )
+            taken = await _first_answer(rung)
+            if taken is not None and taken.sip is not None and await _connect(taken.leg, taken.sip):
+                answered = Answered(offer.agent_id, taken.sip, taken.leg)
+        except MediaError as error:
+            log.error("agent not rung", offer=str(offer.id), code=error.code)
         finally:
-            for call in calls:
-                if answered is None or call is not answered.sip:
-                    call.cancel()
-            if answered is None:
-                leg.close()
+            for each in rung:
+                if answered is None or each.sip is not answered.sip:
+                    each.stop()
         if answered is None:
-            await self._passed(offer, _why(calls))
+            await self._passed(offer, _why([each.sip for each in rung if each.sip is not None]))
         return answered
 
     async def _passed(self, offer: Offer, why: OfferState) -> None:
@@ -179,52 +183,29 @@ class Floor:
         self._changed.set()
 
 
-async def _first_answer(calls: list[Outgoing]) -> Outgoing | None:
-    """Return the first call that somebody picks up, None when none can be any more."""
-    open_calls = {asyncio.ensure_future(asyncio.shield(call.answered)): call for call in calls}
+async def _first_answer(rung: list[Rung]) -> Rung | None:
+    """Return the first phone that somebody picks up, None when none can be any more."""
+    open_calls = {asyncio.ensure_future(asyncio.shield(each.sip.answered)): each for each in rung if each.sip}
     while open_calls:
         done, _ = await asyncio.wait(open_calls, return_when=asyncio.FIRST_COMPLETED)
         for future in done:
-            call = open_calls.pop(future)
+            each = open_calls.pop(future)
             if future.result() is not None:
-                return call
+                return each
     return None
 
 
-def _connect(leg: AudioLeg, call: Outgoing) -> bool:
+async def _connect(leg: AudioLeg, call: Outgoing) -> bool:
     """Connect the leg to what the phone answered; a phone that answers with nothing to speak is hung up."""
-    if call.local is None or call.remote is None:
+    if call.remote is None:
         return False
     try:
-        connect(leg, settle(call.local, call.remote))
+        await leg.settle(call.remote)
     except UnacceptableError:
         call.bye()
         return False
-    call.on_offer = partial(renegotiated, call, leg)
+    call.on_offer = leg.answer
     return True
-
-
-def connect(leg: AudioLeg, agreed: Agreed, *, via: str | None = None) -> None:
-    """Let a leg speak what the signalling agreed on."""
-    leg.connect(
-        agreed.remote if agreed.sends else None,
-        Codec[agreed.codec.name.upper()],
-        agreed.send_events,
-        event_type_in=agreed.receive_events,
-        via=via,
-    )
-
-
-def renegotiated(call: Leg, leg: AudioLeg, offer: Session) -> Session:
-    """Let a leg follow the peer's new offer, and return the answer: another address, or hold and its end.
-
-    Raises:
-        UnacceptableError: nothing in it that we speak; the call goes on as it was.
-    """
-    origin = call.local.origin.next() if call.local is not None else None
-    session, agreed = answer_audio(offer, leg.local, origin=origin)
-    connect(leg, agreed)
-    return session
 
 
 def _why(calls: list[Outgoing]) -> OfferState:

@@ -56,7 +56,7 @@ class Gateway:
             planner=Planner(self.line, reach),
             notices=self._notices,
             prompts=self._prompts,
-            taping=Taping(instance, self._ledger),
+            taping=Taping(instance, self._ledger, self._relay),
         )
         self._tasks: list[asyncio.Task[None]] = []
         self.calls: dict[UUID, InboundCall] = {}
@@ -127,9 +127,8 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self._notices.close()
-        await self._house.taping.close()
+        await self._relay.close()
         await asyncio.to_thread(self._ledger.close)
-        self._relay.close()
 
     def _registered(self, extension: str, seconds: int) -> None:
         self._contacts.changed(extension)

@@ -7,7 +7,6 @@ Nothing that the caller hears waits for the record or for Temporal beyond a dead
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,12 +22,11 @@ from hub.rules.menu import Ask, Go
 from hub.rules.routing import Plan
 from hub.settings.practice import Overflow
 from media.errors import MediaError, UnacceptableError
-from media.floor import Answered, Floor, connect, renegotiated
+from media.floor import Answered, Floor
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
 from media.notice import Emitted, Notices
-from media.offer import answer_audio, offer_audio, settle
 from media.plan import Planner
 from media.prompts import Prompts
 from media.relay import BuiltinRelay
@@ -144,14 +142,12 @@ class InboundCall:
         except MediaError as error:
             self.sip.reject(error.status)
             return None
-        self.sip.on_offer = partial(renegotiated, self.sip, leg)
+        self.sip.on_offer = leg.answer
         try:
             if self.sip.offer is None:
                 await self._offer(leg)
             else:
-                session, agreed = answer_audio(self.sip.offer, leg.local)
-                connect(leg, agreed, via=self.sip.source[0])
-                self.sip.answer(session)
+                self.sip.answer(await leg.answer(self.sip.offer, via=self.sip.source[0]))
         except UnacceptableError:
             leg.close()
             self.sip.reject(488)
@@ -168,10 +164,9 @@ class InboundCall:
         Raises:
             UnacceptableError: the ACK takes none of it.
         """
-        offer = offer_audio(leg.local)
-        self.sip.answer(offer)
+        self.sip.answer(await leg.offer())
         if await self.sip.acked and self.sip.remote is not None:
-            connect(leg, settle(offer, self.sip.remote), via=self.sip.source[0])
+            await leg.settle(self.sip.remote, via=self.sip.source[0])
 
     # Menus
 

@@ -14,11 +14,14 @@ from typing import Protocol
 from hub.g711 import Codec, table_between
 from media.dtmf import Keypad, Tone
 from media.errors import MediaError, ProtocolError
+from media.exchange import Exchange
 from media.latch import Address, Latch
+from media.offer import Agreed
 from media.pacer import Pacer
 from media.playback import Background, Loop, Once, Piece, Playback, Press, Quiet
 from media.ports import Pair
 from media.rtp import HEADER, LONGEST, PLAIN, Outbound, Reception, span
+from media.sdp import Direction, Session
 from media.sound import SILENCE, Sound
 
 COMFORT_NOISE = 13
@@ -90,6 +93,7 @@ class AudioLeg:
         self._event_type: int | None = None
         self._event_type_in: int | None = None
         self._event_began = 0
+        self._exchange = Exchange(pair.local)
         self._latch = Latch()
         self._reception, self._outbound, self._keypad = Reception(), Outbound(), Keypad()
         self._foreground: deque[Playback] = deque()
@@ -102,6 +106,33 @@ class AudioLeg:
         self._loop.add_reader(self._socket.fileno(), self._read)
 
     # What the signalling says
+
+    async def offer(self, direction: Direction = Direction.SENDRECV) -> Session:
+        """Return our offer: the first, or the next version of what was said."""
+        return self._exchange.offer(direction)
+
+    async def answer(self, offer: Session, *, via: str | None = None) -> Session:
+        """Follow the peer's offer and return the answer; `via` is the IP address that its signalling comes from.
+
+        Raises:
+            UnacceptableError: nothing in it that we speak; the leg goes on as it was.
+        """
+        session, agreed = self._exchange.answer(offer)
+        self._agreed(agreed, via)
+        return session
+
+    async def settle(self, answer: Session, *, via: str | None = None) -> None:
+        """Follow the peer's answer to our latest offer.
+
+        Raises:
+            UnacceptableError: it takes nothing of the offer.
+        """
+        self._agreed(self._exchange.settle(answer), via)
+
+    def _agreed(self, agreed: Agreed, via: str | None) -> None:
+        remote = agreed.remote if agreed.sends else None
+        codec, events = Codec[agreed.codec.name.upper()], agreed.send_events
+        self.connect(remote, codec, events, event_type_in=agreed.receive_events, via=via)
 
     def connect(
         self,

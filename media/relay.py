@@ -4,20 +4,35 @@ The gateway asks for a leg for each party, tells it what the signalling agreed o
 """
 
 import asyncio
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
 
-from hub.g711 import Codec
-from media.latch import Address
-from media.leg import AudioLeg, LegStats, Tap
+from hub import tape
+from media import recorder
+from media.leg import AudioLeg, LegStats
 from media.pacer import Pacer
 from media.ports import Ports
+from media.recorder import Place, Recorded, Recorder
+from media.sdp import Direction, Session
 from media.sound import Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a leg is to be."""
+
+    kind: Literal["sip", "browser"] = "sip"
+    secure: bool = False
+    "Whether its signalling is encrypted all the way: keys may then stand in the descriptions (RFC 4568 section 5)."
+
+    least: str = "rtp"
+    "The least protection that will do; less is refused."
 
 
 class Leg(Protocol):
     """One party's sound, whoever carries it; `AudioLeg` says what each of these does."""
 
-    local: Address
     digits: asyncio.Queue[str]
     protection: str
 
@@ -26,16 +41,16 @@ class Leg(Protocol):
         """What is known of its sound so far."""
         ...
 
-    def connect(
-        self,
-        remote: Address | None,
-        codec: Codec,
-        event_type: int | None,
-        *,
-        event_type_in: int | None = None,
-        via: str | None = None,
-    ) -> None:
-        """Speak `codec` with `remote`."""
+    async def offer(self, direction: Direction = Direction.SENDRECV) -> Session:
+        """Return our offer: the first, or the next version of what was said."""
+        ...
+
+    async def answer(self, offer: Session, *, via: str | None = None) -> Session:
+        """Follow the peer's offer and return the answer."""
+        ...
+
+    async def settle(self, answer: Session, *, via: str | None = None) -> None:
+        """Follow the peer's answer to our latest offer."""
         ...
 
     async def play(self, sound: Sound, *, barge_in: bool = False) -> bool:
@@ -58,22 +73,31 @@ class Leg(Protocol):
         """Send silence."""
         ...
 
-    def tap(self, tap: Tap | None) -> None:
-        """Give what is heard to `tap` as well."""
-        ...
-
     def close(self) -> None:
         """Give it up."""
         ...
 
 
+class Recording(Protocol):
+    """A recording that is being made."""
+
+    ended: asyncio.Future[Recorded]
+
+    async def stop(self) -> Recorded:
+        """Seal it; stopping twice is once."""
+        ...
+
+
+PLAIN = Wanted()
+"A leg for a phone or a trunk, with whatever protection can be had."
+
 L = TypeVar("L", bound=Leg)
 
 
 class RelayEngine(Protocol[L]):
-    """What carries the sound of many calls. Only `allocate` waits; the rest is told, and done in that order."""
+    """What carries the sound of many calls. What does not wait is told, and done in the order of telling."""
 
-    async def allocate(self) -> L:
+    async def allocate(self, wanted: Wanted = PLAIN) -> L:
         """Return a new leg with a port of its own.
 
         Raises:
@@ -89,8 +113,12 @@ class RelayEngine(Protocol[L]):
         """Part a leg from the one it hears; both hear silence from then on."""
         ...
 
-    def close(self) -> None:
-        """Give all legs up."""
+    def record(self, place: Place, legs: Sequence[L]) -> Recording:
+        """Record what legs say, the caller's first; whether the disk takes it is told by `ended`."""
+        ...
+
+    async def close(self) -> None:
+        """Give all legs up, and seal what is being recorded."""
         ...
 
 
@@ -102,10 +130,11 @@ class BuiltinRelay:
         self._music = music
         self._pacer = Pacer()
         self._legs: set[AudioLeg] = set()
+        self._recorder = Recorder()
         # One for all: a packet is read, and passed on or copied, before the loop does anything else.
         self._buffer = bytearray(2048)
 
-    async def allocate(self) -> AudioLeg:
+    async def allocate(self, wanted: Wanted = PLAIN) -> AudioLeg:  # noqa: ARG002 - plain RTP is all there is yet
         """Return a new leg.
 
         Raises:
@@ -131,6 +160,13 @@ class BuiltinRelay:
             leg.link(None)
             peer.link(None)
 
+    def record(self, place: Place, legs: Sequence[AudioLeg]) -> recorder.Recording:
+        """Record what legs say, the caller's first."""
+        recording = self._recorder.record(place)
+        for number, leg in zip((tape.CALLER, tape.AGENT), legs, strict=False):
+            leg.tap(recording.track(number))
+        return recording
+
     def _forget(self, leg: AudioLeg) -> None:
         self.unbridge(leg)
         self._legs.discard(leg)
@@ -138,7 +174,8 @@ class BuiltinRelay:
     def __len__(self) -> int:
         return len(self._legs)
 
-    def close(self) -> None:
-        """Close all legs."""
+    async def close(self) -> None:
+        """Close all legs, seal what is being recorded, and wait for the disk."""
         for leg in list(self._legs):
             leg.close()
+        await self._recorder.close()

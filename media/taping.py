@@ -24,7 +24,8 @@ from hub.security.sealed import Table
 from hub.vault.client import Access, VaultUnavailableError
 from media.ledger import Ledger
 from media.leg import AudioLeg
-from media.recorder import SUFFIX, Place, Recorder, Recording
+from media.recorder import SUFFIX, Place
+from media.relay import BuiltinRelay, Recording
 
 log = structlog.get_logger()
 
@@ -70,10 +71,10 @@ def end_message(db: Session, message_id: UUID, call_id: UUID, box: str, seconds:
 class Taping:
     """Makes the recordings of this process, and seals what a process that died has left."""
 
-    def __init__(self, instance: Instance, ledger: Ledger) -> None:
+    def __init__(self, instance: Instance, ledger: Ledger, relay: BuiltinRelay) -> None:
         self._instance = instance
         self._ledger = ledger
-        self._recorder = Recorder()
+        self._relay = relay
 
     async def start(
         self, call_id: UUID, subject: UUID | None, legs: Sequence[AudioLeg], *, box: str | None = None
@@ -89,10 +90,7 @@ class Taping:
         except Exception as error:
             log.error("not recorded", call=str(call_id), kind=type(error).__name__)
             return None
-        made = self._recorder.record(place)
-        for number, leg in zip((tape.CALLER, tape.AGENT), legs, strict=False):
-            leg.tap(made.track(number))
-        return Tape(tape_id, box, made)
+        return Tape(tape_id, box, self._relay.record(place, legs))
 
     def _begin(self, db: Session, call_id: UUID, subject: UUID, box: str | None) -> tuple[UUID, Place]:
         instance, tape_id, now = self._instance, uuid7(), self._instance.clock()
@@ -105,10 +103,6 @@ class Taping:
             voicemail.begin(db, tape_id, call_id=call_id, box=box, subject=subject, lane_id=lane_id, name=name, now=now)
         binding = binding_of(instance.keys.tenant, table, tape_id)
         return tape_id, Place(instance.paths.media / name, key, binding, lane_id)
-
-    async def close(self) -> None:
-        """Seal what still runs, and wait for the disk."""
-        await self._recorder.close()
 
     async def left(self) -> list[Left]:
         """Return the recordings that the record says are being made; before the first call they are a predecessor's."""

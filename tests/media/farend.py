@@ -126,7 +126,7 @@ async def relay(music: Sound | None = None) -> AsyncIterator[BuiltinRelay]:
     try:
         yield engine
     finally:
-        engine.close()
+        await engine.close()
 
 
 class Ear:

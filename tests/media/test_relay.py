@@ -171,11 +171,11 @@ async def test_legs_get_even_ports_in_the_range_and_give_them_back() -> None:
         await engine.allocate()
     used = [leg.local[1] for leg in legs]
     assert set(used) <= {20_002, 20_004, 20_006, 20_008}
-    engine.close()
+    await engine.close()
     assert len(ports) == 4
     again = await engine.allocate()
     assert again.local[1] in (20_002, 20_004, 20_006, 20_008)
-    engine.close()
+    await engine.close()
 
 
 def test_a_port_that_somebody_has_is_passed_over() -> None:
@@ -216,7 +216,7 @@ async def main():
         print(error, error.status, error.retry)
     legs.pop().close()
     print(len(engine) + 1 == len(legs) + 1, (await engine.allocate()).local[1] % 2)
-    engine.close()
+    await engine.close()
 asyncio.run(main())
 """
 
@@ -241,4 +241,4 @@ async def test_ipv6_carries_sound_too() -> None:
         phone.send(leg.local, b"\xff" * FRAME)
         await phone.hear(3)
         assert leg.remote == phone.address
-        engine.close()
+        await engine.close()

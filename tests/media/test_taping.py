@@ -23,14 +23,22 @@ from hub.demo.phone import free_port
 from hub.g711 import RATE, Codec, encode
 from hub.instance import Instance
 from hub.record import call, task
-from hub.record.recording import Recording, RecordingState
+from hub.record.recording import Recording as RecordingRow
+from hub.record.recording import RecordingState
 from hub.record.voicemail import Voicemail, VoicemailState
 from hub.rules.matching import Match
 from hub.settings import Paths
 from hub.tape import CALLER
 from media.ledger import Ledger
+from media.ports import Ports
+from media.recorder import Recording
+from media.relay import BuiltinRelay
 from media.rtp import FRAME
+from media.sound import Sound
 from media.taping import Tape, Taping
+
+PORTS = Ports("127.0.0.1", 20_000, 29_999)
+SILENCE = Sound(b"\xff" * FRAME)
 
 
 @pytest.fixture
@@ -64,6 +72,7 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
     subject = await instance.db.run(ring, write=True)
     tape = await taping.start(call_id, subject, [], box=box)
     assert tape is not None
+    assert isinstance(tape.recording, Recording)
     track, began = tape.recording.track(CALLER), asyncio.get_running_loop().time()
     coded = encode(Codec.PCMU, tone(440.0, seconds=seconds))
     for number, place in enumerate(range(0, len(coded), FRAME)):
@@ -97,31 +106,33 @@ def vault_held(instance: Instance) -> Iterator[None]:
 
 async def test_talks_and_messages_of_a_dead_process_are_filed_and_messages_get_their_task(instance: Instance) -> None:
     ledger = Ledger(instance.db)
-    before = Taping(instance, ledger)
+    engine = BuiltinRelay(PORTS, SILENCE)
+    before = Taping(instance, ledger, engine)
     talk = await begun(instance, before, seconds=1.5)
     message = await begun(instance, before, seconds=2.0, box="desk")
     blip = await begun(instance, before, seconds=0.3, box="desk")
-    after = Taping(instance, ledger)
+    after = Taping(instance, ledger, engine)
     left = await after.left()
     assert {row.id for row in left} == {talk.id, message.id, blip.id}
     await after.recover(left)
     with instance.db.read() as db:
-        kept = db.get_one(Recording, talk.id)
+        kept = db.get_one(RecordingRow, talk.id)
         assert kept.state is RecordingState.PARTIAL
         assert kept.seconds == pytest.approx(1.5, abs=0.1)
         assert db.get_one(Voicemail, message.id).state is VoicemailState.NEW
         assert db.get_one(Voicemail, blip.id).state is VoicemailState.LOST
         assert [row.key for row in task.open_tasks(db, kind="voicemail")] == [f"voicemail:{message.id}"]
     assert await after.left() == []
-    await before.close()
+    await engine.close()
     ledger.close()
 
 
 async def test_a_recording_waits_for_the_vault_and_keeps_nobody_from_writing(instance: Instance) -> None:
     ledger = Ledger(instance.db)
-    before = Taping(instance, ledger)
+    engine = BuiltinRelay(PORTS, SILENCE)
+    before = Taping(instance, ledger, engine)
     talk = await begun(instance, before, seconds=1.5)
-    after = Taping(instance, ledger)
+    after = Taping(instance, ledger, engine)
     left = await after.left()
     with vault_held(instance):
         recovering = asyncio.create_task(after.recover(left))
@@ -132,37 +143,41 @@ async def test_a_recording_waits_for_the_vault_and_keeps_nobody_from_writing(ins
     async with asyncio.timeout(20):
         await recovering
     with instance.db.read() as db:
-        assert db.get_one(Recording, talk.id).state is RecordingState.PARTIAL
-    await before.close()
+        assert db.get_one(RecordingRow, talk.id).state is RecordingState.PARTIAL
+    await engine.close()
     ledger.close()
 
 
 async def test_a_recording_that_another_process_still_writes_is_left_to_it(instance: Instance) -> None:
     ledger = Ledger(instance.db)
-    before = Taping(instance, ledger)
+    engine = BuiltinRelay(PORTS, SILENCE)
+    before = Taping(instance, ledger, engine)
     talk = await begun(instance, before, seconds=1.0)
+    assert isinstance(talk.recording, Recording)
     with talk.recording.path.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        after = Taping(instance, ledger)
+        after = Taping(instance, ledger, engine)
         recovering = asyncio.create_task(after.recover(await after.left()))
         done, _ = await asyncio.wait({recovering}, timeout=0.5)
         assert not done
     async with asyncio.timeout(20):
         await recovering
     with instance.db.read() as db:
-        assert db.get_one(Recording, talk.id).state is RecordingState.PARTIAL
-    await before.close()
+        assert db.get_one(RecordingRow, talk.id).state is RecordingState.PARTIAL
+    await engine.close()
     ledger.close()
 
 
 async def test_a_recording_whose_file_is_gone_is_lost(instance: Instance) -> None:
     ledger = Ledger(instance.db)
-    before = Taping(instance, ledger)
+    engine = BuiltinRelay(PORTS, SILENCE)
+    before = Taping(instance, ledger, engine)
     talk = await begun(instance, before, seconds=1.0)
+    assert isinstance(talk.recording, Recording)
     talk.recording.path.unlink()
-    after = Taping(instance, ledger)
+    after = Taping(instance, ledger, engine)
     await after.recover(await after.left())
     with instance.db.read() as db:
-        assert db.get_one(Recording, talk.id).state is RecordingState.LOST
-    await before.close()
+        assert db.get_one(RecordingRow, talk.id).state is RecordingState.LOST
+    await engine.close()
     ledger.close()
