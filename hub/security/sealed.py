@@ -76,6 +76,7 @@ class Table(IntEnum):
     VOICEMAIL = 9
     REQUEST = 10
     RELATED = 11
+    WRAP_UP = 12
 
 
 class SealBrokenError(ChartlineError):
