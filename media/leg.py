@@ -103,6 +103,9 @@ class AudioLeg:
         self._tap: Tap | None = None
         self._strange = self._unsent = self._flood = 0
         self._second_began = self._in_second = 0
+        self._listen()
+
+    def _listen(self) -> None:
         self._loop.add_reader(self._socket.fileno(), self._read)
 
     # What the signalling says
@@ -268,7 +271,10 @@ class AudioLeg:
             size, source = self._socket.recvfrom_into(self._buffer)
         except OSError:
             return
-        now = self._loop.time()
+        self._hear(size, source[:2], self._loop.time())
+
+    def _hear(self, size: int, source: Address, now: float) -> None:
+        """Take the RTP packet that lies, in the clear, in the first `size` bytes of the shared buffer."""
         buffer = self._buffer
         try:
             start, end = (HEADER.size, size) if buffer[0] == PLAIN and size >= HEADER.size else span(buffer, size)
@@ -281,7 +287,7 @@ class AudioLeg:
         if size > LONGEST or not (sound or event or payload_type == COMFORT_NOISE):
             self._strange += 1
             return
-        if not self._latch.admits(source[:2], ssrc, sequence, now) or self._floods(int(now)):
+        if not self._latch.admits(source, ssrc, sequence, now) or self._floods(int(now)):
             return
         if ssrc != self._reception.ssrc:
             self._keypad = Keypad()
@@ -388,8 +394,11 @@ class AudioLeg:
         if self.closed:
             return
         self._loop.remove_reader(self._socket.fileno())
-        self._pacer.remove(self)
         self._pair.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._pacer.remove(self)
         self._tap = None
         while self._foreground:
             playback = self._foreground.popleft()
