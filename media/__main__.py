@@ -51,7 +51,8 @@ async def _serve(paths: Paths) -> None:
     await gateway.start()
     pace.collect_rarely()
     say_ready(paths, "media")
-    log.info("listening", address=str(gateway.endpoint.local[0]), port=gateway.endpoint.local[1])
+    for local in gateway.endpoint.listening.values():
+        log.info("listening", address=local.host, port=local.port, transport=local.transport)
     await stop.wait()
     await gateway.close()
     instance.close()

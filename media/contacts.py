@@ -7,6 +7,7 @@ from hub.record import contact
 from hub.record.contact import Contact
 from media.ledger import Ledger
 from media.line import Line
+from media.sip.hop import Hop
 from media.sip.registrar import Binding, Registrar
 from media.sip.uri import Uri
 
@@ -43,8 +44,8 @@ class Contacts:
             extension=extension,
             key=key,
             uri=str(binding.contact),
-            source_host=binding.source[0],
-            source_port=binding.source[1],
+            source_host=binding.source.host,
+            source_port=binding.source.port,
             hidden=binding.hidden,
             preference=binding.preference,
             expires_at=self._line.now() + left,
@@ -54,9 +55,10 @@ class Contacts:
 
 
 def _binding(row: Contact) -> Binding:
+    uri = Uri.parse(row.uri)
     return Binding(
-        contact=Uri.parse(row.uri),
-        source=(row.source_host, row.source_port),
+        contact=uri,
+        source=Hop(row.source_host, row.source_port, uri.transport),
         hidden=row.hidden,
         preference=row.preference,
         expires_at=0.0,

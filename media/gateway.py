@@ -22,6 +22,7 @@ from media.ports import Ports
 from media.prompts import Prompts
 from media.relay import BuiltinRelay
 from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.taping import Taping
 
@@ -39,7 +40,7 @@ class Gateway:
         self.line = Line(instance, host)
         sip = self.line.practice.sip
         self.endpoint = Endpoint(
-            (sip.udp.host, sip.udp.port), credentials=self.line.credentials, trunks=self.line.trunk, realm=REALM
+            [Hop(sip.udp.host, sip.udp.port)], credentials=self.line.credentials, trunks=self.line.trunk, realm=REALM
         )
         self._ledger = Ledger(instance.db)
         self._prompts = Prompts.load(instance.paths.root)

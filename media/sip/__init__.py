@@ -3,6 +3,7 @@
 from media.sip.admission import TrunkTable
 from media.sip.digest import Credentials, Login
 from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.outgoing import Outgoing
 from media.sip.registrar import Binding
@@ -15,6 +16,7 @@ __all__ = [
     "Cause",
     "Credentials",
     "Endpoint",
+    "Hop",
     "Incoming",
     "Login",
     "Outgoing",

@@ -5,9 +5,9 @@ import socket
 from dataclasses import dataclass, field
 
 from media.errors import ProtocolError
-from media.sip.header import COOKIE, DEFAULT_PORT
+from media.sip.header import COOKIE
+from media.sip.hop import DEFAULT_PORTS, Hop
 from media.sip.message import Headers, Request, Response
-from media.sip.transaction import Place
 from media.sip.uri import Address, Uri
 
 DialogKey = tuple[str, str, str]
@@ -45,7 +45,7 @@ class Dialog:
     target: str
     "The peer's Contact URI: what requests are addressed to."
 
-    fallback: Place
+    fallback: Hop
     "Where the peer's last message came from: used where the next hop has a host name or lies behind NAT."
 
     routes: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Dialog:
         return self.call_id, self.local_tag, self.remote_tag
 
     @classmethod
-    def of_request(cls, invite: Request, tag: str, source: Place) -> "Dialog":
+    def of_request(cls, invite: Request, tag: str, source: Hop) -> "Dialog":
         """Return the dialog that an INVITE opens at the side that is called (RFC 3261 section 12.1.1).
 
         Raises:
@@ -88,7 +88,7 @@ class Dialog:
         return dialog
 
     @classmethod
-    def of_response(cls, invite: Request, response: Response, destination: Place) -> "Dialog":
+    def of_response(cls, invite: Request, response: Response, destination: Hop) -> "Dialog":
         """Return the dialog that a 2xx opens at the side that calls (RFC 3261 section 12.1.2).
 
         Raises:
@@ -116,7 +116,7 @@ class Dialog:
         self.remote_sequence = request.sequence
         return True
 
-    def refresh(self, message: Request | Response, source: Place) -> None:
+    def refresh(self, message: Request | Response, source: Hop) -> None:
         """Take the target of a re-INVITE or of its 2xx (RFC 3261 section 12.2.1.2 and 12.2.2)."""
         contacts = message.contacts
         if len(contacts) == 1:
@@ -125,7 +125,7 @@ class Dialog:
                 self.fallback = source
                 self.hidden = is_hidden(message, contacts[0].uri, source)
 
-    def request(self, method: str, sent_by: str, *, sequence: int | None = None) -> Request:
+    def request(self, method: str, via: str, *, sequence: int | None = None) -> Request:
         """Return the next request of this side; ACK takes the `sequence` of its INVITE (RFC 3261 section 12.2.1.1)."""
         if sequence is None:
             self.sequence += 1
@@ -134,7 +134,7 @@ class Dialog:
         if routes and not _loose(routes[0]):
             # A strict router wants itself in the Request-URI and the target last (RFC 3261 section 12.2.1.1).
             uri, routes = str(Address.parse(routes[0]).uri), [*routes[1:], f"<{self.target}>"]
-        headers: Headers = {"Via": [f"SIP/2.0/UDP {sent_by};branch={new_branch()};rport"]}
+        headers: Headers = {"Via": [via]}
         headers["Max-Forwards"] = ["70"]
         if routes:
             headers["Route"] = routes
@@ -142,7 +142,7 @@ class Dialog:
         headers["CSeq"] = [f"{sequence} {method}"]
         return Request(method, uri, headers)
 
-    def hop(self) -> Place:
+    def hop(self) -> Hop:
         """Return where the next request goes: the first route, or else the target.
 
         A host name is not looked up in the middle of a call: the peer's last address stands for it.
@@ -150,8 +150,7 @@ class Dialog:
         uri = Address.parse(self.routes[0]).uri if self.routes else Uri.parse(self.target)
         if self.hidden and not self.routes:
             return self.fallback
-        host, port = uri.hop
-        return (host, port) if is_numeric(host) else self.fallback
+        return reach(uri, self.fallback)
 
 
 def is_numeric(host: str) -> bool:
@@ -163,13 +162,30 @@ def is_numeric(host: str) -> bool:
     return True
 
 
-def is_hidden(request: Request, contact: Uri, source: Place) -> bool:
+def reach(uri: Uri, known: Hop) -> Hop:
+    """Return where a request to a peer's `uri` goes, whose last message came from `known`.
+
+    A name is not looked up: `known` stands for it. Where the peer opened a connection from that very host, requests
+    take it: behind a firewall there is no other way (RFC 5626 section 1), and a phone has no certificate to be called
+    by. A URI without a transport then means that connection's.
+    """
+    hop = uri.hop
+    if not is_numeric(hop.host):
+        return known
+    if known.flow and known.host == hop.host:
+        implied = uri.scheme == "sip" and "transport" not in uri.params
+        if implied or hop.transport == known.transport:
+            return Hop(hop.host, hop.port, known.transport, known.flow)
+    return hop
+
+
+def is_hidden(request: Request, contact: Uri, source: Hop) -> bool:
     """Tell whether the peer is behind NAT: it calls itself by the address in its Contact, and came from another."""
     via = request.via
-    host, port = via.host.strip("[]"), via.port or DEFAULT_PORT
+    host, port = via.host.strip("[]"), via.port or DEFAULT_PORTS.get(source.transport, 0)
     # Without rport a peer may well listen on another port than the one it sends from (RFC 3581 section 3).
     moved = host != source[0] or ("rport" in via.params and port != source[1])
-    return moved and contact.hop == (host, port)
+    return moved and contact.hop[:2] == (host, port)
 
 
 def _contact_of(message: Request | Response) -> Uri:

@@ -1,6 +1,6 @@
 """The SIP side of the gateway: trunks and phones call in, calls go out (RFC 3261).
 
-    endpoint = Endpoint(("127.0.0.1", 5060), credentials=secret_of, trunks=TrunkTable({"carrier": ["192.0.2.7"]}))
+    endpoint = Endpoint([Hop("127.0.0.1", 5060)], credentials=secret_of, trunks=TrunkTable({"carrier": ["192.0.2.7"]}))
     endpoint.on_invite = take_call            # async def take_call(call: Incoming) -> None
     await endpoint.start()
     leg = endpoint.call(endpoint.registrar.contacts("101")[0], offer_audio(local), from_=caller)
@@ -25,6 +25,7 @@ from media.errors import ProtocolError
 from media.sdp import Session
 from media.sip.dialog import is_numeric, new_call_id, new_tag
 from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login, Outcome
+from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import MAX_FORWARDS, Headers, MalformedError, Request, parse
@@ -32,7 +33,7 @@ from media.sip.outgoing import Outgoing
 from media.sip.registrar import Binding, Registrar
 from media.sip.status import Cause
 from media.sip.timer import Timers
-from media.sip.transaction import Place, Transactions
+from media.sip.transaction import Transactions
 from media.sip.transport import Transport, UdpTransport, own_address, resolve
 from media.sip.uri import Address, Uri
 
@@ -52,21 +53,22 @@ class Endpoint:
 
     def __init__(
         self,
-        bind: Place,
+        listeners: Sequence[Hop],
         *,
         credentials: Callable[[str], Credentials | None],
         trunks: Callable[[str], str | None],
         realm: str = "chartline",
         clock: Callable[[], float] = time.monotonic,
-        transport: Transport | None = None,
+        transports: Sequence[Transport] = (),
         advertise: str = "",
         algorithms: Sequence[Algorithm] = ALGORITHMS,
     ) -> None:
-        """Take who may call.
+        """Take where to listen and who may call.
 
         `credentials` finds a phone's secret by its extension, `trunks` a trunk's name by its IP address; both answer
-        from memory. `clock` counts seconds and never goes back. `advertise` is the IP address that peers reach
-        this machine at, where it is not the one bound. `algorithms` are what phones may prove themselves by.
+        from memory. `clock` counts seconds and never goes back. `transports` are open already. `advertise` is the IP
+        address that peers reach this machine at, where it is not the one bound. `algorithms` are what phones may prove
+        themselves by.
         """
         self.on_invite: Callable[[Incoming], Awaitable[None]] | None = None
         self.on_registered: Callable[[str, int], None] | None = None
@@ -78,8 +80,8 @@ class Endpoint:
         self._stack = Stack(self.transactions, self.timers, self._address_for)
         self._authority = Authority(realm, credentials, clock, algorithms)
         self._trunks = trunks
-        self._bind = bind
-        self._transport = transport
+        self._listeners = tuple(listeners)
+        self._transports = {transport.local.transport: transport for transport in transports}
         self._advertise = advertise
         self._reached_at = lru_cache(1024)(self._find_own)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,8 +99,8 @@ class Endpoint:
             OSError: the address is taken or not this machine's.
         """
         self._loop = asyncio.get_running_loop()
-        if self._transport is None:
-            self._transport = await UdpTransport.open(self._bind, self.receive)
+        for bind in self._listeners:
+            self._transports[bind.transport] = await UdpTransport.open(bind, self.receive)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Take no new call, hang up on all, wait at most `seconds` for the peers to say so too, stop listening."""
@@ -116,13 +118,18 @@ class Endpoint:
         if self._alarm is not None:
             self._alarm.cancel()
         self._loop = None
-        if self._transport is not None:
-            self._transport.close()
+        for transport in self._transports.values():
+            transport.close()
 
     @property
-    def local(self) -> Place:
-        """The address it listens on."""
-        return self._bind if self._transport is None else self._transport.local
+    def listening(self) -> dict[str, Hop]:
+        """The addresses that it listens on, by transport."""
+        return {name: transport.local for name, transport in self._transports.items()}
+
+    @property
+    def local(self) -> Hop:
+        """The first of them; before `start` as it was asked for."""
+        return next((transport.local for transport in self._transports.values()), self._listeners[0])
 
     @property
     def calls(self) -> int:
@@ -164,7 +171,7 @@ class Endpoint:
         hop = target.hop() if isinstance(target, Binding) else uri.hop
         if self._closing or max_forwards <= 0:
             leg.fail(Cause.FAILED)
-        elif is_numeric(hop[0]):
+        elif is_numeric(hop.host):
             leg.start(hop)
         else:
             self._stack.spawn(self._look_up(leg, hop))
@@ -173,15 +180,15 @@ class Endpoint:
     def _forget(self, leg: Outgoing, _gone: asyncio.Future[None]) -> None:
         self._outgoing.discard(leg)
 
-    async def _look_up(self, leg: Outgoing, hop: Place) -> None:
+    async def _look_up(self, leg: Outgoing, hop: Hop) -> None:
         try:
-            leg.start(await resolve(*hop))
+            leg.start(await resolve(hop))
         except OSError:
             leg.fail(Cause.UNREACHABLE)
 
     # In
 
-    def receive(self, data: bytes, source: Place) -> None:
+    def receive(self, data: bytes, source: Hop) -> None:
         """Take one datagram, whatever it is; nothing it holds can raise."""
         try:
             message = parse(data)
@@ -195,7 +202,7 @@ class Endpoint:
         except Exception as error:  # the one place: a fault of ours must not stop the line for everyone
             log.error("sip-fault", kind=type(error).__name__)
 
-    def _complain(self, error: MalformedError, source: Place) -> None:
+    def _complain(self, error: MalformedError, source: Hop) -> None:
         request = error.message
         if not isinstance(request, Request) or request.method == "ACK":
             return
@@ -212,7 +219,7 @@ class Endpoint:
         if leg is not None:
             leg.acknowledge(request)
 
-    def on_request(self, request: Request, source: Place) -> None:
+    def on_request(self, request: Request, source: Hop) -> None:
         """Take a request that no transaction knows."""
         status = 500
         try:
@@ -228,7 +235,7 @@ class Endpoint:
         else:
             server.respond(request.respond(status, to_tag=self._tag(request)))
 
-    def _dispatch(self, request: Request, source: Place) -> None:
+    def _dispatch(self, request: Request, source: Hop) -> None:
         if request.method == "CANCEL":
             self._cancel(request)
         elif status := self._objection(request):
@@ -261,12 +268,12 @@ class Endpoint:
             return 483
         return 420 if "Require" in request.headers else 0
 
-    def _invite(self, request: Request, source: Place) -> None:
+    def _invite(self, request: Request, source: Hop) -> None:
         if self._closing or self.on_invite is None:
             self._answer(request, 503, {"Retry-After": ["5"]})
             return
         # A phone may share its address with a trunk; where it registered from, it is the phone.
-        trunk = "" if self.registrar.holds(source) else self._trunks(source[0]) or ""
+        trunk = "" if self.registrar.holds(source) else self._trunks(source.host) or ""
         extension = "" if trunk and "Authorization" not in request.headers else self._authenticated(request, trunk)
         if not (trunk or extension):
             return
@@ -286,7 +293,7 @@ class Endpoint:
             call.reject(500)
             call.bye()
 
-    def _register(self, request: Request, source: Place) -> None:
+    def _register(self, request: Request, source: Hop) -> None:
         extension = self._authenticated(request)
         if not extension:
             return
@@ -337,17 +344,18 @@ class Endpoint:
         if self.on_registered is not None:
             self.on_registered(extension, seconds)
 
-    def _send(self, data: bytes, destination: Place) -> None:
-        if self._transport is not None:
-            self._transport.send(data, destination)
+    def _send(self, data: bytes, destination: Hop) -> None:
+        transport = self._transports.get(destination.transport)
+        if transport is not None:
+            transport.send(data, destination)
 
-    def _address_for(self, peer: Place) -> str:
-        return self._reached_at(peer[0])
+    def _address_for(self, peer: Hop) -> str:
+        return self._reached_at(peer.host, peer.transport)
 
-    def _find_own(self, host: str) -> str:
-        local = self.local
-        own = self._advertise or own_address(local, (host, local[1]))
-        return f"[{own}]:{local[1]}" if ":" in own else f"{own}:{local[1]}"
+    def _find_own(self, host: str, transport: str) -> str:
+        local = self._transports[transport].local if transport in self._transports else self.local
+        own = self._advertise or own_address(local, host)
+        return f"[{own}]:{local.port}" if ":" in own else f"{own}:{local.port}"
 
     def _wake(self, at: float) -> None:
         """Have the loop run the timers at `at`, which is earlier than what it was told before."""

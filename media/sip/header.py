@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from media.errors import ProtocolError
+from media.sip.hop import DEFAULT_PORTS, Hop
 
 COOKIE = "z9hG4bK"
 "Every branch made under RFC 3261 begins with it (section 8.1.1.7)."
 
-DEFAULT_PORT = 5060
 MAX_SEQUENCE = 2**31
 "CSeq numbers lie below this (RFC 3261 section 8.1.1.5)."
 
@@ -220,7 +220,7 @@ class Via:
         """Host and port as the sender wrote them."""
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
-    def stamped(self, source: tuple[str, int]) -> "Via":
+    def stamped(self, source: Hop) -> "Via":
         """Return this hop with where its request really came from (RFC 3261 section 18.2.1, RFC 3581 section 4)."""
         host, port = source[0], source[1]
         if "rport" in self.params:
@@ -230,8 +230,13 @@ class Via:
         # A sender that fills in `received` itself must not steer our answers to a third party.
         return Via(self.transport, self.host, self.port, {**self.params, "received": host})
 
-    def destination(self) -> tuple[str, int]:
-        """Return where a response goes (RFC 3261 section 18.2.2, RFC 3581 section 4); call it on a stamped Via."""
-        rport = self.params.get("rport")
+    def back_to(self, source: Hop) -> Hop:
+        """Return where a response goes to a request that came from `source`; call it on a stamped Via.
+
+        Over UDP to the port it came from, if asked (RFC 3581 section 4). Otherwise over its connection, and if that
+        is gone to the port where the sender says that it listens (RFC 3261 section 18.2.2).
+        """
         host = self.params.get("received") or self.host.strip("[]")
-        return host, int(rport) if rport else self.port or DEFAULT_PORT
+        rport = None if source.reliable else self.params.get("rport")
+        port = int(rport) if rport else self.port or DEFAULT_PORTS.get(source.transport, 0)
+        return Hop(host, port, source.transport, source.flow)

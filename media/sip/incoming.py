@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from media.sdp import Session
 from media.sip.dialog import Dialog, new_tag
+from media.sip.hop import Hop
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import Request, Response
 from media.sip.status import Cause
 from media.sip.timer import Timer
-from media.sip.transaction import Place
 from media.sip.uri import Address
 
 REMIND_SECONDS = 60
@@ -50,7 +50,7 @@ class Incoming(Leg):
     """
 
     def __init__(
-        self, stack: Stack, request: Request, source: Place, *, trunk: str, extension: str, offer: Session | None
+        self, stack: Stack, request: Request, source: Hop, *, trunk: str, extension: str, offer: Session | None
     ) -> None:
         """Take an INVITE that was let in, and say Trying.
 
@@ -135,7 +135,7 @@ class Incoming(Leg):
             self._finish(Cause.CLOSED)
 
     def _headers(self) -> dict[str, list[str]]:
-        return {"Contact": [f"<sip:{self._stack.address_for(self.source)}>"], "Allow": [ALLOW]}
+        return {"Contact": [self._stack.contact_for(self.source)], "Allow": [ALLOW]}
 
     def _respond(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, body: bytes) -> Response:
         response = self.request.respond(status, reason, to_tag=self._server.tag, headers=headers, body=body)

@@ -7,14 +7,19 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
+
 from media.errors import ProtocolError, UnacceptableError
 from media.sdp import Session
 from media.sip.dialog import Dialog, DialogKey, new_branch
 from media.sip.digest import Login, authorize
+from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from media.sip.status import Cause
 from media.sip.timer import Timers
-from media.sip.transaction import LIFETIME, T1, T2, InviteServer, Place, Transactions
+from media.sip.transaction import LIFETIME, T1, T2, InviteServer, Transactions
+
+log = structlog.get_logger()
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER"
 SDP_TYPE = "application/sdp"
@@ -29,10 +34,20 @@ class Stack:
 
     transactions: Transactions
     timers: Timers
-    address_for: Callable[[Place], str]
+    address_for: Callable[[Hop], str]
     "Our `host:port` as a peer reaches it."
 
     legs: "dict[DialogKey, Leg]" = field(default_factory=dict)
+
+    def via_for(self, hop: Hop) -> str:
+        """Return the Via of a new request that goes to `hop`."""
+        return f"SIP/2.0/{hop.transport.upper()} {self.address_for(hop)};branch={new_branch()};rport"
+
+    def contact_for(self, hop: Hop) -> str:
+        """Return the Contact that a peer at `hop` reaches us by, over the transport it uses."""
+        named = "" if hop.transport == "udp" else f";transport={hop.transport}"
+        return f"<sip:{self.address_for(hop)}{named}>"
+
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -110,7 +125,7 @@ class Leg(ABC):
     def bye(self) -> None:
         """Hang up, whatever the state; harmless when the call is over."""
 
-    def receive(self, request: Request, source: Place) -> None:
+    def receive(self, request: Request, source: Hop) -> None:
         """Take a request inside the dialog other than ACK and CANCEL.
 
         Raises:
@@ -142,7 +157,7 @@ class Leg(ABC):
 
     # Re-INVITE (RFC 3261 section 14.2)
 
-    def _reinvited(self, server: InviteServer, source: Place) -> None:
+    def _reinvited(self, server: InviteServer, source: Hop) -> None:
         request = server.request
         _ = request.contacts  # what cannot be read is refused before anything is asked or changed
         if self.ended.done():
@@ -159,7 +174,7 @@ class Leg(ABC):
         else:
             self._renegotiate(server, source)
 
-    def _renegotiate(self, server: InviteServer, source: Place) -> None:
+    def _renegotiate(self, server: InviteServer, source: Hop) -> None:
         """Answer a re-INVITE's offer, at once where it says what was said before."""
         try:
             offer = Session.parse(server.request.body)
@@ -177,18 +192,22 @@ class Leg(ABC):
         server.on_cancel = partial(self._withdraw_offer, server)
         self._stack.spawn(self._answer_offer(server, offer, source))
 
-    async def _answer_offer(self, server: InviteServer, offer: Session, source: Place) -> None:
+    async def _answer_offer(self, server: InviteServer, offer: Session, source: Hop) -> None:
+        refusal = 488
         try:
             answer = await self._ask(offer)
         except (ProtocolError, UnacceptableError):
             answer = None
+        except Exception as error:  # answered, so that no transaction is left without an end
+            log.error("sip-fault", kind=type(error).__name__)
+            answer, refusal = None, 500
         finally:
             self._asked = None
             server.on_cancel = None
         if server.final:
             return  # withdrawn meanwhile, or the call is over
         if answer is None:
-            server.respond(server.request.respond(488))
+            server.respond(server.request.respond(refusal))
         else:
             self.remote = offer
             self._accept(server, answer, source, _ignore)
@@ -201,11 +220,11 @@ class Leg(ABC):
     async def _ask(self, offer: Session) -> Session | None:
         return await self.on_offer(offer) if self.on_offer is not None else None
 
-    def _accept(self, server: InviteServer, session: Session, source: Place, on_ack: Callable[[Request], None]) -> None:
+    def _accept(self, server: InviteServer, session: Session, source: Hop, on_ack: Callable[[Request], None]) -> None:
         """Answer an INVITE of this dialog with 200, and wait for its ACK."""
         request = server.request
         self.local = session
-        headers = {"Contact": [f"<sip:{self._stack.address_for(source)}>"], "Allow": [ALLOW]}
+        headers = {"Contact": [self._stack.contact_for(source)], "Allow": [ALLOW]}
         headers["Content-Type"] = [SDP_TYPE]
         tag = ""
         if self._dialog is not None:
@@ -251,12 +270,12 @@ class Leg(ABC):
             self._leave()
             return
         hop = dialog.hop()
-        self._say_bye(dialog.request("BYE", self._stack.address_for(hop)), hop, 1)
+        self._say_bye(dialog.request("BYE", self._stack.via_for(hop)), hop, 1)
 
-    def _say_bye(self, bye: Request, hop: Place, tries: int) -> None:
+    def _say_bye(self, bye: Request, hop: Hop, tries: int) -> None:
         self._stack.transactions.request(bye, hop, partial(self._bye_answered, bye, hop, tries))
 
-    def _bye_answered(self, bye: Request, hop: Place, tries: int, response: Response | None) -> None:
+    def _bye_answered(self, bye: Request, hop: Hop, tries: int, response: Response | None) -> None:
         if response is not None and response.status < 200:
             return
         again = self._authorized(bye, response) if response is not None and tries else None

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from media.errors import ProtocolError
 from media.sip.header import Via, is_token, parse_sequence, split_list, tag_of
+from media.sip.hop import Hop
 from media.sip.status import reason_of
 from media.sip.uri import Address, Uri
 
@@ -49,6 +50,9 @@ _SINGLE = ("From", "To", "Call-ID", "CSeq", "Max-Forwards")
 "A request that carries one of these twice means two things (RFC 3261 section 7.3.1)."
 
 
+_NOWHERE = Hop("", 0)
+
+
 class MalformedError(ProtocolError):
     """A message that breaks RFC 3261; `message` is what could be read of it, so that a 400 can go back."""
 
@@ -62,11 +66,14 @@ class MalformedError(ProtocolError):
 class Message:
     """What requests and responses share."""
 
-    __slots__ = ("_from_tag", "_sequence", "_to_tag", "_via", "body", "headers")
+    __slots__ = ("_from_tag", "_sequence", "_to_tag", "_via", "body", "headers", "source")
 
     def __init__(self, headers: Headers, body: bytes = b"") -> None:
         self.headers = headers
         self.body = body
+        self.source = _NOWHERE
+        "Where it came from, once it is stamped."
+
         self._via: Via | None = None
         self._sequence: tuple[int, str] | None = None
         self._from_tag: str | None = None
@@ -102,9 +109,10 @@ class Message:
             self._via = Via.parse(values[0])
         return self._via
 
-    def stamp(self, source: tuple[str, int]) -> None:
+    def stamp(self, source: Hop) -> None:
         """Write where the message really came from into the topmost Via (RFC 3261 section 18.2.1, RFC 3581)."""
         values = self.all("Via")
+        self.source = source
         self._via = self.via.stamped(source)
         self.headers["Via"] = [str(self._via), *values[1:]]
 
@@ -186,6 +194,11 @@ class Request(Message):
         return mine == theirs and self.body == other.body
 
     __hash__ = None  # type: ignore[assignment] # a message changes: the transaction layer stamps its Via
+
+    @property
+    def back(self) -> Hop:
+        """Where its response goes; only a stamped request knows."""
+        return self.via.back_to(self.source)
 
     @property
     def target(self) -> Uri:

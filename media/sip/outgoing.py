@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from media.errors import ProtocolError
 from media.sdp import Session
-from media.sip.dialog import Dialog, new_branch
+from media.sip.dialog import Dialog
 from media.sip.digest import Login
+from media.sip.hop import Hop
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import Headers, Request, Response
 from media.sip.status import Cause, cause_of
 from media.sip.timer import Timer
-from media.sip.transaction import LIFETIME, ClientTransaction, Place
+from media.sip.transaction import LIFETIME, ClientTransaction
 
 _TRIES = 2
 "Challenges answered in a row: a proxy's and the peer's own."
@@ -50,10 +51,10 @@ class Outgoing(Leg):
         self._headers = headers
         self._login = login
         self._hidden = hidden
-        self._hop: Place = ("", 0)
+        self._hop = Hop("", 0)
         self._invite: Request | None = None
         self._transaction: ClientTransaction | None = None
-        self._acks: dict[str, tuple[bytes, Place]] = {}
+        self._acks: dict[str, tuple[bytes, Hop]] = {}
         "The ACK of each 2xx by the tag of its To: forks answer with several."
         self._tries = _TRIES
         self._heard = False
@@ -61,15 +62,15 @@ class Outgoing(Leg):
         self._cancel_sent = False
         self._patience: Timer | None = stack.timers.after(ring_seconds, self._unanswered)
 
-    def start(self, hop: Place) -> None:
+    def start(self, hop: Hop) -> None:
         """Send the INVITE, unless the call was withdrawn meanwhile."""
         if self.ended.done():
             return
         self._hop = hop
-        own = self._stack.address_for(hop)
-        headers: Headers = {"Via": [f"SIP/2.0/UDP {own};branch={new_branch()};rport"]}
+        headers: Headers = {"Via": [self._stack.via_for(hop)]}
         headers |= self._headers
-        headers |= {"CSeq": ["1 INVITE"], "Contact": [f"<sip:{own}>"], "Allow": [ALLOW], "Content-Type": [SDP_TYPE]}
+        headers |= {"CSeq": ["1 INVITE"], "Contact": [self._stack.contact_for(hop)], "Allow": [ALLOW]}
+        headers["Content-Type"] = [SDP_TYPE]
         self._send(Request("INVITE", self._uri, headers, bytes(self.local) if self.local is not None else b""))
 
     def fail(self, cause: Cause) -> None:
@@ -148,7 +149,7 @@ class Outgoing(Leg):
         self._acknowledge(dialog, invite, response.to_tag)
         if self._dialog is not None:
             hop = dialog.hop()
-            bye = dialog.request("BYE", self._stack.address_for(hop))
+            bye = dialog.request("BYE", self._stack.via_for(hop))
             self._stack.transactions.request(bye, hop, _disregard)
             return
         self._dialog = dialog
@@ -166,7 +167,7 @@ class Outgoing(Leg):
 
     def _acknowledge(self, dialog: Dialog, invite: Request, tag: str) -> None:
         hop = dialog.hop()
-        ack = dialog.request("ACK", self._stack.address_for(hop), sequence=invite.sequence)
+        ack = dialog.request("ACK", self._stack.via_for(hop), sequence=invite.sequence)
         for name in ("Authorization", "Proxy-Authorization"):  # RFC 3261 section 13.2.2.4: the same credentials
             if name in invite.headers:
                 ack.headers[name] = invite.headers[name]

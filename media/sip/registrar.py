@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from media.errors import ProtocolError
-from media.sip.dialog import is_hidden, is_numeric
+from media.sip.dialog import is_hidden, reach
+from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from media.sip.timer import Timer, Timers
-from media.sip.transaction import Place
 from media.sip.uri import Address, Uri
 
 MIN_SECONDS = 60
@@ -25,7 +25,7 @@ class Binding:
     """One phone of an extension."""
 
     contact: Uri
-    source: Place
+    source: Hop
     "The address its REGISTER really came from."
 
     hidden: bool
@@ -40,10 +40,9 @@ class Binding:
     call_id: str
     sequence: int
 
-    def hop(self) -> Place:
+    def hop(self) -> Hop:
         """Return where a call to this phone is sent."""
-        host, port = self.contact.hop
-        return self.source if self.hidden or not is_numeric(host) else (host, port)
+        return self.source if self.hidden else reach(self.contact, self.source)
 
 
 class Registrar:
@@ -56,7 +55,7 @@ class Registrar:
         self._timers = timers
         self._on_change = on_change
         self._bindings: dict[str, dict[str, tuple[Binding, Timer]]] = {}
-        self._sources: Counter[Place] = Counter()
+        self._sources: Counter[Hop] = Counter()
 
     def contacts(self, extension: str) -> list[Binding]:
         """Return the phones of an extension, the preferred and then the latest first."""
@@ -76,7 +75,7 @@ class Registrar:
         self._remove(extension, key)
         self._keep(extension, key, seconds, replace(binding, expires_at=self._timers.clock() + seconds))
 
-    def holds(self, source: Place) -> bool:
+    def holds(self, source: Hop) -> bool:
         """Tell whether a phone is registered from this address."""
         return self._sources[source] > 0
 
@@ -86,7 +85,7 @@ class Registrar:
             self._remove(extension, key)
         self._on_change(extension, 0)
 
-    def register(self, request: Request, extension: str, source: Place) -> Response:
+    def register(self, request: Request, extension: str, source: Hop) -> Response:
         """Carry out the REGISTER of a phone that proved to be `extension`; all of it or nothing.
 
         Raises:
@@ -115,7 +114,7 @@ class Registrar:
         self._on_change(extension, self._seconds(extension))
         return self._listed(request, extension)
 
-    def _change(self, request: Request, value: str, source: Place) -> tuple[str, Binding, int]:
+    def _change(self, request: Request, value: str, source: Hop) -> tuple[str, Binding, int]:
         address = Address.parse(value)
         if address.uri.scheme not in ("sip", "sips"):
             raise ProtocolError("Contact is no SIP URI")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from media.sip.header import COOKIE
+from media.sip.hop import Hop
 from media.sip.message import Headers, Request, Response
 from media.sip.timer import Timer, Timers
 
@@ -23,14 +24,11 @@ T4 = 5.0
 LIFETIME = 64 * T1
 "Seconds: timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 7)."
 
-Place = tuple[str, int]
-"IP address and port."
-
 
 class User(Protocol):
     """What stands over the transactions: the transaction user of RFC 3261 section 5."""
 
-    def on_request(self, request: Request, source: Place) -> None:
+    def on_request(self, request: Request, source: Hop) -> None:
         """Take a request that no transaction knows; `Transactions.serve` makes one for it."""
 
     def on_ack(self, request: Request) -> None:
@@ -40,7 +38,7 @@ class User(Protocol):
 class Transactions:
     """All transactions of one endpoint."""
 
-    def __init__(self, send: Callable[[bytes, Place], None], timers: Timers, user: User) -> None:
+    def __init__(self, send: Callable[[bytes, Hop], None], timers: Timers, user: User) -> None:
         self.send = send
         self.timers = timers
         self.user = user
@@ -51,7 +49,7 @@ class Transactions:
         self.resent = 0
         "Messages sent again, by timer or on request, since the start."
 
-    def receive(self, message: Request | Response, source: Place) -> None:
+    def receive(self, message: Request | Response, source: Hop) -> None:
         """Take one message; a request must have passed `check`.
 
         Raises:
@@ -94,7 +92,7 @@ class Transactions:
         return server if isinstance(server, InviteServer) else None
 
     def request(
-        self, request: Request, destination: Place, on_response: Callable[[Response | None], None]
+        self, request: Request, destination: Hop, on_response: Callable[[Response | None], None]
     ) -> "ClientTransaction":
         """Send `request`; `on_response` hears each response, or None when none came.
 
@@ -105,7 +103,7 @@ class Transactions:
 
     def reply(self, request: Request, response: Response) -> None:
         """Answer without keeping state (RFC 3261 section 8.2.7)."""
-        self.send(bytes(response), request.via.destination())
+        self.send(bytes(response), request.back)
 
 
 def _key(request: Request, method: str) -> Hashable:
@@ -131,7 +129,7 @@ class ServerTransaction:
     def __init__(self, layer: Transactions, request: Request) -> None:
         self._layer = layer
         self.request = request
-        self.destination = request.via.destination()
+        self.destination = request.back
         self.final = 0
         "The status of the final response; 0 before it."
         self._last = b""
@@ -239,7 +237,7 @@ class ClientTransaction:
         self,
         layer: Transactions,
         request: Request,
-        destination: Place,
+        destination: Hop,
         on_response: Callable[[Response | None], None],
     ) -> None:
         self._layer = layer
@@ -307,7 +305,7 @@ class InviteClient(ClientTransaction):
         self,
         layer: Transactions,
         request: Request,
-        destination: Place,
+        destination: Hop,
         on_response: Callable[[Response | None], None],
     ) -> None:
         self._request = request

@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from media.sip.transaction import Place
+from media.sip.hop import Hop
 
-Received = Callable[[bytes, Place], None]
+Received = Callable[[bytes, Hop], None]
 
 _BUFFER = 4 << 20
 "Bytes of socket buffer: a burst of calls waits there while the loop does something else."
@@ -22,10 +22,10 @@ class Transport(Protocol):
     """One listening address."""
 
     @property
-    def local(self) -> Place:
+    def local(self) -> Hop:
         """The address it is bound to."""
 
-    def send(self, data: bytes, destination: Place) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         """Send one message; what cannot be sent is dropped, retransmission is the transaction's."""
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class UdpTransport(asyncio.DatagramProtocol):
         self._transport: Any = None  # uvloop's is no asyncio.DatagramTransport
 
     @classmethod
-    async def open(cls, bind: Place, received: Received) -> "UdpTransport":
+    async def open(cls, bind: Hop, received: Received) -> "UdpTransport":
         """Listen on `bind`; port 0 takes a free one.
 
         Raises:
@@ -52,7 +52,7 @@ class UdpTransport(asyncio.DatagramProtocol):
             with_socket.setblocking(False)
             with_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             with_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-            with_socket.bind(bind)
+            with_socket.bind(bind[:2])
             loop = asyncio.get_running_loop()
             _, protocol = await loop.create_datagram_endpoint(lambda: cls(received), sock=with_socket)
         except BaseException:
@@ -66,23 +66,23 @@ class UdpTransport(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         """Pass one datagram on."""
-        self._received(data, (addr[0], addr[1]))
+        self._received(data, Hop(addr[0], addr[1]))
 
     def error_received(self, exc: Exception) -> None:
         """Ignore an ICMP error: the transaction's timers say when a peer is gone."""
 
     @property
-    def local(self) -> Place:
+    def local(self) -> Hop:
         """The address it is bound to."""
         name = self._transport.get_extra_info("sockname")
-        return name[0], name[1]
+        return Hop(name[0], name[1])
 
-    def send(self, data: bytes, destination: Place) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         """Send one datagram; dropped when the socket is closed or the address cannot be reached."""
         if self._transport.is_closing():
             return
         try:
-            self._transport.sendto(data, destination)
+            self._transport.sendto(data, destination[:2])
         except (OSError, ValueError, UnicodeError):
             # uvloop raises where asyncio calls error_received; a destination that is no address is as good as lost.
             return
@@ -92,25 +92,25 @@ class UdpTransport(asyncio.DatagramProtocol):
         self._transport.close()
 
 
-def own_address(local: Place, peer: Place) -> str:
+def own_address(local: Hop, peer: str) -> str:
     """Return the address of this machine that `peer` can reach; `local` itself unless it is the wildcard."""
-    if local[0] not in _WILDCARDS:
-        return local[0]
-    family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
+    if local.host not in _WILDCARDS:
+        return local.host
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(peer)  # sends nothing: the kernel only chooses a route
+            probe.connect((peer, local.port))  # sends nothing: the kernel only chooses a route
         except OSError:
-            return local[0]
+            return local.host
         return str(probe.getsockname()[0])
 
 
-async def resolve(host: str, port: int) -> Place:
-    """Return the address of `host`; a number comes back as it is.
+async def resolve(hop: Hop) -> Hop:
+    """Return `hop` with the address in place of its name; a number comes back as it is.
 
     Raises:
         OSError: no such name.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM, family=socket.AF_INET)
-    return str(found[0][4][0]), int(found[0][4][1])
+    found = await loop.getaddrinfo(hop.host, hop.port, type=socket.SOCK_DGRAM, family=socket.AF_INET)
+    return hop._replace(host=str(found[0][4][0]))

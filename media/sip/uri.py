@@ -5,8 +5,9 @@ from urllib.parse import quote as percent
 from urllib.parse import unquote_to_bytes
 
 from media.errors import ProtocolError
-from media.sip.header import DEFAULT_PORT, Params, build_params, cut, is_token, parse_hostport, parse_params, unquote
+from media.sip.header import Params, build_params, cut, is_token, parse_hostport, parse_params, unquote
 from media.sip.header import quote as quoted
+from media.sip.hop import DEFAULT_PORTS, Hop
 
 _USER_SAFE = "-_.!~*'()&=+$,;?/"
 "What a user part holds unescaped (RFC 3261 section 25.1, unreserved and user-unreserved)."
@@ -94,10 +95,18 @@ class Uri:
         return number if digits.isascii() and digits.isdigit() else ""
 
     @property
-    def hop(self) -> tuple[str, int]:
-        """Where a request to this URI goes: host, brackets of IPv6 taken off, and port (RFC 3261 section 19.1.2)."""
-        host = self.params.get("maddr") or self.host
-        return host.strip("[]"), self.port or DEFAULT_PORT
+    def transport(self) -> str:
+        """How it asks to be reached, in lower case; TLS for every sips URI (RFC 3261 sections 19.1.1 and 26.2.2)."""
+        named = (self.params.get("transport") or "udp").lower()
+        if named in ("ws", "wss"):
+            return "ws"
+        return "tls" if self.scheme == "sips" else named
+
+    @property
+    def hop(self) -> Hop:
+        """Where a request to this URI goes: host, port and transport (RFC 3261 section 19.1.2)."""
+        host, transport = self.params.get("maddr") or self.host, self.transport
+        return Hop(host.strip("[]"), self.port or DEFAULT_PORTS.get(transport, 5060), transport)
 
 
 def _unescaped(text: str) -> str:

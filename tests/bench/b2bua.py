@@ -9,7 +9,7 @@ import sys
 
 import uvloop
 
-from media.sip import Address, Endpoint, Incoming, TrunkTable, Uri
+from media.sip import Address, Endpoint, Hop, Incoming, TrunkTable, Uri
 
 HOST = "127.0.0.1"
 
@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 async def serve(port: int, following: int) -> None:
     """Serve until the process is ended."""
     trunks = TrunkTable({"bench": [HOST]})
-    endpoint = Endpoint((HOST, port), credentials=lambda _name: None, trunks=trunks)
+    endpoint = Endpoint([Hop(HOST, port)], credentials=lambda _name: None, trunks=trunks)
     target = Uri.parse(f"sip:svc@{HOST}:{following}")
 
     async def take(call: Incoming) -> None:

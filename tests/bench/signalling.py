@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from media.sip import Hop
 from tests.bench.figure import BENCH_JSON, Figure
 from tests.peers.sipp import HOST, Outcome, Sipp, free_port, until_taken
 
@@ -114,7 +115,7 @@ async def measure(name: str, rate: int, work: Path) -> Round:
             await until_taken(port, process, START_SECONDS)
         pid = process.pid if process is not None else phone.process.pid
         before = cpu_s(pid)
-        outcome = await peers.run("call", (HOST, port), calls=calls, rate=rate, hold_ms=1000, before=pinned(-1))
+        outcome = await peers.run("call", Hop(HOST, port), calls=calls, rate=rate, hold_ms=1000, before=pinned(-1))
         return Round(outcome, cpu_s(pid) - before, calls)
     finally:
         if process is not None:

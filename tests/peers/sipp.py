@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from media.sip.hop import Hop
 from tests.peers import require
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 HOST = "127.0.0.1"
-
-Place = tuple[str, int]
 
 
 class SippError(Exception):
@@ -141,7 +140,7 @@ class Sipp:
     async def start(
         self,
         scenario: str,
-        target: Place | None = None,
+        target: Hop | None = None,
         *,
         calls: int = 1,
         rate: float = 10.0,
@@ -171,7 +170,7 @@ class Sipp:
             command += ["-key", key, value]
         command += flags
         if target is not None:
-            command.append(f"{target[0]}:{target[1]}")
+            command.append(f"{target.host}:{target.port}")
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -184,7 +183,7 @@ class Sipp:
             await run.listens()
         return run
 
-    async def run(self, scenario: str, target: Place, **options: object) -> Outcome:
+    async def run(self, scenario: str, target: Hop, **options: object) -> Outcome:
         """Run a scenario towards `target` to its end; options as `start` takes them."""
         run = await self.start(scenario, target, **options)  # type: ignore[arg-type]
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from media.sip import Hop
 from tests.peers.sipp import HOST, Run, Sipp, free_port, until_taken
 
 pytestmark = pytest.mark.peer("sipp")
@@ -32,7 +33,7 @@ async def between(phone: Run) -> AsyncIterator[int]:
 
 
 async def test_twenty_calls_go_through_two_legs_each(phone: Run, between: int, tmp_path: Path) -> None:
-    outcome = await Sipp(tmp_path).run("call", (HOST, between), calls=20, rate=40, hold_ms=300)
+    outcome = await Sipp(tmp_path).run("call", Hop(HOST, between), calls=20, rate=40, hold_ms=300)
     assert (outcome.successful, outcome.failed) == (20, 0), outcome.detail
     async with asyncio.timeout(20):
         answered = await phone.done()

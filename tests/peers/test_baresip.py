@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from media.offer import answer_audio, offer_audio, settle
-from media.sip import Address, Cause, Credentials, Endpoint, Incoming
+from media.sip import Address, Cause, Credentials, Endpoint, Hop, Incoming
 from tests.peers.sipp import free_port
 
 HOST = "127.0.0.1"
@@ -78,7 +78,7 @@ class Desk:
 
     def __init__(self) -> None:
         secret = Credentials.of("101", "chartline", "right")
-        self.endpoint = Endpoint((HOST, 0), credentials={"101": secret}.get, trunks=lambda _address: None)
+        self.endpoint = Endpoint([Hop(HOST, 0)], credentials={"101": secret}.get, trunks=lambda _address: None)
         self.endpoint.on_invite = self.take
         self.endpoint.on_registered = lambda extension, seconds: self.registered.put_nowait((extension, seconds))
         self.registered: asyncio.Queue[tuple[str, int]] = asyncio.Queue()

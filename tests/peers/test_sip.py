@@ -9,7 +9,7 @@ import pytest
 from media.errors import UnacceptableError
 from media.offer import answer_audio, offer_audio
 from media.sdp import Session
-from media.sip import Address, Cause, Credentials, Endpoint, Incoming, Outgoing, TrunkTable, Uri
+from media.sip import Address, Cause, Credentials, Endpoint, Hop, Incoming, Outgoing, TrunkTable, Uri
 from media.sip.digest import Algorithm
 from tests.peers.sipp import HOST, Outcome, Sipp
 
@@ -25,7 +25,7 @@ class Desk:
 
     def __init__(self, *, trunk: bool = True, algorithms: tuple[Algorithm, ...] = tuple(Algorithm)) -> None:
         trunks = TrunkTable({"carrier": [HOST]} if trunk else {})
-        self.endpoint = Endpoint((HOST, 0), credentials=SECRETS.get, trunks=trunks, algorithms=algorithms)
+        self.endpoint = Endpoint([Hop(HOST, 0)], credentials=SECRETS.get, trunks=trunks, algorithms=algorithms)
         self.endpoint.on_invite = self.take
         self.endpoint.on_registered = lambda extension, seconds: self.registered.append((extension, seconds))
         self.calls: list[Incoming] = []
@@ -38,7 +38,7 @@ class Desk:
         assert call.offer is not None
         call.answer(answer_audio(call.offer, MEDIA)[0])
 
-    def moved(self, offer: Session) -> Session:
+    async def moved(self, offer: Session) -> Session:
         return answer_audio(offer, MEDIA)[0]
 
     async def causes(self) -> list[Cause]:
@@ -148,7 +148,7 @@ async def test_a_caller_who_gives_up_while_it_rings(desk: Desk, sipp: Sipp, scen
 async def test_a_caller_moves_holds_and_asks_for_what_cannot_be(desk: Desk, sipp: Sipp) -> None:
     offers: list[Session] = []
 
-    def moved(offer: Session) -> Session:
+    async def moved(offer: Session) -> Session:
         offers.append(offer)
         return answer_audio(offer, MEDIA)[0]
 

@@ -8,13 +8,13 @@ from media.offer import answer_audio, offer_audio
 from media.sdp import Origin, Session
 from media.sip.digest import Credentials, Login, authorize
 from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.message import Request, Response, parse
-from media.sip.transaction import Place
 
-HERE: Place = ("192.0.2.1", 5060)
-TRUNK: Place = ("198.51.100.7", 5060)
-PHONE: Place = ("203.0.113.9", 5062)
+HERE = Hop("192.0.2.1", 5060)
+TRUNK = Hop("198.51.100.7", 5060)
+PHONE = Hop("203.0.113.9", 5062)
 REALM = "chartline"
 SECRETS = {name: Credentials.of(name, REALM, f"secret of {name}") for name in ("101", "102")}
 
@@ -33,14 +33,14 @@ class Wire:
     """A transport that keeps what is sent."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[bytes, Place]] = []
+        self.sent: list[tuple[bytes, Hop]] = []
         self.closed = False
 
     @property
-    def local(self) -> Place:
+    def local(self) -> Hop:
         return HERE
 
-    def send(self, data: bytes, destination: Place) -> None:
+    def send(self, data: bytes, destination: Hop) -> None:
         self.sent.append((data, destination))
 
     def close(self) -> None:
@@ -55,9 +55,9 @@ class Line:
         self.wire = Wire()
         self.calls: list[Incoming] = []
         self.registered: list[tuple[str, int]] = []
-        usual: dict[str, Any] = {"credentials": SECRETS.get, "clock": self.clock, "transport": self.wire}
+        usual: dict[str, Any] = {"credentials": SECRETS.get, "clock": self.clock, "transports": [self.wire]}
         usual["trunks"] = lambda address: "carrier" if address == TRUNK[0] else None
-        self.endpoint = Endpoint(HERE, **(usual | options))
+        self.endpoint = Endpoint([HERE], **(usual | options))
         self.endpoint.on_registered = lambda extension, seconds: self.registered.append((extension, seconds))
 
         async def take(call: Incoming) -> None:
@@ -65,7 +65,7 @@ class Line:
 
         self.endpoint.on_invite = take
 
-    def put(self, message: Request | Response | bytes, source: Place = TRUNK) -> list[Any]:
+    def put(self, message: Request | Response | bytes, source: Hop = TRUNK) -> list[Any]:
         """Have a message arrive; return what is sent because of it."""
         self.endpoint.receive(bytes(message), source)
         return self.take()

@@ -4,6 +4,7 @@ import pytest
 
 from media.sip.admission import TrunkTable
 from media.sip.digest import Login
+from media.sip.hop import Hop
 from tests.media.sip.line import PHONE, TRUNK, Line, invite, proven, request, statuses
 
 LOGIN = Login("101", "secret of 101")
@@ -64,7 +65,7 @@ async def test_a_wrong_password_is_forbidden(login: Login) -> None:
 
 async def test_a_phone_on_the_trunk_s_address_is_told_apart_by_where_it_registered_from() -> None:
     line = Line()
-    there = (TRUNK[0], 5099)
+    there = Hop(TRUNK.host, 5099)
     register = request("REGISTER", to="<sip:101@192.0.2.1>", branch="z9hG4bKr", headers={"Expires": "120"})
     (refusal,) = line.put(register, there)
     assert statuses(line.put(proven(register, refusal, LOGIN), there)) == [200]

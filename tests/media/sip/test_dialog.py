@@ -4,7 +4,10 @@ import pytest
 
 from media.errors import ProtocolError
 from media.sip.dialog import Dialog, is_numeric, new_branch, new_call_id, new_tag
+from media.sip.hop import Hop
 from tests.media.sip.line import PHONE, TRUNK, follow, invite, reply, request
+
+VIA = "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKours;rport"
 
 
 def called(**changes: object) -> Dialog:
@@ -25,8 +28,8 @@ def test_the_called_side_s_dialog_is_the_mirror_of_the_caller_s() -> None:
 
 def test_each_request_of_ours_is_one_further_and_the_ack_is_its_invite_s() -> None:
     dialog = called()
-    assert [dialog.request("BYE", "192.0.2.1:5060").sequence for _ in range(2)] == [1, 2]
-    ack = dialog.request("ACK", "192.0.2.1:5060", sequence=1)
+    assert [dialog.request("BYE", VIA).sequence for _ in range(2)] == [1, 2]
+    ack = dialog.request("ACK", VIA, sequence=1)
     assert (ack.sequence, ack.sequence_method, dialog.sequence) == (1, "ACK", 2)
     assert ack.from_tag == "mine"
     assert ack.to_tag == "far"
@@ -46,8 +49,8 @@ def test_the_called_side_keeps_the_route_and_the_caller_turns_it_round() -> None
     theirs = Dialog.of_response(message, reply(message, 200), TRUNK)
     assert ours.routes == ["<sip:198.51.100.8;lr>", "<sip:198.51.100.9;lr>"]
     assert theirs.routes == ours.routes[::-1]
-    assert ours.hop() == ("198.51.100.8", 5060)
-    bye = ours.request("BYE", "192.0.2.1:5060")
+    assert ours.hop() == Hop("198.51.100.8", 5060)
+    bye = ours.request("BYE", VIA)
     assert bye.uri == "sip:ada@198.51.100.7:5060"
     assert bye.all("Route") == ours.routes
 
@@ -56,7 +59,7 @@ def test_a_strict_router_gets_the_request_addressed_to_itself() -> None:
     # The example of RFC 3261 section 12.2.1.1.
     dialog = called(headers={"Record-Route": "<sip:proxy1>, <sip:proxy2>, <sip:proxy3;lr>"})
     dialog.target = "sip:user@remoteua"
-    bye = dialog.request("BYE", "192.0.2.1:5060")
+    bye = dialog.request("BYE", VIA)
     assert bye.uri == "sip:proxy1"
     assert bye.all("Route") == ["<sip:proxy2>", "<sip:proxy3;lr>", "<sip:user@remoteua>"]
 
@@ -70,7 +73,7 @@ def test_a_peer_behind_nat_is_answered_where_it_came_from() -> None:
 
 
 def test_a_peer_whose_port_is_translated_is_answered_where_it_came_from() -> None:
-    source = ("198.51.100.7", 40000)
+    source = Hop("198.51.100.7", 40000)
     message = invite(via="SIP/2.0/UDP 198.51.100.7:5060;rport")
     message.stamp(source)
     assert Dialog.of_request(message, "mine", source).hop() == source
@@ -78,13 +81,13 @@ def test_a_peer_whose_port_is_translated_is_answered_where_it_came_from() -> Non
 
 def test_a_peer_that_sends_from_another_port_than_it_listens_on_is_called_at_its_contact() -> None:
     message = invite()
-    message.stamp(("198.51.100.7", 40000))
-    assert Dialog.of_request(message, "mine", ("198.51.100.7", 40000)).hop() == TRUNK
+    message.stamp(Hop("198.51.100.7", 40000))
+    assert Dialog.of_request(message, "mine", Hop("198.51.100.7", 40000)).hop() == TRUNK
 
 
 def test_a_contact_elsewhere_is_not_taken_for_nat() -> None:
     dialog = called(contact="<sip:ada@198.51.100.20:5070>")
-    assert dialog.hop() == ("198.51.100.20", 5070)
+    assert dialog.hop() == Hop("198.51.100.20", 5070)
 
 
 def test_a_contact_with_a_host_name_is_not_looked_up_in_the_middle_of_a_call() -> None:

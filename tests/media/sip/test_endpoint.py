@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from media.offer import answer_audio, offer_audio
 from media.sdp import Session
 from media.sip import Address, Cause, Credentials, Endpoint, Incoming, TrunkTable, Uri
+from media.sip.hop import Hop
 from media.sip.leg import Leg
 from media.sip.message import Request
 from media.sip.transport import UdpTransport
@@ -161,13 +162,15 @@ async def test_a_fault_in_the_middle_of_a_call_is_answered_too() -> None:
     ok = line.take()[-1]
     line.put(follow(invite(), ok, "ACK"))
 
-    def broken(_offer: Session) -> Session:
+    async def broken(_offer: Session) -> Session:
         raise ZeroDivisionError
 
     line.calls[0].on_offer = broken
     again = follow(invite(), ok, "INVITE", sequence=2)
     again.headers["Content-Type"], again.body = ["application/sdp"], bytes(offer_audio(("198.51.100.7", 31000)))
-    assert statuses(line.put(again)) == [500]
+    line.put(again)
+    await line.settle()
+    assert statuses(line.take()) == [500]
     assert statuses(line.put(follow(invite(), ok, "BYE", sequence=3))) == [200]
 
 
@@ -177,7 +180,7 @@ async def test_a_fault_in_the_middle_of_a_call_is_answered_too() -> None:
 async def pair() -> tuple[Endpoint, Endpoint]:
     """Return two endpoints that listen on loopback and trust each other's address."""
     trunks = TrunkTable({"loopback": ["127.0.0.1"]})
-    made = [Endpoint(("127.0.0.1", 0), credentials=dict[str, Credentials]().get, trunks=trunks) for _ in range(2)]
+    made = [Endpoint([Hop("127.0.0.1", 0)], credentials=dict[str, Credentials]().get, trunks=trunks) for _ in range(2)]
     for endpoint in made:
         await endpoint.start()
     return made[0], made[1]
@@ -227,14 +230,15 @@ async def test_a_lost_datagram_is_made_up_for_by_the_loop_s_timers() -> None:
     lost: list[bytes] = []
     receive = far.receive
 
-    def lossy(data: bytes, source: tuple[str, int]) -> None:
+    def lossy(data: bytes, source: Hop) -> None:
         if lost:
             receive(data, source)
         else:
             lost.append(data)
 
-    assert isinstance(far._transport, UdpTransport)
-    far._transport._received = lossy
+    transport = far._transports["udp"]
+    assert isinstance(transport, UdpTransport)
+    transport._received = lossy
     leg = near.call(
         Uri.parse(f"sip:+12125550100@127.0.0.1:{far.local[1]}"),
         offer_audio(("127.0.0.1", 30000)),
@@ -293,7 +297,7 @@ async def test_closing_does_not_wait_for_a_peer_that_is_gone() -> None:
 
 async def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
     near, far = await pair()
-    other = Endpoint(near.local, credentials=dict[str, Credentials]().get, trunks=lambda _address: None)
+    other = Endpoint([near.local], credentials=dict[str, Credentials]().get, trunks=lambda _address: None)
     with pytest.raises(OSError, match="in use"):
         await other.start()
     await near.close()
@@ -301,22 +305,22 @@ async def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
 
 
 async def test_a_wildcard_address_tells_each_peer_one_that_it_can_reach() -> None:
-    endpoint = Endpoint(("0.0.0.0", 0), credentials=dict[str, Credentials]().get, trunks=lambda _address: None)
+    endpoint = Endpoint([Hop("0.0.0.0", 0)], credentials=dict[str, Credentials]().get, trunks=lambda _address: None)
     await endpoint.start()
-    assert endpoint._address_for(("127.0.0.1", 5060)) == f"127.0.0.1:{endpoint.local[1]}"
+    assert endpoint._address_for(Hop("127.0.0.1", 5060)) == f"127.0.0.1:{endpoint.local[1]}"
     await endpoint.close()
     told = Endpoint(
-        ("::", 5060), credentials=dict[str, Credentials]().get, trunks=lambda _a: None, advertise="2001:db8::1"
+        [Hop("::", 5060)], credentials=dict[str, Credentials]().get, trunks=lambda _a: None, advertise="2001:db8::1"
     )
-    assert told._address_for(("2001:db8::9", 5060)) == "[2001:db8::1]:5060"
+    assert told._address_for(Hop("2001:db8::9", 5060)) == "[2001:db8::1]:5060"
 
 
 async def test_sending_to_what_is_no_address_or_after_closing_is_harmless() -> None:
-    transport = await UdpTransport.open(("127.0.0.1", 0), lambda _data, _source: None)
-    transport.send(b"x", ("not an address", 5060))
-    transport.send(b"x", ("127.0.0.1", 99999))
+    transport = await UdpTransport.open(Hop("127.0.0.1", 0), lambda _data, _source: None)
+    transport.send(b"x", Hop("not an address", 5060))
+    transport.send(b"x", Hop("127.0.0.1", 99999))
     transport.close()
-    transport.send(b"x", ("127.0.0.1", 9))
+    transport.send(b"x", Hop("127.0.0.1", 9))
 
 
 async def test_what_a_call_leaves_behind_needs_no_collector() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from media.errors import UnacceptableError
 from media.sdp import Session
+from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.leg import Renegotiate
 from media.sip.message import Request
@@ -163,7 +164,7 @@ async def test_a_reinvite_may_move_the_signalling_too() -> None:
     line.put(again)
     line.put(follow(invite(), ok, "ACK", sequence=2))
     call.bye()
-    assert line.wire.sent[-1][1] == ("198.51.100.99", 5070)
+    assert line.wire.sent[-1][1] == Hop("198.51.100.99", 5070)
 
 
 async def test_the_gateway_waits_on_futures_only() -> None:
@@ -195,4 +196,4 @@ async def test_the_trunk_hears_where_to_send_when_it_is_routed_through_proxies()
     assert ok.get("Record-Route") == "<sip:198.51.100.8;lr>"
     line.put(follow(invite(), ok, "ACK"), TRUNK)
     call.bye()
-    assert line.wire.sent[-1][1] == ("198.51.100.8", 5060)
+    assert line.wire.sent[-1][1] == Hop("198.51.100.8", 5060)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from media.errors import ProtocolError
 from media.sip.header import Via
+from media.sip.hop import Hop
 from media.sip.message import MalformedError, Message, Request, Response, parse
 from tests.media.sip.line import invite
 
@@ -271,12 +272,13 @@ def test_trying_echoes_the_timestamp_and_only_what_makes_a_dialog_echoes_the_rou
 
 def test_stamping_changes_the_first_via_only() -> None:
     message = parse(INVITE)
-    message.stamp(("203.0.113.5", 4000))
+    assert isinstance(message, Request)
+    message.stamp(Hop("203.0.113.5", 4000))
     assert message.all("Via") == [
         "SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK776asdhds;rport=4000;received=203.0.113.5",
         "SIP/2.0/UDP 10.0.0.7;branch=z9hG4bKinner",
     ]
-    assert message.via.destination() == ("203.0.113.5", 4000)
+    assert message.back == Hop("203.0.113.5", 4000)
 
 
 def test_messages_differ_where_anything_differs() -> None:

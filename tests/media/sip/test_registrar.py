@@ -3,6 +3,7 @@
 import pytest
 
 from media.sip.digest import Login
+from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from tests.media.sip.line import PHONE, TRUNK, Line, proven, request
 
@@ -37,7 +38,7 @@ class Phones(Line):
     ) -> Response:
         """Register as a phone does: ask, be challenged, ask again."""
         self.sequence += 2
-        source = (PHONE[0], int(changes.pop("port", PHONE[1])))
+        source = Hop(PHONE.host, int(changes.pop("port", PHONE.port)))
         message = register(contact, sequence=self.sequence, **changes)
         (refusal,) = self.put(message, source)
         assert refusal.status == 401
@@ -227,7 +228,7 @@ def test_an_address_is_known_as_a_phone_s_as_long_as_one_is_registered_from_it(l
     line.register("<sip:101@203.0.113.9:2>", call_id="reg-2")
     line.register("<sip:101@203.0.113.9:1>", call_id="reg-1", expires="0")
     assert registrar.holds(PHONE)
-    assert not registrar.holds((PHONE[0], 1))
+    assert not registrar.holds(Hop(PHONE.host, 1))
     line.passes(200)
     assert not registrar.holds(PHONE)
 

@@ -3,9 +3,10 @@
 import pytest
 
 from media.errors import ProtocolError
+from media.sip.hop import Hop
 from media.sip.message import Request, Response, parse
 from media.sip.timer import Timers
-from media.sip.transaction import InviteServer, Place, ServerTransaction, Transactions
+from media.sip.transaction import InviteServer, ServerTransaction, Transactions
 from tests.media.sip.line import TRUNK, Clock, invite, request
 
 
@@ -15,16 +16,16 @@ class Layer:
     def __init__(self) -> None:
         self.clock = Clock()
         self.timers = Timers(self.clock)
-        self.sent: list[tuple[float, bytes, Place]] = []
+        self.sent: list[tuple[float, bytes, Hop]] = []
         self.requests: list[Request] = []
         self.acks: list[Request] = []
         self.heard: list[int] = []
         self.layer = Transactions(self._send, self.timers, self)
 
-    def _send(self, data: bytes, destination: Place) -> None:
+    def _send(self, data: bytes, destination: Hop) -> None:
         self.sent.append((self.clock.now - 1000, data, destination))
 
-    def on_request(self, request: Request, source: Place) -> None:  # noqa: ARG002 - the protocol's signature
+    def on_request(self, request: Request, source: Hop) -> None:  # noqa: ARG002 - the protocol's signature
         self.requests.append(request)
 
     def on_ack(self, request: Request) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.errors import ProtocolError
+from media.sip.hop import Hop
 from media.sip.uri import Address, Uri
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,9}", fullmatch=True)
@@ -114,6 +115,26 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_where_a_request_to_a_uri_goes() -> None:
-    assert Uri.parse("sip:a@192.0.2.1").hop == ("192.0.2.1", 5060)
-    assert Uri.parse("sip:a@[2001:db8::1]:99").hop == ("2001:db8::1", 99)
-    assert Uri.parse("sip:a@host.example;maddr=192.0.2.9").hop == ("192.0.2.9", 5060)
+    assert Uri.parse("sip:a@192.0.2.1").hop == Hop("192.0.2.1", 5060)
+    assert Uri.parse("sip:a@[2001:db8::1]:99").hop == Hop("2001:db8::1", 99)
+    assert Uri.parse("sip:a@host.example;maddr=192.0.2.9").hop == Hop("192.0.2.9", 5060)
+
+
+@pytest.mark.parametrize(
+    ("uri", "transport", "port"),
+    [
+        ("sip:a@192.0.2.1;transport=UDP", "udp", 5060),
+        ("sip:a@192.0.2.1;TRANSPORT=Tcp", "tcp", 5060),
+        ("sip:a@192.0.2.1;transport=tls", "tls", 5061),
+        ("sip:a@192.0.2.1:5070;transport=TLS", "tls", 5070),
+        ("sips:a@192.0.2.1", "tls", 5061),
+        ("sips:a@192.0.2.1;transport=tcp", "tls", 5061),
+        ("sips:a@192.0.2.1;transport=udp", "tls", 5061),
+        ("sip:a@x.invalid;transport=ws", "ws", 80),
+        ("sip:a@x.invalid;transport=wss", "ws", 80),
+        ("sip:a@192.0.2.1;transport", "udp", 5060),
+        ("sip:a@192.0.2.1;transport=sctp", "sctp", 5060),
+    ],
+)
+def test_a_uri_says_by_which_transport_it_is_reached(uri: str, transport: str, port: int) -> None:
+    assert Uri.parse(uri).hop[1:] == (port, transport, 0)
