@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hub.errors import SettingsError
-from hub.settings import callflow, outside
+from hub.settings import callflow, calling, outside
 from hub.settings.diff import diff
 from hub.settings.draft import Draft
 from hub.settings.paths import Paths
@@ -29,10 +29,10 @@ from hub.settings.practice import (
     Staff,
     Target,
     Then,
-    Trunk,
     Voicemail,
     Webhook,
 )
+from hub.settings.telephony import Dialling, Location, Stir, Trunk
 from hub.settings.value import Address, Hours, PortRange
 
 _TOML_LINE = re.compile(r"(?P<what>.*?)\s*\(at line (?P<line>\d+), column \d+\)")
@@ -60,7 +60,7 @@ def load(
         found = _TOML_LINE.fullmatch(str(error))
         line, what = (found["line"], found["what"]) if found else (str(text.count("\n") + 1), str(error))
         raise SettingsError([f"{file}:{line}: not TOML: {what}"]) from None
-    for check in (*callflow.CHECKS, *outside.CHECKS):
+    for check in (*callflow.CHECKS, *outside.CHECKS, *calling.CHECKS):
         draft.fault_all(check(draft))
     draft.fault_all(outside.connections(draft, connectors))
     draft.fault_all(outside.references(draft, env, root))
@@ -92,8 +92,10 @@ __all__ = [
     "Agreement",
     "Connection",
     "DataClass",
+    "Dialling",
     "Hours",
     "Http",
+    "Location",
     "Menu",
     "Number",
     "Overflow",
@@ -107,6 +109,7 @@ __all__ = [
     "Route",
     "Sip",
     "Staff",
+    "Stir",
     "Target",
     "Then",
     "Trunk",

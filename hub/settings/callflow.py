@@ -13,6 +13,7 @@ Faults = Iterator[tuple[Path, str]]
 
 _UNIQUE = (
     ("trunk", "name"),
+    ("location", "name"),
     ("number", "did"),
     ("menu", "name"),
     ("voicemail", "name"),

@@ -11,7 +11,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from hub.settings.position import Path, Positions
-from hub.settings.practice import Practice, Table
+from hub.settings.practice import Practice
+from hub.settings.table import Table
 from hub.settings.value import near
 
 T = TypeVar("T", bound=Table)

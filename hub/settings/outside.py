@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from hub.rules.offset import Offset
 from hub.rules.template import SPECIALTY, lint, telling
+from hub.settings import calling
 from hub.settings.draft import Draft
 from hub.settings.position import Path
-from hub.settings.practice import EVENTS, Agreement, Connection, Http, PracticeInfo, Reminder, Sip, Trunk, Webhook
+from hub.settings.practice import EVENTS, Agreement, Connection, Http, PracticeInfo, Reminder, Sip, Webhook
+from hub.settings.telephony import Trunk
 from hub.settings.value import Address, near
 
 Faults = Iterator[tuple[Path, str]]
@@ -89,6 +91,7 @@ def _references(draft: Draft) -> Iterator[tuple[Path, str]]:
     for at, agreement in draft.each("agreement", Agreement):
         if agreement.document:
             yield ("agreement", at, "document"), f"file:{agreement.document}"
+    yield from calling.references(draft)
 
 
 def webhooks(draft: Draft) -> Faults:

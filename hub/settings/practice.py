@@ -8,9 +8,11 @@ from datetime import date
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from connectors.api import Scope
+from hub.settings.table import Table
+from hub.settings.telephony import Dialling, Location, Stir, Trunk
 from hub.settings.value import (
     Address,
     BaseUrl,
@@ -18,7 +20,6 @@ from hub.settings.value import (
     Digit,
     Email,
     Extension,
-    Host,
     Hours,
     Language,
     Name,
@@ -70,12 +71,6 @@ EVENTS = (
 "Every webhook event (docs/reference/webhooks.md)."
 
 
-class Table(BaseModel):
-    """One table of practice.toml: frozen, and every key known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
 class PracticeInfo(Table):
     """Who the practice is."""
 
@@ -121,15 +116,6 @@ class Sip(Table):
     certificate: SecretRef | None = None
     key: SecretRef | None = None
     rtp_ports: PortRange = PortRange("20000-29999")
-
-
-class Trunk(Table):
-    """A carrier's line; its calls are known by their source address."""
-
-    name: Name
-    hosts: Annotated[tuple[Host, ...], Field(min_length=1)]
-    "Addresses and networks."
-    protection: Literal["any", "sdes", "dtls"] = "any"
 
 
 class Target(Table):
@@ -303,6 +289,9 @@ class Practice(Table):
     http: Http = Http()
     sip: Sip = Sip()
     trunks: tuple[Trunk, ...] = Field(default=(), alias="trunk")
+    dialling: Dialling = Dialling()
+    locations: tuple[Location, ...] = Field(default=(), alias="location")
+    stir: Stir = Stir()
     numbers: tuple[Number, ...] = Field(default=(), alias="number")
     menus: tuple[Menu, ...] = Field(default=(), alias="menu")
     voicemails: tuple[Voicemail, ...] = Field(default=(), alias="voicemail")
@@ -329,6 +318,10 @@ class Practice(Table):
     def find_voicemail(self, name: str) -> Voicemail | None:
         """Return the voicemail box of that name."""
         return next((box for box in self.voicemails if box.name == name), None)
+
+    def find_trunk(self, name: str) -> Trunk | None:
+        """Return the trunk of that name."""
+        return next((trunk for trunk in self.trunks if trunk.name == name), None)
 
     def find_connection(self, name: str) -> Connection | None:
         """Return the connection of that name."""

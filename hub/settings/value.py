@@ -76,6 +76,31 @@ class Address(Written):
         return 0 < self.port <= MAX_PORT
 
 
+class Server(Written):
+    """A SIP server by name or address."""
+
+    __slots__ = ()
+
+    shape = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?")
+    wanted = 'a host, with a port where it has none in DNS, as in "sip.example.org" or "192.0.2.7:5060"'
+
+    @property
+    def host(self) -> str:
+        """The part before the port, without the brackets of IPv6."""
+        return (self.rpartition(":")[0] if self.port else self).strip("[]")
+
+    @property
+    def port(self) -> int | None:
+        """The port; None where it is left to DNS or the standard."""
+        tail = self.rpartition(":")[2]
+        return int(tail) if tail.isdigit() and not self.endswith("]") and ":" in self else None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the port exists."""
+        return self.port is None or 0 < self.port <= MAX_PORT
+
+
 class PortRange(Written):
     """Ports from the first to the last, both included."""
 
@@ -180,6 +205,9 @@ Did = Annotated[str, AfterValidator(_did)]
 Host = Annotated[str, AfterValidator(_host)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 SecretRef = Annotated[str, AfterValidator(_secret)]
+NumberPrefix = Annotated[
+    str, AfterValidator(_shaped(r"\+[1-9][0-9]{0,14}", 'the beginning of a number, as in "+1212"'))
+]
 Name = Annotated[
     str, AfterValidator(_shaped("[a-z0-9][a-z0-9_-]{0,39}", 'lower-case letters, digits, "-" and "_", at most 40'))
 ]
