@@ -71,6 +71,14 @@ class CallLeg(Answer):
     "Share of packets that never came, 0 to 1."
 
     jitter_ms: float
+    codec: str
+    "As its RTP name."
+
+    rtt_ms: float | None
+    "Round trip to the far end, where it reports (RTCP)."
+
+    mos: float | None
+    "Estimated mean opinion score of what was heard, 1 to 4.5."
 
 
 class Call(Answer):
@@ -95,6 +103,9 @@ class Call(Answer):
 
     match: str
     "none, one, many or restricted."
+
+    attestation: str | None
+    "What the caller's carrier vouches for: A, B, C, or none (STIR/SHAKEN)."
 
     plan: CallPlan
     legs: list[CallLeg]
@@ -196,9 +207,18 @@ def _shown(db: Session, row: call.Call, number: str | None) -> Call:
         cause=row.cause,
         path=row.path,
         match=row.match,
+        attestation=row.attestation,
         plan=CallPlan(rule=plan.get("rule"), reads=plan.get("reads") or [], source=plan.get("source")),
         legs=[
-            CallLeg(role=leg.role, protection=leg.protection, loss=leg.loss, jitter_ms=leg.jitter_ms)
+            CallLeg(
+                role=leg.role,
+                protection=leg.protection,
+                loss=leg.loss,
+                jitter_ms=leg.jitter_ms,
+                codec=leg.codec,
+                rtt_ms=leg.rtt_ms,
+                mos=leg.mos,
+            )
             for leg in call.legs(db, row.id)
         ],
         recording=kept[0].state if kept else None,

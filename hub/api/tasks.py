@@ -32,6 +32,9 @@ class Task(Answer):
     reason: str
     "Why it exists, as a code."
 
+    pressing: bool
+    "Comes before all that are not."
+
     state: task.TaskState
     created_at: datetime
     done_at: datetime | None
@@ -51,7 +54,7 @@ async def tasks(
     limit: LimitParam = LIMIT,
     cursor: CursorParam = None,
 ) -> Page[Task]:
-    """Return what is left to do, oldest first."""
+    """Return what is left to do: what is pressing first, and the oldest of it."""
 
     def look(db: Session) -> Page[Task]:
         rows = task.open_tasks(db, kind=kind, after=cursor, limit=limit + 1)
@@ -80,6 +83,7 @@ def _shown(row: task.Task, hidden: frozenset[UUID]) -> Task:
         id=row.id,
         kind=row.kind,
         reason=row.reason,
+        pressing=row.pressing,
         state=row.state,
         created_at=row.created_at,
         done_at=row.done_at,

@@ -87,6 +87,9 @@ class Call(SQLModel, table=True):
     plan: dict[str, Any] | None = column.maybe_document()
     "hub.rules.routing.Plan: names of the policy and codes."
 
+    attestation: str | None = None
+    "What the caller's carrier vouches for: A, B or C (RFC 8588), or none where it says nothing that holds."
+
     caller_key: bytes | None = column.maybe_blind()
     "BlindIndex.phone of the caller's number; None where it is withheld."
 
@@ -129,6 +132,15 @@ class CallLeg(SQLModel, table=True):
     "Share of packets that never came, 0 to 1."
 
     jitter_ms: float = 0.0
+
+    codec: str = ""
+    "As its RTP name; empty where nothing was agreed on."
+
+    rtt_ms: float | None = None
+    "Round trip to the far end and back, by its RTCP reports; None where it sent none."
+
+    mos: float | None = None
+    "Estimated mean opinion score of what was heard, 1 to 4.5 (ITU-T G.107)."
 
 
 def ring(
@@ -233,11 +245,21 @@ def verified(db: Session, call_id: UUID, patient_id: UUID, *, by: str, now: date
 
 
 def leg(
-    db: Session, call_id: UUID, role: str, *, protection: str, loss: float = 0.0, jitter_ms: float = 0.0
+    db: Session,
+    call_id: UUID,
+    role: str,
+    *,
+    protection: str,
+    loss: float = 0.0,
+    jitter_ms: float = 0.0,
+    codec: str = "",
+    rtt_ms: float | None = None,
+    mos: float | None = None,
 ) -> CallLeg:
     """Note what a leg's media is like; the latest figures stay."""
     row = db.get(CallLeg, (call_id, role)) or CallLeg(call_id=call_id, role=role, protection=protection)
     row.protection, row.loss, row.jitter_ms = protection, loss, jitter_ms
+    row.codec, row.rtt_ms, row.mos = codec, rtt_ms, mos
     db.add(row)
     db.flush()
     return row
@@ -270,7 +292,7 @@ def recent(
 def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
     """End every call that the dead media process `host` had, and return their ids.
 
-    Callers who waited for a person get a callback task; phones stop ringing and agents are free again.
+    Callers who waited for a person get a callback task before all others'; phones stop ringing, agents are free again.
     """
     going_on = [state for state in CallState if state is not CallState.ENDED]
     rows = db.exec(select(Call).where(Call.host == host, col(Call.state).in_(going_on))).all()
@@ -282,6 +304,7 @@ def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
                 key=f"callback:{row.id}",
                 reason=DROPPED,
                 now=now,
+                pressing=True,
                 call_id=row.id,
                 patient_id=row.patient_id,
             )

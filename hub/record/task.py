@@ -4,7 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy import Index
+from sqlmodel import Field, Session, SQLModel, and_, col, or_, select
 
 from hub.db import uuid7
 from hub.errors import ConflictError
@@ -29,6 +30,8 @@ class TaskClosedError(ConflictError):
 class Task(SQLModel, table=True):
     """One thing to do; what it is about stands in the rows that it names."""
 
+    __table_args__ = (Index("ix_task_open", "state", "pressing", "id"),)
+
     id: UUID = Field(default_factory=uuid7, primary_key=True)
     key: str = Field(unique=True)
     "What it is for, so that asking again makes no second one: callback:<call id>."
@@ -39,6 +42,9 @@ class Task(SQLModel, table=True):
     state: TaskState = column.code(TaskState, index=True)
     reason: str = ""
     "A code: why it exists."
+
+    pressing: bool = False
+    "Comes before all that are not: somebody was let down already."
 
     created_at: datetime = column.instant()
     done_at: datetime | None = column.maybe_instant()
@@ -58,6 +64,7 @@ def ask(
     key: str,
     now: datetime,
     reason: str = "",
+    pressing: bool = False,
     patient_id: UUID | None = None,
     appointment_id: UUID | None = None,
     call_id: UUID | None = None,
@@ -72,6 +79,7 @@ def ask(
         kind=kind,
         state=TaskState.OPEN,
         reason=reason,
+        pressing=pressing,
         created_at=now,
         patient_id=patient_id,
         appointment_id=appointment_id,
@@ -111,13 +119,15 @@ def done(db: Session, task_id: UUID, *, by: str, now: datetime) -> Task:
 
 
 def open_tasks(db: Session, *, kind: str | None = None, after: UUID | None = None, limit: int = 50) -> list[Task]:
-    """Return what is left to do, oldest first, from `after` on."""
+    """Return what is left to do, from behind `after` on: what is pressing first, and the oldest of it."""
     query = select(Task).where(Task.state == TaskState.OPEN)
     if kind is not None:
         query = query.where(Task.kind == kind)
-    if after is not None:
-        query = query.where(col(Task.id) > after)
-    return list(db.exec(query.order_by(col(Task.id)).limit(limit)))
+    last = None if after is None else db.get(Task, after)
+    if last is not None:
+        behind = and_(col(Task.pressing) == last.pressing, col(Task.id) > last.id)
+        query = query.where(or_(behind, col(Task.pressing).is_(False)) if last.pressing else behind)
+    return list(db.exec(query.order_by(col(Task.pressing).desc(), col(Task.id)).limit(limit)))
 
 
 def open_of(db: Session, patient_id: UUID) -> list[Task]:

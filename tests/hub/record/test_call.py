@@ -134,10 +134,10 @@ def test_legs_keep_the_latest_figures(record: Record, db: Session) -> None:
     row = add_call(db, record)
     call.leg(db, row.id, "caller", protection="rtp")
     call.leg(db, row.id, "agent", protection="rtp")
-    call.leg(db, row.id, "caller", protection="rtp", loss=0.01, jitter_ms=2.5)
-    assert [(leg.role, leg.loss, leg.jitter_ms) for leg in call.legs(db, row.id)] == [
-        ("agent", 0.0, 0.0),
-        ("caller", 0.01, 2.5),
+    call.leg(db, row.id, "caller", protection="rtp", loss=0.01, jitter_ms=2.5, rtt_ms=20.0, mos=4.1)
+    assert [(leg.role, leg.loss, leg.jitter_ms, leg.rtt_ms, leg.mos) for leg in call.legs(db, row.id)] == [
+        ("agent", 0.0, 0.0, None, None),
+        ("caller", 0.01, 2.5, 20.0, 4.1),
     ]
 
 
@@ -180,4 +180,4 @@ def test_a_dead_media_process_leaves_no_call_open(record: Record, db: Session) -
     assert {each.state for each in db.exec(select(queue.Entry))} == {EntryState.LEFT}
     assert {agent.get(db, who.id, record.now).presence for who in (first, second)} == {Presence.AVAILABLE}
     assert call.close_orphans(db, "media-a", record.now) == []
-    assert [each.kind for each in task.open_tasks(db)] == ["callback", "callback"]
+    assert [(each.kind, each.pressing) for each in task.open_tasks(db)] == [("callback", True)] * 2

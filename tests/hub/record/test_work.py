@@ -120,6 +120,14 @@ def test_tasks_come_by_the_page(record: Record, db: Session) -> None:
     assert [row.id for row in task.open_tasks(db, after=page[-1].id)] == [row.id for row in rows[2:]]
 
 
+def test_what_is_pressing_comes_first_also_by_the_page(record: Record, db: Session) -> None:
+    rows = [task.ask(db, "callback", key=str(n), now=record.now, pressing=n in (3, 4)) for n in range(5)]
+    order = [rows[n].id for n in (3, 4, 0, 1, 2)]
+    assert [row.id for row in task.open_tasks(db)] == order
+    for place in range(4):
+        assert [row.id for row in task.open_tasks(db, after=order[place])] == order[place + 1 :]
+
+
 def test_a_write_back_is_queued_once_and_settles_once(record: Record, db: Session, booked: Appointment) -> None:
     row = writeback.enqueue(
         db, "status", key="c:1", connection="ehr", object_id=booked.id, now=record.now, to="confirmed"
