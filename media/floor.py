@@ -20,8 +20,9 @@ from media.errors import MediaError, UnacceptableError
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
-from media.relay import BuiltinRelay
+from media.relay import BuiltinRelay, Wanted
 from media.sip.endpoint import Endpoint
+from media.sip.hop import SECURE, Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
@@ -138,15 +139,15 @@ class Floor:
 
         A task that is cancelled here stops the ringing: the caller is gone.
         """
-        extension = self._line.directory.extension_of(offer.agent_id)
-        contacts = self._endpoint.registrar.contacts(extension) if extension else []
+        extensions = self._line.directory.extensions_of(offer.agent_id)
+        contacts = [each for one in extensions for each in self._endpoint.registrar.contacts(one)]
         seconds = max((offer.expires_at - self._line.now()).total_seconds(), 1.0)
         speaks = Address(Uri.parse(f"sip:{caller or 'anonymous'}@{self._endpoint.local[0]}"))
         rung: list[Rung] = []
         answered: Answered | None = None
         try:
             for contact in contacts:
-                leg = await self._relay.allocate()
+                leg = await self._relay.allocate(wanted(contact.hop()))
                 rung.append(Rung(leg))
                 rung[-1].sip = self._endpoint.call(
                     contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
@@ -181,6 +182,13 @@ class Floor:
     def _note(self, change: Callable[[Db], object]) -> None:
         self._ledger.note(change, soon=True)
         self._changed.set()
+
+
+def wanted(hop: Hop, least: str = "rtp") -> Wanted:
+    """Return what kind of leg goes with the way that its signalling takes."""
+    if hop.transport == "ws":
+        return Wanted(kind="browser", secure=True, least="dtls-srtp")
+    return Wanted(secure=hop.transport in SECURE, least=least)
 
 
 async def _first_answer(rung: list[Rung]) -> Rung | None:

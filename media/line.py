@@ -41,11 +41,11 @@ class Directory:
     "By extension."
 
     owners: Mapping[str, UUID] = field(default_factory=dict)
-    "Staff id by extension."
+    "Staff id by extension, of phones and of desks in a browser."
 
-    def extension_of(self, staff_id: UUID) -> str | None:
-        """Return the extension of a person's phone."""
-        return next((extension for extension, owner in self.owners.items() if owner == staff_id), None)
+    def extensions_of(self, staff_id: UUID) -> list[str]:
+        """Return the extensions that ring for a person."""
+        return [extension for extension, owner in self.owners.items() if owner == staff_id]
 
 
 class Line:
@@ -68,8 +68,8 @@ class Line:
     async def load(self) -> None:
         """Read what the record says now."""
         self._seen = self.instance.db.version()
-        self.directory = await self.instance.db.run(_directory)
         version, practice = await asyncio.to_thread(self.instance.policy)
+        self.directory = await self.instance.db.run(lambda db: _directory(db, practice))
         if version != self.version:
             self.version, self.practice = version, practice
             self.trunks = _trunks(practice)
@@ -128,9 +128,15 @@ def _trunks(practice: Practice) -> TrunkTable:
     return TrunkTable({trunk.name: trunk.hosts for trunk in practice.trunks})
 
 
-def _directory(db: Session) -> Directory:
-    rows = staff.devices(db)
+def _directory(db: Session, practice: Practice) -> Directory:
+    phones = staff.devices(db)
+    people = staff.people(db)
+    desks = {
+        person.extension: people[email]
+        for person in practice.staff
+        if person.extension is not None and (email := person.email.strip().lower()) in people
+    }
     return Directory(
-        {row.extension: Credentials(row.ha1_md5, row.ha1_sha256) for row in rows},
-        {row.extension: row.staff_id for row in rows},
+        {phone.extension: Credentials(phone.ha1_md5, phone.ha1_sha256) for phone in phones},
+        desks | {phone.extension: phone.staff_id for phone in phones},
     )

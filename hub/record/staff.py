@@ -196,6 +196,14 @@ _DEVICES = (
 )
 
 
+_PEOPLE = select(Staff.email, Staff.id).where(col(Staff.disabled_at).is_(None))
+
+
+def people(db: Session) -> dict[str, UUID]:
+    """Return everyone who is not disabled, by address."""
+    return dict(db.exec(_PEOPLE).all())
+
+
 def devices(db: Session) -> list[Phone]:
     """Return the phones of everyone who is not disabled, by extension."""
     return [Phone(*row) for row in db.exec(_DEVICES)]
