@@ -10,6 +10,8 @@ from typing import Literal, Protocol, TypeVar
 
 from hub import tape
 from media import recorder
+from media.browser.association import all_shut
+from media.browser.leg import BrowserLeg
 from media.leg import AudioLeg, LegStats
 from media.pacer import Pacer
 from media.ports import Ports
@@ -134,13 +136,17 @@ class BuiltinRelay:
         # One for all: a packet is read, and passed on or copied, before the loop does anything else.
         self._buffer = bytearray(2048)
 
-    async def allocate(self, wanted: Wanted = PLAIN) -> AudioLeg:  # noqa: ARG002 - plain RTP is all there is yet
+    async def allocate(self, wanted: Wanted = PLAIN) -> AudioLeg:
         """Return a new leg.
 
         Raises:
             NoPortError: none can be had.
         """
-        leg = AudioLeg(self._ports.take(), self._pacer, self._buffer, self._music, self._forget)
+        leg: AudioLeg
+        if wanted.kind == "browser":
+            leg = BrowserLeg(self._ports, self._pacer, self._buffer, self._music, self._forget)
+        else:
+            leg = AudioLeg(self._ports.take(), self._pacer, self._buffer, self._music, self._forget)
         self._legs.add(leg)
         return leg
 
@@ -178,4 +184,5 @@ class BuiltinRelay:
         """Close all legs, seal what is being recorded, and wait for the disk."""
         for leg in list(self._legs):
             leg.close()
+        await all_shut()
         await self._recorder.close()

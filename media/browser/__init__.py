@@ -1,0 +1,1 @@
+"""The browser's side of a call: ICE and DTLS under the same sound as any other leg's (RFC 8834, RFC 8835)."""
