@@ -26,6 +26,9 @@ from hub.supervisor import say_ready
 log = structlog.get_logger()
 
 BACKLOG = 2048
+LONGEST_MESSAGE = 64 * 1024
+"Bytes of a WebSocket message; the SIP messages of a browser have a few thousand."
+
 GRACE_S = 5
 "Requests under way may take so long once the process is told to end."
 
@@ -79,7 +82,8 @@ async def _serve(paths: Paths) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=LONGEST_MESSAGE,
             timeout_graceful_shutdown=GRACE_S,
         )
         await _until(_Server(config, paths), listener, stop)

@@ -9,11 +9,13 @@ from fastapi import APIRouter, FastAPI, Request
 from sqlalchemy import text
 
 from hub.api import (
+    agents,
     appointments,
     calls,
     carriers,
     connections,
     launch,
+    live,
     login,
     messages,
     patients,
@@ -42,7 +44,16 @@ FORGET_S = 3600.0
 "Between two looks for idempotency keys that are too old."
 
 ROUTERS = (
-    *(login.router, patients.router, appointments.router, calls.router, pops.router, tasks.router, queues.router),
+    *(
+        login.router,
+        patients.router,
+        appointments.router,
+        calls.router,
+        pops.router,
+        tasks.router,
+        queues.router,
+        agents.router,
+    ),
     *(voicemails.router, messages.router, connections.router, webhooks.router, policies.router),
 )
 
@@ -78,6 +89,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.state.finder = Finder(instance, outside, app.state.waker.note)
     app.state.door = login.Door()
     app.state.launches = launch.Pending()
+    app.state.live = live.Live(instance)
     app.add_middleware(Guard)
     problem.install(app)
     v1 = APIRouter(prefix="/v1")
@@ -87,6 +99,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.include_router(v1)
     app.include_router(carriers.router)
     app.include_router(launch.router)
+    app.include_router(live.router)
     return app
 
 
@@ -112,6 +125,7 @@ def _vault(instance: Instance) -> str:
 async def _beside(app: FastAPI) -> AsyncIterator[None]:
     """Run what goes on between requests."""
     beside = [asyncio.create_task(app.state.waker.run()), asyncio.create_task(_forget(app.state.instance))]
+    beside.append(asyncio.create_task(app.state.live.run()))
     try:
         yield
     finally:

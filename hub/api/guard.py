@@ -20,7 +20,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",  # a pop's address holds its token
     "X-Content-Type-Options": "nosniff",
 }
-"Of every answer."
+"Of every answer that does not say otherwise itself; the pages and their assets do (hub.web.page)."
 
 REQUEST_ID: Final = "X-Request-Id"
 "Names the request in the audit log (`request:<id>`)."
@@ -46,7 +46,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                headers.update({**HEADERS, REQUEST_ID: number})
+                headers[REQUEST_ID] = number
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:

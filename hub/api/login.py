@@ -202,12 +202,12 @@ async def log_out(shown: TokenDep, instance: InstanceDep, session: SessionDep) -
 
     await instance.db.run(end, write=True)
     gone = Response(status_code=204)
-    gone.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
+    gone.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
     return gone
 
 
 def _kept(opened: LoginSession, response: Response, instance: Instance) -> LoginSession:
-    """Let the browser keep the session for what it opens by itself: a link, a launch from the EHR (GET alone)."""
+    """Let the browser keep the session, for this site alone, out of reach of its scripts."""
     _, practice = instance.policy()
     response.set_cookie(
         SESSION_COOKIE,
@@ -215,7 +215,7 @@ def _kept(opened: LoginSession, response: Response, instance: Instance) -> Login
         max_age=int((opened.expires_at - instance.clock()).total_seconds()),
         secure=practice.http.base_url.startswith("https://"),
         httponly=True,
-        samesite="lax",
+        samesite="strict",
     )
     return opened
 

@@ -99,15 +99,28 @@ def find(db: Session, secret: str, now: datetime) -> tuple[Token, Staff | None]:
     Raises:
         TokenError: it opens nothing.
     """
-    row = db.exec(select(Token).where(Token.hash == _hash(secret))).one_or_none()
+    return checked(db, db.exec(select(Token).where(Token.hash == _hash(secret))).one_or_none(), now)
+
+
+def checked(db: Session, row: Token | None, now: datetime) -> tuple[Token, Staff | None]:
+    """Return the token and whom it stands for, if it still holds.
+
+    Raises:
+        TokenError: it opens nothing.
+    """
     if row is None or row.revoked_at is not None or row.expires_at <= now:
         raise TokenError("no such token, or it has run out")
-    if row.kind is TokenKind.SESSION and (row.used_at or row.created_at) + IDLE <= now:
+    if row.kind is TokenKind.SESSION and idle_at(row) <= now:
         raise TokenError("the session was idle for too long")
     owner = None if row.staff_id is None else db.get_one(Staff, row.staff_id)
     if owner is not None and owner.disabled_at is not None:
         raise TokenError("the account is disabled")
     return row, owner
+
+
+def idle_at(row: Token) -> datetime:
+    """Return when a session is over, if nobody uses it before."""
+    return (row.used_at or row.created_at) + IDLE
 
 
 def due(row: Token, now: datetime) -> bool:

@@ -17,6 +17,10 @@ ASKED = timedelta(minutes=30)
 "How long after a call its agent is still asked what became of it."
 
 
+LONGEST = timedelta(hours=6)
+"Of a call; an older one is not looked for."
+
+
 class Disposition(StrEnum):
     """What became of a call."""
 
@@ -84,8 +88,8 @@ def ended(db: Session, agent_id: UUID, now: datetime) -> Agent:
 
 def asked(db: Session, agent_id: UUID, now: datetime) -> Call | None:
     """Return the agent's latest call, while it goes on or is not long over, if nobody said what became of it."""
-    query = select(Call).where(Call.agent_id == agent_id, col(Call.started_at) > now - 12 * ASKED)
-    row = db.exec(query.order_by(col(Call.id).desc()).limit(1)).one_or_none()
+    query = select(Call).where(Call.agent_id == agent_id, col(Call.started_at) > now - LONGEST)
+    row = db.exec(query.order_by(col(Call.started_at).desc()).limit(1)).one_or_none()
     if row is None or (row.ended_at is not None and row.ended_at + ASKED <= now):
         return None
     return None if db.get(WrapUp, row.id) is not None else row

@@ -36,7 +36,7 @@ async def test_a_login_leaves_a_cookie_that_scripts_and_other_sites_do_not_get(o
     answer = await logged_in(office)
     kept = SimpleCookie(answer.headers["set-cookie"])[SESSION_COOKIE]
     assert kept.value == answer.json()["token"]
-    assert (kept["httponly"], kept["samesite"].lower(), kept["path"], kept["domain"]) == (True, "lax", "/", "")
+    assert (kept["httponly"], kept["samesite"].lower(), kept["path"], kept["domain"]) == (True, "strict", "/", "")
     assert 0 < int(kept["max-age"]) <= 12 * 3600
 
 
