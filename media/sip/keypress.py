@@ -1,0 +1,27 @@
+"""Digits that come as INFO, from phones that have no telephone-event (application/dtmf-relay and application/dtmf)."""
+
+from media.errors import ProtocolError
+
+RELAY_TYPE = "application/dtmf-relay"
+PLAIN_TYPE = "application/dtmf"
+TYPES = (RELAY_TYPE, PLAIN_TYPE)
+
+_KEYS = frozenset("0123456789*#ABCD")
+_NUMBERS = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+"Events by their numbers, as some phones write them (RFC 4733 section 3.2)."
+
+
+def key_of(content_type: str, body: bytes) -> str:
+    """Return the key that an INFO body presses; empty for a signal that is no key, such as a flash.
+
+    Raises:
+        ProtocolError: no signal in it.
+    """
+    text = body.decode("ascii", "replace").strip()
+    if content_type == RELAY_TYPE:
+        lines = [line.partition("=") for line in text.splitlines()]
+        text = next((value.strip() for name, _, value in lines if name.strip().lower() == "signal"), "")
+    if not text:
+        raise ProtocolError("INFO without a signal")
+    key = _NUMBERS.get(text, text).upper()
+    return key if key in _KEYS else ""
