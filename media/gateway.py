@@ -82,8 +82,11 @@ class Gateway:
         self.line.on_policy.append(self._say_again)
         self.endpoint.on_invite = self._take
         self.endpoint.on_registered = self._registered
+        self.endpoint.door.on_doubt = self.line.refresh
         await self.endpoint.start()
         self._contacts.restore(phones)
+        for phone in phones:
+            self.endpoint.guard.proved(phone.source_host, phone.extension)
         work = (
             *(self.line.watch(), self._floor.run(), self._house.planner.warm()),
             *(self._house.taping.recover(tapes), self._tell_ends(lost)),

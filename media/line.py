@@ -64,6 +64,7 @@ class Line:
         "Called on the loop when another version of the policy holds."
 
         self._seen = -1
+        self._reading = asyncio.Lock()
 
     async def load(self) -> None:
         """Read what the record says now."""
@@ -81,15 +82,21 @@ class Line:
         """Follow the record until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Read again where somebody committed to the record since the last look; tell whether somebody did."""
+        async with self._reading:
             if self.instance.db.version() == self._seen:
-                continue
+                return False
             try:
                 await self.load()
             except Exception as error:
                 log.error("record not read", kind=type(error).__name__)
-                continue
-            for tell in self.on_change:
-                tell()
+                return False
+        for tell in self.on_change:
+            tell()
+        return True
 
     def credentials(self, extension: str) -> Credentials | None:
         """Return what a phone must prove to know."""

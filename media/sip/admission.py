@@ -1,8 +1,18 @@
-"""Which addresses are trunks: calls from there need no password, calls from anywhere else do."""
+"""Who is let in: trunks by their address, phones by their password (RFC 3261 section 22)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from typing import Protocol
+
+from media.sip.digest import Authority, Outcome
+from media.sip.guard import Guard
+from media.sip.hop import Hop
+from media.sip.leg import Stack
+from media.sip.message import Request
+
+DOUBT_SECONDS = 0.05
+"How often at most those who may sign in are read once more because somebody was refused."
 
 _REMEMBERED = 1024
 "Source addresses whose trunk is kept; a flood from made-up addresses cannot fill memory."
@@ -35,3 +45,62 @@ class TrunkTable:
         except ValueError:
             return None
         return next((name for network, name in self._networks if address in network), None)
+
+
+class Host(Protocol):
+    """Whose door it is: the endpoint."""
+
+    def on_request(self, request: Request, source: Hop) -> None:
+        """Take a request, for the second time here."""
+
+    def answer(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
+        """Answer without keeping state."""
+
+
+class Door:
+    """Where phones prove who they are."""
+
+    def __init__(self, authority: Authority, guard: Guard, stack: Stack, host: Host) -> None:
+        self.on_doubt: Callable[[], Awaitable[bool]] | None = None
+        "Asked before a phone is refused: reads who may sign in once more, and tells whether that has changed."
+
+        self._authority = authority
+        self._guard = guard
+        self._stack = stack
+        self._host = host
+        self._doubted_at = float("-inf")
+
+    def extension_of(self, request: Request, source: Hop, trunk: str = "") -> str:
+        """Return the extension that a request proves to come from.
+
+        Otherwise it is answered and nothing returned; a trunk's request is only told apart from a phone's.
+        """
+        verdict = self._authority.judge(request)
+        if verdict.outcome is Outcome.ACCEPTED:
+            self._guard.proved(source.host, verdict.username)
+        elif trunk:
+            return ""
+        elif verdict.outcome is Outcome.REFUSED:
+            self._refuse(request, source, verdict.claimed)
+        else:
+            challenges = self._authority.challenges(request, stale=verdict.outcome is Outcome.STALE)
+            self._host.answer(request, 401, {"WWW-Authenticate": challenges})
+        return verdict.username
+
+    def _refuse(self, request: Request, source: Hop, claimed: str) -> None:
+        """Refuse a phone, once the record was asked whether it has changed: the phone may just have been added.
+
+        Nothing here depends on whether the name is known.
+        """
+        now = self._stack.timers.clock()
+        if self.on_doubt is not None and now - self._doubted_at >= DOUBT_SECONDS:
+            self._doubted_at = now
+            self._stack.spawn(self._ask(self.on_doubt, request, source))
+            return
+        self._guard.failed(source.host, claimed)
+        self._host.answer(request, 403)
+
+    async def _ask(self, on_doubt: Callable[[], Awaitable[bool]], request: Request, source: Hop) -> None:
+        await on_doubt()
+        self._doubted_at = self._stack.timers.clock()  # so that the same request is in doubt no second time
+        self._host.on_request(request, source)

@@ -96,6 +96,8 @@ class Verdict:
 
     outcome: Outcome
     username: str = ""
+    claimed: str = ""
+    "Whom a request that is refused says that it comes from."
 
 
 def parse_auth(value: str) -> tuple[str, dict[str, str]]:
@@ -191,7 +193,7 @@ class Authority:
         expected = response_of(algorithm, (found or decoy).ha1(algorithm), request.method, params)
         right = hmac.compare_digest(expected.encode(), params["response"].lower().encode("utf-8", "surrogateescape"))
         if not (right and found is not None and _same_host(params["uri"], request.uri)):
-            return Verdict(Outcome.REFUSED)
+            return Verdict(Outcome.REFUSED, claimed=username)
         if not self._spend(params["nonce"], params["nc"]):
             return Verdict(Outcome.STALE)
         return Verdict(Outcome.ACCEPTED, username)

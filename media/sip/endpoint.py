@@ -23,8 +23,10 @@ import structlog
 
 from media.errors import ProtocolError
 from media.sdp import Session
+from media.sip.admission import Door
 from media.sip.dialog import is_numeric, new_call_id, new_tag
-from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login, Outcome
+from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login
+from media.sip.guard import Guard
 from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
@@ -74,11 +76,12 @@ class Endpoint:
         self.on_registered: Callable[[str, int], None] | None = None
         "Hears an extension and the seconds it stays registered; 0 when its last phone is gone."
 
+        self.guard = Guard(clock, lambda host: trunks(host) is not None)
         self.timers = Timers(clock, self._wake)
         self.transactions = Transactions(self._send, self.timers, self)
         self.registrar = Registrar(self.timers, self._registered)
         self._stack = Stack(self.transactions, self.timers, self._address_for)
-        self._authority = Authority(realm, credentials, clock, algorithms)
+        self.door = Door(Authority(realm, credentials, clock, algorithms), self.guard, self._stack, self)
         self._trunks = trunks
         self._listeners = tuple(listeners)
         self._transports = {transport.local.transport: transport for transport in transports}
@@ -190,6 +193,8 @@ class Endpoint:
 
     def receive(self, data: bytes, source: Hop) -> None:
         """Take one datagram, whatever it is; nothing it holds can raise."""
+        if self.guard.bars(source.host):
+            return
         try:
             message = parse(data)
             if isinstance(message, Request):
@@ -209,7 +214,7 @@ class Endpoint:
         try:
             if all(request.get(name) for name in _NEEDED):
                 request.stamp(source)
-                self._answer(request, error.reply)
+                self.answer(request, error.reply)
         except ProtocolError:
             return  # it says not even where the answer should go
 
@@ -221,6 +226,8 @@ class Endpoint:
 
     def on_request(self, request: Request, source: Hop) -> None:
         """Take a request that no transaction knows."""
+        if self.guard.ignores(request, source.host):
+            return
         status = 500
         try:
             self._dispatch(request, source)
@@ -231,7 +238,7 @@ class Endpoint:
             log.error("sip-fault", kind=type(error).__name__)
         server = self.transactions.server_of(request)
         if server is None:
-            self._answer(request, status)
+            self.answer(request, status)
         else:
             server.respond(request.respond(status, to_tag=self._tag(request)))
 
@@ -240,11 +247,11 @@ class Endpoint:
             self._cancel(request)
         elif status := self._objection(request):
             extra = {405: {"Allow": [ALLOW]}, 420: {"Unsupported": request.all("Require")}}
-            self._answer(request, status, extra.get(status))
+            self.answer(request, status, extra.get(status))
         elif request.to_tag:
             leg = self._stack.legs.get((request.call_id, request.to_tag, request.from_tag))
             if leg is None:
-                self._answer(request, 481)
+                self.answer(request, 481)
             else:
                 leg.receive(request, source)
         elif request.method == "INVITE":
@@ -252,9 +259,9 @@ class Endpoint:
         elif request.method == "REGISTER":
             self._register(request, source)
         elif request.method == "OPTIONS":
-            self._answer(request, 200, {"Allow": [ALLOW], "Accept": [SDP_TYPE]})
+            self.answer(request, 200, {"Allow": [ALLOW], "Accept": [SDP_TYPE]})
         else:
-            self._answer(request, 481)  # a BYE without a dialog
+            self.answer(request, 481)  # a BYE without a dialog
 
     def _objection(self, request: Request) -> int:
         """Return the status a request is refused with before anyone looks who sent it, or 0 (section 8.2)."""
@@ -270,15 +277,16 @@ class Endpoint:
 
     def _invite(self, request: Request, source: Hop) -> None:
         if self._closing or self.on_invite is None:
-            self._answer(request, 503, {"Retry-After": ["5"]})
+            self.answer(request, 503, {"Retry-After": ["5"]})
             return
         # A phone may share its address with a trunk; where it registered from, it is the phone.
         trunk = "" if self.registrar.holds(source) else self._trunks(source.host) or ""
-        extension = "" if trunk and "Authorization" not in request.headers else self._authenticated(request, trunk)
+        proven = not trunk or "Authorization" in request.headers
+        extension = self.door.extension_of(request, source, trunk) if proven else ""
         if not (trunk or extension):
             return
         if request.body and request.content_type != SDP_TYPE:
-            self._answer(request, 415, {"Accept": [SDP_TYPE]})
+            self.answer(request, 415, {"Accept": [SDP_TYPE]})
             return
         offer = Session.parse(request.body) if request.body else None
         trunk = "" if extension else trunk
@@ -294,7 +302,7 @@ class Endpoint:
             call.bye()
 
     def _register(self, request: Request, source: Hop) -> None:
-        extension = self._authenticated(request)
+        extension = self.door.extension_of(request, source)
         if not extension:
             return
         server = self.transactions.serve(request)
@@ -305,31 +313,16 @@ class Endpoint:
             response.headers["To"] = [f"{response.headers['To'][0]};tag={self._tag(request)}"]
             server.respond(response)
 
-    def _authenticated(self, request: Request, trunk: str = "") -> str:
-        """Return the extension that a request proves to come from.
-
-        Otherwise it is answered and nothing returned; a trunk's request is only told apart from a phone's.
-        """
-        verdict = self._authority.judge(request)
-        if trunk:
-            return verdict.username
-        if verdict.outcome is Outcome.REFUSED:
-            self._answer(request, 403)
-        elif verdict.outcome is not Outcome.ACCEPTED:
-            challenges = self._authority.challenges(request, stale=verdict.outcome is Outcome.STALE)
-            self._answer(request, 401, {"WWW-Authenticate": challenges})
-        return verdict.username
-
     def _cancel(self, request: Request) -> None:
         invite = self.transactions.invite_of(request)
         if invite is None:
-            self._answer(request, 481)
+            self.answer(request, 481)
             return
         self.transactions.serve(request).respond(request.respond(200, to_tag=invite.tag or self._tag(request)))
         if not invite.final and invite.on_cancel is not None:
             invite.on_cancel()
 
-    def _answer(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
+    def answer(self, request: Request, status: int, headers: Mapping[str, list[str]] | None = None) -> None:
         """Answer without keeping state, so that strangers cannot fill memory (RFC 3261 section 8.2.7)."""
         self.transactions.reply(request, request.respond(status, to_tag=self._tag(request), headers=headers))
 
