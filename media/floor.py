@@ -18,9 +18,8 @@ from hub.record import agent, queue
 from hub.record.queue import Offer, OfferState
 from media.errors import MediaError, UnacceptableError
 from media.ledger import Ledger
-from media.leg import AudioLeg
 from media.line import Line
-from media.relay import BuiltinRelay, Wanted
+from media.relay import Leg, Relay, Wanted
 from media.sip.endpoint import Endpoint
 from media.sip.hop import SECURE, Hop
 from media.sip.outgoing import Outgoing
@@ -39,14 +38,14 @@ class Answered:
 
     agent_id: UUID
     sip: Outgoing
-    leg: AudioLeg
+    leg: Leg
 
 
 @dataclass(slots=True)
 class Rung:
     """One phone that is rung, and the sound it would have."""
 
-    leg: AudioLeg
+    leg: Leg
     sip: Outgoing | None = None
 
     def stop(self) -> None:
@@ -59,7 +58,7 @@ class Rung:
 class Floor:
     """Rings agents' phones for the callers of this process."""
 
-    def __init__(self, line: Line, ledger: Ledger, endpoint: Endpoint, relay: BuiltinRelay) -> None:
+    def __init__(self, line: Line, ledger: Ledger, endpoint: Endpoint, relay: Relay) -> None:
         self._line = line
         self._ledger = ledger
         self._endpoint = endpoint
@@ -134,10 +133,10 @@ class Floor:
         """Look for offers again: somebody became free."""
         self._changed.set()
 
-    async def ring(self, offer: Offer, caller: str, max_forwards: int) -> Answered | None:
+    async def ring(self, offer: Offer, caller: str, max_forwards: int, *, beside: Leg | None = None) -> Answered | None:
         """Ring the agent's phones until one picks up; None when nobody does, and the caller waits on.
 
-        A task that is cancelled here stops the ringing: the caller is gone.
+        `beside` is the leg of the caller. A task that is cancelled here stops the ringing: the caller is gone.
         """
         extensions = self._line.directory.extensions_of(offer.agent_id)
         contacts = [each for one in extensions for each in self._endpoint.registrar.contacts(one)]
@@ -147,7 +146,7 @@ class Floor:
         answered: Answered | None = None
         try:
             for contact in contacts:
-                leg = await self._relay.allocate(wanted(contact.hop()))
+                leg = await self._relay.allocate(wanted(contact.hop()), beside)
                 rung.append(Rung(leg))
                 rung[-1].sip = self._endpoint.call(
                     contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
@@ -203,7 +202,7 @@ async def _first_answer(rung: list[Rung]) -> Rung | None:
     return None
 
 
-async def _connect(leg: AudioLeg, call: Outgoing) -> bool:
+async def _connect(leg: Leg, call: Outgoing) -> bool:
     """Connect the leg to what the phone answered; a phone that answers with nothing to speak is hung up."""
     if call.remote is None:
         return False

@@ -1,12 +1,13 @@
 """Who carries the sound: the interface that the gateway speaks to, and the driver that is built in.
 
-The gateway asks for a leg for each party, tells it what the signalling agreed on, and bridges two of them.
+The gateway asks for a leg for each party, tells it what the signalling agreed on, and bridges two of them. The other
+driver is `media.core.relay.CoreRelay`: processes of their own, each with the built-in one inside.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from hub import tape
 from media import recorder
@@ -89,6 +90,14 @@ class Recording(Protocol):
         """Seal it; stopping twice is once."""
         ...
 
+    def pause(self) -> None:
+        """Keep nothing of what is heard from now on."""
+        ...
+
+    def resume(self) -> None:
+        """Go on; what comes stands where the clock says, behind a gap."""
+        ...
+
 
 PLAIN = Wanted()
 "A leg for a phone or a trunk, with whatever protection can be had."
@@ -99,8 +108,16 @@ L = TypeVar("L", bound=Leg)
 class RelayEngine(Protocol[L]):
     """What carries the sound of many calls. What does not wait is told, and done in the order of telling."""
 
-    async def allocate(self, wanted: Wanted = PLAIN) -> L:
-        """Return a new leg with a port of its own.
+    async def start(self) -> None:
+        """Be ready for legs.
+
+        Raises:
+            MediaError: it cannot be.
+        """
+        ...
+
+    async def allocate(self, wanted: Wanted = PLAIN, beside: L | None = None) -> L:
+        """Return a new leg with a port of its own; `beside` names one that it is likely to be bridged to.
 
         Raises:
             NoPortError: none can be had; the call is answered with 503.
@@ -119,9 +136,24 @@ class RelayEngine(Protocol[L]):
         """Record what legs say, the caller's first; whether the disk takes it is told by `ended`."""
         ...
 
+    def watch(self, leg: L, moved: Callable[[], Awaitable[None]]) -> None:
+        """Call `moved` whenever the leg's sound has another place: its far end is to be made a new offer.
+
+        What was played goes on as soon as the far end's answer is settled.
+        """
+        ...
+
+    async def last_stats(self, leg: L) -> LegStats:
+        """Return what is known of a leg's sound up to this moment, or up to its end."""
+        ...
+
     async def close(self) -> None:
         """Give all legs up, and seal what is being recorded."""
         ...
+
+
+Relay = RelayEngine[Any]
+"Whichever driver there is."
 
 
 class BuiltinRelay:
@@ -135,9 +167,14 @@ class BuiltinRelay:
         self._recorder = Recorder()
         # One for all: a packet is read, and passed on or copied, before the loop does anything else.
         self._buffer = bytearray(2048)
+        self.on_gone: Callable[[AudioLeg], None] | None = None
+        "Called with a leg that was closed, or whose far end left."
 
-    async def allocate(self, wanted: Wanted = PLAIN) -> AudioLeg:
-        """Return a new leg.
+    async def start(self) -> None:
+        """Nothing is to be done."""
+
+    async def allocate(self, wanted: Wanted = PLAIN, beside: AudioLeg | None = None) -> AudioLeg:  # noqa: ARG002
+        """Return a new leg; all of them are beside each other.
 
         Raises:
             NoPortError: none can be had.
@@ -173,9 +210,18 @@ class BuiltinRelay:
             leg.tap(recording.track(number))
         return recording
 
+    def watch(self, leg: AudioLeg, moved: Callable[[], Awaitable[None]]) -> None:
+        """Do nothing: a leg stays where it is for as long as this process lives."""
+
+    async def last_stats(self, leg: AudioLeg) -> LegStats:
+        """Return what is known of a leg's sound."""
+        return leg.stats
+
     def _forget(self, leg: AudioLeg) -> None:
         self.unbridge(leg)
         self._legs.discard(leg)
+        if self.on_gone is not None:
+            self.on_gone(leg)
 
     def __len__(self) -> int:
         return len(self._legs)

@@ -23,9 +23,8 @@ from hub.security.container import binding_of, read, recover
 from hub.security.sealed import Table
 from hub.vault.client import Access, VaultUnavailableError
 from media.ledger import Ledger
-from media.leg import AudioLeg
 from media.recorder import SUFFIX, Place
-from media.relay import BuiltinRelay, Recording
+from media.relay import Leg, Recording, Relay
 
 log = structlog.get_logger()
 
@@ -71,13 +70,13 @@ def end_message(db: Session, message_id: UUID, call_id: UUID, box: str, seconds:
 class Taping:
     """Makes the recordings of this process, and seals what a process that died has left."""
 
-    def __init__(self, instance: Instance, ledger: Ledger, relay: BuiltinRelay) -> None:
+    def __init__(self, instance: Instance, ledger: Ledger, relay: Relay) -> None:
         self._instance = instance
         self._ledger = ledger
         self._relay = relay
 
     async def start(
-        self, call_id: UUID, subject: UUID | None, legs: Sequence[AudioLeg], *, box: str | None = None
+        self, call_id: UUID, subject: UUID | None, legs: Sequence[Leg], *, box: str | None = None
     ) -> Tape | None:
         """Record the legs, the caller's first; None where it cannot be, and the call goes on without.
 

@@ -274,5 +274,39 @@ async def test_a_bridged_call_is_recorded_with_both_voices(tmp_path: Path) -> No
         assert stereo_wav(io.BytesIO(reader.read()))[:4] == b"RIFF"
 
 
+async def test_what_is_said_during_a_pause_is_not_kept_and_what_follows_stands_where_the_clock_says(
+    tmp_path: Path,
+) -> None:
+    recorder = Recorder()
+    recording = recorder.record(place_in(tmp_path))
+    track, began = recording.track(CALLER), now()
+    said(track, tone(440, seconds=0.2), at=began)
+    recording.pause()
+    recording.pause()
+    said(track, tone(1000, seconds=0.4), at=began + 0.2, stamp=1600)
+    recording.resume()
+    said(track, tone(620, seconds=0.2), at=began + 0.6, stamp=4800)
+    done = await recording.stop()
+    assert done.seconds == pytest.approx(0.8, abs=0.02)
+    kept = tape(recording.path)
+    assert len(kept) == 20
+    left, _ = channels(kept)
+    assert [hz(left[at : at + RATE // 5]) for at in (0, 4800)] == [[440], [620]]
+    assert not left[1600:4800].any()
+    await recorder.close()
+
+
+async def test_a_recording_that_ends_in_a_pause_is_as_long_as_what_was_heard(tmp_path: Path) -> None:
+    recorder = Recorder()
+    recording = recorder.record(place_in(tmp_path))
+    track, began = recording.track(CALLER), now()
+    said(track, tone(440, seconds=0.2), at=began)
+    recording.pause()
+    said(track, tone(440, seconds=1), at=began + 0.2, stamp=1600)
+    done = await recording.stop()
+    assert (done.state, done.seconds) == ("sealed", pytest.approx(0.2, abs=0.02))
+    await recorder.close()
+
+
 def test_a_key_is_not_shown(tmp_path: Path) -> None:
     assert str(KEY) not in repr(place_in(tmp_path))
