@@ -19,6 +19,7 @@ from hub.api import (
     login,
     messages,
     patients,
+    phone,
     policies,
     pops,
     problem,
@@ -53,6 +54,7 @@ ROUTERS = (
         tasks.router,
         queues.router,
         agents.router,
+        phone.api,
     ),
     *(voicemails.router, messages.router, connections.router, webhooks.router, policies.router),
 )
@@ -100,6 +102,7 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.include_router(carriers.router)
     app.include_router(launch.router)
     app.include_router(live.router)
+    app.include_router(phone.router)
     return app
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from hub.rules.offset import Offset
 from hub.rules.template import SPECIALTY, lint, telling
 from hub.settings import calling
+from hub.settings.browser import Browser
 from hub.settings.draft import Draft
 from hub.settings.position import Path
 from hub.settings.practice import EVENTS, Agreement, Connection, Http, PracticeInfo, Reminder, Sip, Webhook
@@ -82,6 +83,9 @@ def _references(draft: Draft) -> Iterator[tuple[Path, str]]:
             yield ("sip", "certificate"), sip.certificate
         if sip.key:
             yield ("sip", "key"), sip.key
+    for _, browser in draft.each("browser", Browser):
+        if browser.turn_secret:
+            yield ("browser", "turn_secret"), browser.turn_secret
     for at, connection in draft.each("connection", Connection):
         for path, value in _leaves(connection.settings, ("connection", at, "settings")):
             if isinstance(value, str) and value.startswith(("env:", "file:")):

@@ -64,3 +64,8 @@ class Paths:
     def vault_socket(self) -> Path:
         """The vault's Unix socket."""
         return self.run / "vault.sock"
+
+    @property
+    def phone_socket(self) -> Path:
+        """The media process's Unix socket for phones in browsers."""
+        return self.run / "phone.sock"

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, StringConstraints, model_validator
 
 from connectors.api import Scope
+from hub.settings.browser import Browser
 from hub.settings.table import Table
 from hub.settings.telephony import Dialling, Location, Stir, Trunk
 from hub.settings.value import (
@@ -288,6 +289,7 @@ class Practice(Table):
     practice: PracticeInfo
     http: Http = Http()
     sip: Sip = Sip()
+    browser: Browser = Browser()
     trunks: tuple[Trunk, ...] = Field(default=(), alias="trunk")
     dialling: Dialling = Dialling()
     locations: tuple[Location, ...] = Field(default=(), alias="location")
