@@ -21,7 +21,7 @@ from media.ledger import Ledger
 from media.line import Line
 from media.relay import Leg, Relay, Wanted
 from media.sip.endpoint import Endpoint
-from media.sip.hop import SECURE, Hop
+from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
@@ -187,7 +187,7 @@ def wanted(hop: Hop, least: str = "rtp") -> Wanted:
     """Return what kind of leg goes with the way that its signalling takes."""
     if hop.transport == "ws":
         return Wanted(kind="browser", secure=True, least="dtls-srtp")
-    return Wanted(secure=hop.transport in SECURE, least=least)
+    return Wanted(secure=hop.transport == "tls", least=least)
 
 
 async def _first_answer(rung: list[Rung]) -> Rung | None:

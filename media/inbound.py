@@ -19,8 +19,11 @@ from hub.record.queue import Offer
 from hub.rules import menu
 from hub.rules.matching import Match
 from hub.rules.menu import Ask, Go
+from hub.rules.recording import consent_of, recorded
 from hub.rules.routing import Plan
 from hub.settings.practice import Overflow
+from media.announcer import Announcer
+from media.consent import consented, next_key
 from media.errors import MediaError, UnacceptableError
 from media.floor import Answered, Floor
 from media.ledger import Ledger
@@ -67,8 +70,9 @@ class InboundCall:
     "How it went, where that is not told by how far it came."
 
     cause: str = "caller"
+    announcer: Announcer | None = None
     consented: bool = False
-    "Whether the announcement was played to its last sample: without it nothing is recorded."
+    "Whether the call may be recorded: the announcement was played to its last sample, or the caller agreed."
 
     subject: UUID | None = None
     wrap_up_seconds: int = 0
@@ -109,7 +113,9 @@ class InboundCall:
         self.leg = await self._answer()
         if self.leg is None:
             return
-        self.consented = await self.leg.play(house.prompts.stock("this-call-may-be-recorded", plan.language))
+        if house.line.practice.recording.calls:
+            needed = consent_of(house.line.practice, number)
+            self.consented = await consented(self.leg, house.prompts, needed, plan.language)
         await self._go(await self._menu(plan, self.leg))
 
     def _ring(self, did: str, number: str | None, match: Match, now: datetime) -> None:
@@ -179,7 +185,7 @@ class InboundCall:
                 await leg.play(prompts.stock(notice, step.language), barge_in=True)
             asked = practice.find_menu(step.menu)
             await leg.play(prompts.menu(practice, step.menu, step.language), barge_in=True)
-            step = menu.press(practice, plan, step, await _key(leg, asked.timeout_seconds if asked else 5.0))
+            step = menu.press(practice, plan, step, await next_key(leg, asked.timeout_seconds if asked else 5.0))
         return step
 
     async def _go(self, go: Go) -> None:
@@ -201,6 +207,8 @@ class InboundCall:
             self.id, name, go.priority, go.language, lambda db: call.queued(db, self.id, name, entered)
         )
         settings = house.line.practice.find_queue(name)
+        self.announcer = self.announcer or Announcer(house.line, house.prompts, self.id, leg, go.language)
+        self.announcer.begin(settings)
         self.wrap_up_seconds = settings.wrap_up_seconds if settings else 0
         for overflow in sorted(settings.overflow if settings else (), key=lambda each: each.after_seconds):
             until = entered + timedelta(seconds=overflow.after_seconds)
@@ -222,6 +230,7 @@ class InboundCall:
             self._offered(offer)
             self.agent = await self.house.floor.ring(offer, self.sip.from_number, self.sip.max_forwards - 1)
             if self.agent is not None:
+                self._hush()
                 await self._talk(self.agent, offer)
                 return True
 
@@ -246,6 +255,7 @@ class InboundCall:
             await self._queue(go, overflow.queue)
             return True
         self._leave("overflow")
+        self._hush()
         if overflow.voicemail is not None:
             await self._voicemail(overflow.voicemail, go.language)
             return True
@@ -272,7 +282,7 @@ class InboundCall:
 
         payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
         house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
-        if self.consented:
+        if self.consented and recorded(house.line.practice, offer.queue):
             self.tape = await house.taping.start(self.id, self.subject, [leg, agent.leg])
         cause = await asyncio.shield(agent.sip.ended)
         self.cause = "agent" if cause is Cause.HANGUP else "system"
@@ -291,7 +301,7 @@ class InboundCall:
             await self._say_goodbye(language)
             return
         self.path = call.VOICEMAIL
-        await _key(leg, LONGEST_MESSAGE_S)
+        await next_key(leg, LONGEST_MESSAGE_S)
         await self._say_goodbye(language)
 
     # The end
@@ -299,6 +309,10 @@ class InboundCall:
     async def _say_goodbye(self, language: str) -> None:
         self.cause = "system"
         await self._leg.play(self.house.prompts.stock("goodbye", language))
+
+    def _hush(self) -> None:
+        if self.announcer is not None:
+            self.announcer.stop()
 
     def _leave(self, why: str) -> None:
         at = self.house.line.now()
@@ -310,6 +324,7 @@ class InboundCall:
         house = self.house
         at = house.line.now()
         self.sip.bye()
+        self._hush()
         house.floor.left(self.id)
         figures = [("caller", self.leg)] + ([("agent", self.agent.leg)] if self.agent else [])
         stats = [(role, leg.stats) for role, leg in figures if leg is not None]
@@ -352,12 +367,3 @@ class InboundCall:
         if self.leg is None:
             raise MediaError("the call was never answered")
         return self.leg
-
-
-async def _key(leg: AudioLeg, seconds: float) -> str | None:
-    """Return the next key, None when none comes in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await leg.digits.get()
-    except TimeoutError:
-        return None

@@ -200,6 +200,20 @@ class Queue(Table):
     "How long one agent's phone rings before the next is tried."
     wrap_up_seconds: Annotated[int, Field(ge=0, le=600)] = 0
     "How long after a call an agent is left alone."
+    record: bool = True
+    "Whether its talks are recorded, where the practice records at all."
+    announce_seconds: Annotated[int, Field(ge=0, le=600)] = 60
+    "How often who waits is told that somebody will come; 0 tells it never."
+    announce_place: bool = False
+    "Whether they are also told how many are before them."
+
+
+class Recording(Table):
+    """Whether talks are recorded, and what callers must have said to it."""
+
+    calls: bool = True
+    consent: Literal["notice", "opt-in"] = "notice"
+    "`opt-in` asks every caller for a key; who calls from where that is the rule is asked in any case."
 
 
 class Then(Table):
@@ -294,6 +308,7 @@ class Practice(Table):
     dialling: Dialling = Dialling()
     locations: tuple[Location, ...] = Field(default=(), alias="location")
     stir: Stir = Stir()
+    recording: Recording = Recording()
     numbers: tuple[Number, ...] = Field(default=(), alias="number")
     menus: tuple[Menu, ...] = Field(default=(), alias="menu")
     voicemails: tuple[Voicemail, ...] = Field(default=(), alias="voicemail")

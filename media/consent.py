@@ -1,0 +1,27 @@
+"""Asks a caller's consent to be recorded: nothing is kept before the announcement was heard to its last sample."""
+
+import asyncio
+
+from hub.rules.recording import Consent
+from media.prompts import Prompts
+from media.relay import Leg
+
+CHOICE_S = 5.0
+"How long a caller may think about it, once asked; who says nothing has not agreed."
+
+
+async def consented(leg: Leg, prompts: Prompts, needed: Consent, language: str) -> bool:
+    """Tell the caller that the call may be recorded, or ask; return whether it may be."""
+    if needed is Consent.NOTICE:
+        return await leg.play(prompts.stock("this-call-may-be-recorded", language))
+    await leg.play(prompts.stock("press-one-to-be-recorded", language), barge_in=True)
+    return await next_key(leg, CHOICE_S) == "1"
+
+
+async def next_key(leg: Leg, seconds: float) -> str | None:
+    """Return the next key that the far end presses, None when none comes in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await leg.digits.get()
+    except TimeoutError:
+        return None
