@@ -31,6 +31,12 @@ WARM = 20
 
 LIMIT_MS = 150.0
 
+STEADY = 25
+"Calls a second, for `STEADY_S` seconds."
+
+STEADY_S = 12
+STEADY_LIMIT_MS = 250.0
+
 SCENARIO = """<?xml version="1.0" encoding="UTF-8"?>
 <scenario name="arrivals">
   <send retrans="500"><![CDATA[
@@ -86,11 +92,40 @@ Content-Length: 0
 
 
 def invite_to_plan() -> list[Figure]:
-    """Return how long plans took, and how many came from the flow."""
-    return asyncio.run(_measured())
+    """Return how long plans took when callers came in bursts, and how many came from the flow."""
+    waited, by_flow = asyncio.run(_measured([(BURST, BURST)] * BURSTS))
+    p50, p99 = waited[len(waited) // 2], waited[int(len(waited) * 0.99)]
+    return [
+        Figure("calls.invite_to_plan_p50", p50, "ms"),
+        Figure.at_most("calls.invite_to_plan_p99", p99, "ms", LIMIT_MS),
+        Figure("calls.planned_by_flow", by_flow, "share of calls", goal="1", holds=by_flow == 1),
+    ]
 
 
-async def _measured() -> list[Figure]:
+def sustained() -> list[Figure]:
+    """Return how long plans took while calls came steadily, none of which failed, and how many came from the flow."""
+    waited, by_flow = asyncio.run(_measured([(STEADY * STEADY_S, STEADY)]))
+    p99 = waited[int(len(waited) * 0.99)]
+    planned = len(waited)
+    return [
+        Figure(
+            "media.product.planned",
+            planned,
+            f"calls at {STEADY}/s",
+            goal=f"all of {STEADY * STEADY_S}",
+            holds=planned == STEADY * STEADY_S,
+        ),
+        Figure.at_most("media.product.plan_p99", p99, "ms", STEADY_LIMIT_MS),
+        Figure("media.product.planned_by_flow", by_flow, "share of calls", goal="1", holds=by_flow == 1),
+    ]
+
+
+async def _measured(arrivals: Sequence[tuple[int, int]]) -> tuple[list[float], float]:
+    """Let calls come, so many at such a rate in each turn; return what each waited, sorted, and the share by flow.
+
+    Raises:
+        RuntimeError: a call failed.
+    """
     with tempfile.TemporaryDirectory() as work:
         async with stage.raised(Path(work) / "instance", ()) as here:
             instance = await asyncio.to_thread(Instance.open, here.paths, "cli")
@@ -100,12 +135,13 @@ async def _measured() -> list[Figure]:
                 numbers = [person.phone or "" for person in here.people.alone_at_their_number()]
                 target = str(here.practice.sip.udp)
                 await _arrive(Path(work), target, numbers, calls=WARM, rate=10)
-                for _ in range(BURSTS):
+                for calls, rate in arrivals:
                     await asyncio.sleep(PAUSE_S)
-                    await _arrive(Path(work), target, numbers, calls=BURST, rate=BURST)
-                rows = await instance.db.run(_ended)
+                    await _arrive(Path(work), target, numbers, calls=calls, rate=rate)
+                rows = (await instance.db.run(_ended))[WARM:]
                 receiver.close()
-    return _figures(rows[WARM:])
+    by_flow = sum(source == "workflow" for _, source in rows) / len(rows)
+    return sorted(ms for ms, _ in rows), by_flow
 
 
 async def _take_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -137,15 +173,4 @@ def _ended(db: Session) -> list[tuple[float, str]]:
         ((row.planned_at - row.started_at).total_seconds() * 1000, str((row.plan or {}).get("source")))
         for row in rows
         if row.planned_at is not None
-    ]
-
-
-def _figures(rows: Sequence[tuple[float, str]]) -> list[Figure]:
-    waited = sorted(ms for ms, _ in rows)
-    by_flow = sum(source == "workflow" for _, source in rows) / len(rows)
-    p50, p99 = waited[len(waited) // 2], waited[int(len(waited) * 0.99)]
-    return [
-        Figure("calls.invite_to_plan_p50", p50, "ms"),
-        Figure.at_most("calls.invite_to_plan_p99", p99, "ms", LIMIT_MS),
-        Figure("calls.planned_by_flow", by_flow, "share of calls", goal="1", holds=by_flow == 1),
     ]

@@ -94,6 +94,11 @@ def cpu_s(pid: int) -> float:
     return spent / 1e9
 
 
+def resident_kb(pid: int) -> int:
+    """Return the memory of a process that is its own, KiB."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("RssAnon:")[2].split()[0])
+
+
 async def measure(name: str, rate: int, work: Path) -> Round:
     """Send calls at `rate` a second through a fresh process of `name`; for the floor, `sipp`, straight to the phone."""
     calls = rate * SECONDS
