@@ -1,0 +1,259 @@
+// One call of the phone, as a page sees it; every method that needs signalling returns a promise.
+//
+// Events: "change" whenever something below is different, "ended" once.
+
+import { INFO_TYPE, saidIn } from "./sealing.js";
+
+const PATIENCE_MS = 2000; // a path that breaks for less mends itself
+const LOST_MS = 15000; // ... and one that is not back by then is given up
+const KEY_MS = 120;
+const GAP_MS = 70;
+
+export class Call extends EventTarget {
+  #phone;
+  #session;
+  #stream;
+  #sealing;
+  #commitment;
+  #connection = null;
+  #mending = null;
+  #heard = new MediaStream();
+  #keyTaken = false;
+
+  constructor(phone, { number, name = "", outgoing, resumed = null, stream = null, sealing = null, commitment = null }) {
+    super();
+    this.#phone = phone;
+    this.#stream = stream;
+    this.#sealing = sealing;
+    this.#commitment = commitment;
+    this.number = number;
+    this.name = name;
+    this.outgoing = outgoing;
+    this.resumed = resumed; // the gateway's name of the call that this one goes on with
+    this.state = outgoing ? "calling" : "ringing"; // then "talking", "ended"
+    this.held = false; // by us
+    this.heldByOther = false;
+    this.muted = false;
+    this.lost = false; // no sound comes through now; it is being mended
+    this.cause = null; // why it ended, in JsSIP's words
+    this.code = null; // six digits to compare, where it is encrypted from end to end
+    this.broken = null; // why it is not, although it should be
+    sealing?.addEventListener("change", () => this.#change({ code: sealing.code }));
+  }
+
+  // Take the session that `begin` makes once it is given who listens to it.
+  follow(begin) {
+    this.#session = begin({
+      peerconnection: ({ peerconnection }) => this.#watch(peerconnection),
+      icecandidate: ({ ready }) => ready(), // the gateway finds us whatever else we would gather
+      sdp: (said) => this.#describe(said),
+      progress: ({ originator }) => originator === "remote" && this.#change({ state: "ringing" }),
+      accepted: () => this.#change({ state: "talking" }),
+      confirmed: () => this.#change({ state: "talking" }),
+      hold: ({ originator }) => this.#change(originator === "local" ? { held: true } : { heldByOther: true }),
+      unhold: ({ originator }) => this.#change(originator === "local" ? { held: false } : { heldByOther: false }),
+      muted: () => this.#change({ muted: true }),
+      unmuted: () => this.#change({ muted: false }),
+      newInfo: ({ originator, info }) => originator === "remote" && this.#hearInfo(info),
+      reinvite: (event) => this.#glare(event),
+      ended: ({ cause }) => this.#over(cause),
+      failed: ({ cause }) => this.#over(cause),
+    });
+  }
+
+  async answer() {
+    if (this.state !== "ringing" || this.outgoing) throw new Error("nothing to answer");
+    this.#stream = await this.#phone.capture();
+    try {
+      if (this.#sealing) {
+        await this.#sealing.ready();
+        await this.#sealing.take(this.#commitment);
+      }
+      this.#session.answer(this.#phone.media(this.#stream));
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+  }
+
+  // Hang up, withdraw, or decline.
+  hangUp() {
+    if (this.state === "ended") return;
+    const declines = !this.outgoing && this.state === "ringing";
+    this.#session.terminate(declines ? { status_code: 486, reason_phrase: "Busy Here" } : {});
+  }
+
+  hold() {
+    return this.#signalled((done) => this.#session.hold({}, done));
+  }
+
+  resume() {
+    return this.#signalled((done) => this.#session.unhold({}, done));
+  }
+
+  mute() {
+    this.#session.mute({ audio: true });
+  }
+
+  unmute() {
+    this.#session.unmute({ audio: true });
+  }
+
+  // Press keys; as events beside the sound (RFC 4733). Not on a sealed call: the gateway would have to read them.
+  press(keys) {
+    if (this.code) throw new Error("no keys on an encrypted call");
+    this.#session.sendDTMF(keys, { transportType: "RFC2833", duration: KEY_MS, interToneGap: GAP_MS });
+  }
+
+  // Hand the call over to a number, unasked; resolves when the other side has answered there.
+  transfer(number) {
+    return this.#refer(this.#phone.address(number));
+  }
+
+  // Hand the call over to the far end of another call of ours, whom we have asked.
+  transferTo(other) {
+    return this.#refer(other.#session.remote_identity.uri, { replaces: other.#session });
+  }
+
+  // Packets and level, for whoever wants to show or to prove them.
+  stats() {
+    return this.#connection.getStats();
+  }
+
+  sealed() {
+    return this.#sealing?.counts() ?? null;
+  }
+
+  #signalled(ask) {
+    return new Promise((resolve, reject) => {
+      if (this.#phone.state !== "ready") reject(new Error("not connected"));
+      else if (!ask(resolve)) reject(new Error("not now")); // another change is under way, and JsSIP would say nothing
+    });
+  }
+
+  #refer(target, options = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#phone.state !== "ready") return reject(new Error("not connected"));
+      const refused = (what) => reject(new Error(what));
+      this.#session.refer(target, {
+        ...options,
+        eventHandlers: {
+          requestFailed: ({ cause }) => refused(cause),
+          accepted: () => resolve(),
+          failed: ({ status_line: line }) => refused(line ? `${line.status_code} ${line.reason_phrase}` : "failed"),
+        },
+      });
+    });
+  }
+
+  #describe(said) {
+    const sealing = this.#sealing;
+    if (!sealing) return;
+    if (said.originator === "local") {
+      if (!saidIn(said.sdp)) said.sdp = sealing.written(said.sdp);
+    } else if (!this.outgoing) {
+      sealing.cover(this.#connection);
+    } else {
+      this.#hearAnswer(saidIn(said.sdp));
+    }
+  }
+
+  #hearAnswer(said) {
+    if (this.#keyTaken) return;
+    if (!said) {
+      // The other end is no page, or one that cannot: an ordinary call. Nothing was covered yet.
+      this.#sealing.end();
+      this.#sealing = null;
+      return;
+    }
+    this.#keyTaken = true;
+    this.#sealing.cover(this.#connection);
+    this.#sealing.take(said).then((next) => this.#whenTalking(() => this.#session.sendInfo(INFO_TYPE, next)), this.#lie);
+  }
+
+  #hearInfo(info) {
+    if (info.contentType !== INFO_TYPE || !this.#sealing) return;
+    this.#sealing.take(info.body).catch(this.#lie);
+  }
+
+  #lie = (error) => {
+    if (this.state === "ended") return;
+    this.#change({ broken: error.message });
+    this.hangUp();
+  };
+
+  #whenTalking(act) {
+    if (this.state === "ended") return;
+    if (this.#session.isEstablished()) act();
+    else this.#session.once("confirmed", act);
+  }
+
+  // JsSIP answers an offer that crosses its own with 491 and then follows it all the same, which ends the call.
+  #glare(event) {
+    if (this.#connection?.signalingState !== "stable") event.reject({ status_code: 491, reason_phrase: "Request Pending" });
+  }
+
+  #watch(connection) {
+    this.#connection = connection;
+    connection.addEventListener("track", ({ track }) => {
+      for (const old of this.#heard.getTracks()) this.#heard.removeTrack(old);
+      this.#heard.addTrack(track);
+      this.#listen();
+    });
+    connection.addEventListener("connectionstatechange", () => this.#moved(connection.connectionState));
+  }
+
+  #listen() {
+    if (this.#phone.player.srcObject === this.#heard) return;
+    this.#phone.player.srcObject = this.#heard;
+    this.#phone.player.play().catch(() => {}); // a page that nobody has touched yet may not sound
+  }
+
+  #moved(state) {
+    if (state === "connected") {
+      clearTimeout(this.#mending);
+      this.#mending = null;
+      if (this.lost) this.#change({ lost: false });
+    } else if (state === "failed") {
+      this.#mend();
+    } else if (state === "disconnected" && !this.#mending) {
+      this.#mending = setTimeout(() => this.#mend(), PATIENCE_MS);
+    }
+  }
+
+  // Look for another path (ICE restart), or hang up: JsSIP listens for neither.
+  #mend() {
+    clearTimeout(this.#mending);
+    if (this.state === "ended") return;
+    this.#change({ lost: true });
+    const began = performance.now();
+    const attempt = () => {
+      if (this.state === "ended" || !this.lost) return;
+      if (performance.now() - began > LOST_MS) return this.hangUp();
+      if (this.#phone.state === "ready") this.#session.renegotiate({ rtcOfferConstraints: { iceRestart: true } });
+      this.#mending = setTimeout(attempt, PATIENCE_MS);
+    };
+    attempt();
+  }
+
+  #over(cause) {
+    if (this.state === "ended") return;
+    clearTimeout(this.#mending);
+    this.#release();
+    if (this.#phone.player.srcObject === this.#heard) this.#phone.player.srcObject = null;
+    this.#change({ state: "ended", cause });
+    this.dispatchEvent(new Event("ended"));
+  }
+
+  #release() {
+    this.#sealing?.end();
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+  }
+
+  #change(now) {
+    if (Object.entries(now).every(([name, value]) => this[name] === value)) return;
+    Object.assign(this, now);
+    if (this.state === "talking" && !this.held) this.#listen();
+    this.dispatchEvent(new Event("change"));
+  }
+}
