@@ -75,6 +75,8 @@ class Login:
 
     username: str
     password: str = field(repr=False)
+    realm: str = ""
+    "The only realm that it is used for; empty for any."
 
 
 class Outcome(StrEnum):
@@ -237,19 +239,36 @@ def _same_host(one: str, other: str) -> bool:
 
 
 def authorize(challenges: Sequence[str], method: str, uri: str, login: Login, *, cnonce: str = "") -> str | None:
-    """Return the Authorization value for the first challenge that we can read and answer (RFC 8760 section 2.4)."""
-    for value in challenges:
-        try:
-            scheme, asked = parse_auth(value)
-        except ProtocolError:
-            continue
-        algorithm = asked.get("algorithm", "MD5").upper()
-        offered = [word.strip().lower() for word in asked.get("qop", "").split(",") if word.strip()]
-        known = algorithm in list(Algorithm) and (not offered or "auth" in offered)
-        if scheme != "digest" or not known or "nonce" not in asked:
-            continue
-        return _answer(asked, Algorithm(algorithm), bool(offered), method, uri, login, cnonce or secrets.token_hex(8))
-    return None
+    """Return the Authorization value for the strongest challenge that we can read and answer, among equals the first.
+
+    RFC 8760 section 2.4 has the topmost chosen unless local policy says otherwise: ours never uses MD5 where SHA-256
+    would do.
+    """
+    known = [asked for value in challenges if (asked := _readable(value, login)) is not None]
+    if not known:
+        return None
+    asked = max(known, key=lambda each: _algorithm(each) is Algorithm.SHA256)
+    return _answer(asked, _algorithm(asked), bool(_offered(asked)), method, uri, login, cnonce or secrets.token_hex(8))
+
+
+def _readable(challenge: str, login: Login) -> dict[str, str] | None:
+    """Return what a challenge asks, where we can answer it."""
+    try:
+        scheme, asked = parse_auth(challenge)
+    except ProtocolError:
+        return None
+    known = asked.get("algorithm", "MD5").upper() in list(Algorithm)
+    agreed = not _offered(asked) or "auth" in _offered(asked)
+    meant = not login.realm or login.realm == asked.get("realm")
+    return asked if scheme == "digest" and "nonce" in asked and known and agreed and meant else None
+
+
+def _algorithm(asked: dict[str, str]) -> Algorithm:
+    return Algorithm(asked.get("algorithm", "MD5").upper())
+
+
+def _offered(asked: dict[str, str]) -> list[str]:
+    return [word.strip().lower() for word in asked.get("qop", "").split(",") if word.strip()]
 
 
 def _answer(

@@ -1,7 +1,7 @@
 """A call that this side makes (RFC 3261 section 13.2)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from media.errors import ProtocolError
 from media.sdp import Session
@@ -10,6 +10,7 @@ from media.sip.digest import Login
 from media.sip.hop import Hop
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import Headers, Request, Response
+from media.sip.multipart import Part, mixed
 from media.sip.status import Cause, cause_of
 from media.sip.timer import Timer
 from media.sip.transaction import LIFETIME, ClientTransaction
@@ -37,8 +38,12 @@ class Outgoing(Leg):
         login: Login | None = None,
         ring_seconds: float,
         hidden: bool = False,
+        parts: Sequence[Part] = (),
     ) -> None:
-        """Take what the INVITE will say; `headers` hold From with its tag, To, Call-ID and Max-Forwards."""
+        """Take what the INVITE will say; `headers` hold From with its tag, To, Call-ID and Max-Forwards.
+
+        `parts` stand in its body behind the offer.
+        """
         super().__init__(stack)
         self.answered: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
         self.call_id = headers["Call-ID"][0]
@@ -51,6 +56,7 @@ class Outgoing(Leg):
         self._headers = headers
         self._login = login
         self._hidden = hidden
+        self._parts = tuple(parts)
         self._hop = Hop("", 0)
         self._invite: Request | None = None
         self._transaction: ClientTransaction | None = None
@@ -70,8 +76,10 @@ class Outgoing(Leg):
         headers: Headers = {"Via": [self._stack.via_for(hop)]}
         headers |= self._headers
         headers |= {"CSeq": ["1 INVITE"], "Contact": [self._stack.contact_for(hop)], "Allow": [ALLOW]}
-        headers["Content-Type"] = [SDP_TYPE]
-        self._send(Request("INVITE", self._uri, headers, bytes(self.local) if self.local is not None else b""))
+        offer = Part(SDP_TYPE, bytes(self.local) if self.local is not None else b"")
+        content_type, body = mixed([offer, *self._parts])
+        headers["Content-Type"] = [content_type]
+        self._send(Request("INVITE", self._uri, headers, body))
 
     def fail(self, cause: Cause) -> None:
         """End a call that cannot be signalled any further."""
@@ -182,6 +190,9 @@ class Outgoing(Leg):
             self._leave()
         elif self._heard:
             self._send_cancel()
+        else:
+            # The CANCEL has to wait for a response (RFC 3261 section 9.1); nothing more is sent to provoke one.
+            self._transaction.rest()
 
     def _send_cancel(self) -> None:
         invite, transaction = self._invite, self._transaction

@@ -1,28 +1,32 @@
-"""SIP transactions over an unreliable transport (RFC 3261 section 17, as RFC 6026 amends it).
+"""SIP transactions (RFC 3261 section 17, as RFC 6026 amends it).
 
 No sockets and no clock of its own: messages come in through `Transactions.receive`, bytes go out through the `send`
 it was given, time is what `Timers` says. Retransmissions end here: the transaction user sees each request once.
+Over a transport that delivers by itself nothing is sent again, and nobody waits for copies (timers A, E and G are off;
+D, I, J and K are zero).
 """
 
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
+from media.sip.client_transaction import ClientTransaction, InviteClient
 from media.sip.header import COOKIE
 from media.sip.hop import Hop
-from media.sip.message import Headers, Request, Response
-from media.sip.timer import Timer, Timers
+from media.sip.message import Request, Response, parse
+from media.sip.timer import LIFETIME, T1, T2, T4, Timer, Timers
 
-T1 = 0.5
-"Seconds: estimate of the round trip (RFC 3261 section 17.1.1.1)."
-
-T2 = 4.0
-"Seconds: the longest wait between retransmissions but for INVITE."
-
-T4 = 5.0
-"Seconds: how long a message may stay in the network."
-
-LIFETIME = 64 * T1
-"Seconds: timers B, D, F, H, J, L and M over UDP (RFC 3261 table 4, RFC 6026 section 7)."
+__all__ = [
+    "LIFETIME",
+    "T1",
+    "T2",
+    "T4",
+    "ClientTransaction",
+    "InviteClient",
+    "InviteServer",
+    "ServerTransaction",
+    "Transactions",
+    "User",
+]
 
 
 class User(Protocol):
@@ -46,6 +50,10 @@ class Transactions:
         self.clients: dict[tuple[str, str], ClientTransaction] = {}
         self.origins: dict[Hashable, Hashable] = {}
         "Server transactions by what a merged request shares with the first one (RFC 3261 section 8.2.2.2)."
+        self.widen: Callable[[Request, Hop], Hop | None] = _stay
+        "Addresses a request that is too large for UDP to another transport; None where there is none."
+        self.narrow: Callable[[Hop], None] = _forget
+        "Hears of an address that the other transport did not reach."
         self.resent = 0
         "Messages sent again, by timer or on request, since the start."
 
@@ -69,6 +77,17 @@ class Transactions:
             self.user.on_ack(message)
         else:
             self.user.on_request(message, source)
+
+    def unsent(self, data: bytes) -> None:
+        """Learn that a message could not be delivered: who waits for its answer waits in vain (section 17.1.4).
+
+        A response or an ACK is nobody's to wait for: the other side asks again.
+        """
+        message = parse(data)
+        if isinstance(message, Request):
+            client = self.clients.get((message.via.branch, message.method))
+            if client is not None and client.data == data:
+                client.unsent()
 
     def server_of(self, request: Request) -> "ServerTransaction | None":
         """Return the transaction that serves `request`, if one does."""
@@ -112,7 +131,7 @@ def _key(request: Request, method: str) -> Hashable:
     if method == "ACK":
         method = "INVITE"
     branch = via.branch
-    if branch.startswith(COOKIE):
+    if branch.startswith(COOKIE) and branch != COOKIE:
         return branch, via.host, via.port, method
     return request.call_id, request.sequence, request.from_tag, via.host, via.port, branch, method
 
@@ -155,7 +174,8 @@ class ServerTransaction:
             self._again()
 
     def _finished(self) -> None:
-        self._layer.timers.after(LIFETIME, self._end)  # timer J
+        # Timer J; even zero lets what is going on now come to its end.
+        self._layer.timers.after(0 if self.destination.reliable else LIFETIME, self._end)
 
     def _again(self) -> None:
         self._layer.resent += 1
@@ -203,7 +223,7 @@ class InviteServer(ServerTransaction):
 
     def _finished(self) -> None:
         self._linger = self._layer.timers.after(LIFETIME, self._end)  # timer H, timer L
-        if self.final >= 300:
+        if self.final >= 300 and not self.destination.reliable:
             self._repeat = self._layer.timers.after(T1, self._overdue)
 
     def _overdue(self) -> None:
@@ -215,7 +235,7 @@ class InviteServer(ServerTransaction):
     def _confirm(self) -> None:
         self._confirmed = True
         self._stop()
-        self._linger = self._layer.timers.after(T4, self._end)  # timer I
+        self._linger = self._layer.timers.after(0 if self.destination.reliable else T4, self._end)  # timer I
 
     def _stop(self) -> None:
         for timer in (self._repeat, self._linger):
@@ -227,132 +247,10 @@ class InviteServer(ServerTransaction):
         super()._end()
 
 
-class ClientTransaction:
-    """A request other than INVITE on its way (RFC 3261 section 17.1.2)."""
-
-    __slots__ = ("_deadline", "_layer", "_on_response", "_repeat", "_wait", "data", "destination", "final", "key")
-    longest_wait = T2
-
-    def __init__(
-        self,
-        layer: Transactions,
-        request: Request,
-        destination: Hop,
-        on_response: Callable[[Response | None], None],
-    ) -> None:
-        self._layer = layer
-        self._on_response = on_response
-        self.destination = destination
-        self.data = bytes(request)
-        self.final = 0
-        "The status of the final response, 408 for silence; 0 before it."
-        self.key = (request.via.branch, request.method)
-        layer.clients[self.key] = self
-        self._wait = T1
-        self._repeat: Timer | None = layer.timers.after(T1, self._late)  # timers A and E
-        self._deadline: Timer | None = layer.timers.after(LIFETIME, self._silence)  # timers B and F
-        layer.send(self.data, destination)
-
-    def receive(self, response: Response) -> None:
-        """Take a response; copies of the final one are absorbed."""
-        if self.final:
-            return
-        if response.status < 200:
-            self._wait = T2  # RFC 3261 section 17.1.2.2: in Proceeding timer E runs at T2
-        else:
-            self._finish(response.status, T4)  # timer K
-        self._on_response(response)
-
-    def abandon(self) -> None:
-        """Forget the request; no response will be heard any more."""
-        self._finish(408, 0)
-
-    def _finish(self, status: int, linger: float) -> None:
-        self.final = status
-        for timer in (self._repeat, self._deadline):
-            if timer is not None:
-                timer.cancel()
-        self._repeat = None
-        self._deadline = None
-        if linger:
-            self._deadline = self._layer.timers.after(linger, self._end)
-        else:
-            self._end()
-
-    def _late(self) -> None:
-        self._layer.resent += 1
-        self._layer.send(self.data, self.destination)
-        self._wait = min(self._wait * 2, self.longest_wait)
-        self._repeat = self._layer.timers.after(self._wait, self._late)
-
-    def _silence(self) -> None:
-        on_response = self._on_response
-        self._finish(408, 0)
-        on_response(None)
-
-    def _end(self) -> None:
-        self._layer.clients.pop(self.key, None)
-        self._on_response = _nobody  # a leg and its transaction would keep each other alive until the collector comes
+def _stay(_request: Request, _hop: Hop) -> Hop | None:
+    """Leave a request to UDP."""
+    return None
 
 
-class InviteClient(ClientTransaction):
-    """An INVITE on its way (RFC 3261 section 17.1.1, RFC 6026 section 7.2)."""
-
-    __slots__ = ("_ack", "_request")
-    longest_wait = LIFETIME  # timer A doubles without a limit
-
-    def __init__(
-        self,
-        layer: Transactions,
-        request: Request,
-        destination: Hop,
-        on_response: Callable[[Response | None], None],
-    ) -> None:
-        self._request = request
-        self._ack = b""
-        super().__init__(layer, request, destination, on_response)
-
-    def receive(self, response: Response) -> None:
-        """Take a response: acknowledge a refusal each time it comes, pass on every 2xx."""
-        status = response.status
-        if status < 200:
-            if not self.final:
-                self._proceed()
-                self._on_response(response)
-        elif status < 300:
-            if not self.final:
-                self._finish(status, LIFETIME)  # timer M: more 2xx may come, from other branches of a fork
-            if self.final < 300:
-                self._on_response(response)
-        elif not self.final:
-            self._ack = bytes(_ack_of(self._request, response))
-            self._layer.send(self._ack, self.destination)
-            self._finish(status, LIFETIME)  # timer D
-            self._on_response(response)
-        elif self._ack:
-            self._layer.resent += 1
-            self._layer.send(self._ack, self.destination)
-
-    def _proceed(self) -> None:
-        """Stop timers A and B: from here on the transaction user decides how long to wait."""
-        for timer in (self._repeat, self._deadline):
-            if timer is not None:
-                timer.cancel()
-        self._repeat = None
-        self._deadline = None
-
-
-def _nobody(_response: Response | None) -> None:
-    """Hear a response of a transaction that is over."""
-
-
-def _ack_of(invite: Request, response: Response) -> Request:
-    """Return the ACK of a refusal (RFC 3261 section 17.1.1.3)."""
-    headers: Headers = {"Via": invite.headers["Via"], "From": invite.headers["From"]}
-    headers["To"] = response.headers.get("To") or invite.headers["To"]
-    headers["Call-ID"] = invite.headers["Call-ID"]
-    headers["CSeq"] = [f"{invite.sequence} ACK"]
-    headers["Max-Forwards"] = ["70"]
-    if "Route" in invite.headers:
-        headers["Route"] = invite.headers["Route"]
-    return Request("ACK", invite.uri, headers)
+def _forget(_hop: Hop) -> None:
+    """Learn nothing of an address."""

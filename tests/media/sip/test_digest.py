@@ -225,3 +225,18 @@ def test_answers_are_not_kept_on_the_request() -> None:
     message = Request("REGISTER", URI, {"To": ["x"]})
     authorize([Desk().challenge()], message.method, message.uri, LOGIN)
     assert "Authorization" not in message.headers
+
+
+def test_the_strongest_algorithm_is_answered_wherever_it_stands() -> None:
+    asked = [f'Digest realm="r", nonce="n", algorithm={name}, qop="auth"' for name in ("MD5", "SHA-256", "SHA-512-256")]
+    value = authorize(asked, "INVITE", "sip:a", LOGIN)
+    assert value is not None
+    assert "algorithm=SHA-256," in value + ","
+
+
+def test_a_password_is_used_for_its_own_realm_only() -> None:
+    asked = ['Digest realm="elsewhere", nonce="n", algorithm=SHA-256', 'Digest realm="r", nonce="n"']
+    value = authorize(asked, "INVITE", "sip:a", Login("u", "p", realm="r"))
+    assert value is not None
+    assert 'realm="r"' in value
+    assert authorize(asked[:1], "INVITE", "sip:a", Login("u", "p", realm="r")) is None
