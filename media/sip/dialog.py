@@ -172,10 +172,11 @@ def reach(uri: Uri, known: Hop) -> Hop:
     hop = uri.hop
     if not is_numeric(hop.host):
         return known
-    if known.flow and known.host == hop.host:
-        implied = uri.scheme == "sip" and "transport" not in uri.params
-        if implied or hop.transport == known.transport:
-            return Hop(hop.host, hop.port, known.transport, known.flow)
+    if known.host != hop.host or not known.reliable:
+        return hop
+    implied = known.flow and uri.scheme == "sip" and "transport" not in uri.params
+    if implied or hop.transport == known.transport:
+        return Hop(hop.host, hop.port, known.transport, known.flow, known.name)
     return hop
 
 

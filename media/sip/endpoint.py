@@ -14,16 +14,19 @@ An INVITE reaches `on_invite` only from a trunk's address or from a phone that k
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from media.errors import ProtocolError
 from media.sdp import Session
 from media.sip.admission import Door
+from media.sip.client import Client
 from media.sip.dialog import is_numeric, new_call_id, new_tag
 from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login
 from media.sip.guard import Guard
@@ -31,12 +34,13 @@ from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import MAX_FORWARDS, Headers, MalformedError, Request, parse
+from media.sip.multipart import Part
 from media.sip.outgoing import Outgoing
 from media.sip.registrar import Binding, Registrar
 from media.sip.status import Cause
 from media.sip.timer import Timers
 from media.sip.transaction import Transactions
-from media.sip.transport import Transport, UdpTransport, own_address, resolve
+from media.sip.transport import Identity, Limits, Transport, Wires, resolve
 from media.sip.uri import Address, Uri
 
 RING_SECONDS = 60.0
@@ -45,6 +49,7 @@ CLOSE_SECONDS = 3.0
 
 _METHODS = frozenset(ALLOW.split(", "))
 _SCHEMES = ("sip", "sips", "tel")
+_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:(?:[^\r\n]|\r\n[ \t])*", re.IGNORECASE)
 _NEEDED = ("Via", "From", "To", "Call-ID", "CSeq")
 
 log = structlog.get_logger()
@@ -62,31 +67,36 @@ class Endpoint:
         realm: str = "chartline",
         clock: Callable[[], float] = time.monotonic,
         transports: Sequence[Transport] = (),
+        identity: Identity | None = None,
+        limits: Limits | None = None,
         advertise: str = "",
         algorithms: Sequence[Algorithm] = ALGORITHMS,
     ) -> None:
         """Take where to listen and who may call.
 
         `credentials` finds a phone's secret by its extension, `trunks` a trunk's name by its IP address; both answer
-        from memory. `clock` counts seconds and never goes back. `transports` are open already. `advertise` is the IP
-        address that peers reach this machine at, where it is not the one bound. `algorithms` are what phones may prove
-        themselves by.
+        from memory. `clock` counts seconds and never goes back. `transports` are open already, beside `listeners`; a
+        listener for TLS needs an `identity`. `advertise` is the IP address that peers reach this machine at, where it
+        is not the one bound. `algorithms` are what phones may prove themselves by.
+
+        Raises:
+            ValueError: a listener that cannot be: another kind than udp, tcp and tls, or tls without an identity.
         """
         self.on_invite: Callable[[Incoming], Awaitable[None]] | None = None
         self.on_registered: Callable[[str, int], None] | None = None
         "Hears an extension and the seconds it stays registered; 0 when its last phone is gone."
 
+        self.wires = Wires(listeners, transports, clock=clock, identity=identity, limits=limits, advertise=advertise)
         self.guard = Guard(clock, lambda host: trunks(host) is not None)
         self.timers = Timers(clock, self._wake)
         self.transactions = Transactions(self._send, self.timers, self)
+        self.transactions.widen = self._widen
+        self.transactions.narrow = self.wires.narrow
         self.registrar = Registrar(self.timers, self._registered)
-        self._stack = Stack(self.transactions, self.timers, self._address_for)
+        self._stack = Stack(self.transactions, self.timers, self.wires.address_for)
         self.door = Door(Authority(realm, credentials, clock, algorithms), self.guard, self._stack, self)
+        self.client = Client(self._stack)
         self._trunks = trunks
-        self._listeners = tuple(listeners)
-        self._transports = {transport.local.transport: transport for transport in transports}
-        self._advertise = advertise
-        self._reached_at = lru_cache(1024)(self._find_own)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._outgoing: set[Outgoing] = set()
@@ -102,8 +112,7 @@ class Endpoint:
             OSError: the address is taken or not this machine's.
         """
         self._loop = asyncio.get_running_loop()
-        for bind in self._listeners:
-            self._transports[bind.transport] = await UdpTransport.open(bind, self.receive)
+        await self.wires.open(self)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Take no new call, hang up on all, wait at most `seconds` for the peers to say so too, stop listening."""
@@ -121,18 +130,17 @@ class Endpoint:
         if self._alarm is not None:
             self._alarm.cancel()
         self._loop = None
-        for transport in self._transports.values():
-            transport.close()
+        await self.wires.close()
 
     @property
     def listening(self) -> dict[str, Hop]:
         """The addresses that it listens on, by transport."""
-        return {name: transport.local for name, transport in self._transports.items()}
+        return self.wires.listening
 
     @property
     def local(self) -> Hop:
         """The first of them; before `start` as it was asked for."""
-        return next((transport.local for transport in self._transports.values()), self._listeners[0])
+        return self.wires.local
 
     @property
     def calls(self) -> int:
@@ -152,11 +160,14 @@ class Endpoint:
         login: Login | None = None,
         ring_seconds: float = RING_SECONDS,
         max_forwards: int = MAX_FORWARDS,
+        hop: Hop | None = None,
+        parts: Sequence[Part] = (),
     ) -> Outgoing:
         """Call a registered phone or a URI; returns at once.
 
         A call that came in passes `max_forwards` on less one, so that a loop through us ends. `login` answers a
-        trunk that challenges. What cannot be reached ends with `Cause.UNREACHABLE`.
+        trunk that challenges. What cannot be reached ends with `Cause.UNREACHABLE`. `hop` is where the INVITE goes to,
+        where that is not what the URI names; `parts` go with the offer.
 
         Raises:
             ProtocolError: a line break in one of `headers`.
@@ -168,10 +179,13 @@ class Endpoint:
         fields["Call-ID"] = [new_call_id()]
         fields |= {name: [value] for name, value in (headers or {}).items()}
         hidden = isinstance(target, Binding) and target.hidden
-        leg = Outgoing(self._stack, str(uri), fields, offer, login=login, ring_seconds=ring_seconds, hidden=hidden)
+        leg = Outgoing(
+            self._stack, str(uri), fields, offer, login=login, ring_seconds=ring_seconds, hidden=hidden, parts=parts
+        )
         self._outgoing.add(leg)
         leg.gone.add_done_callback(partial(self._forget, leg))
-        hop = target.hop() if isinstance(target, Binding) else uri.hop
+        if hop is None:
+            hop = target.hop() if isinstance(target, Binding) else uri.hop
         if self._closing or max_forwards <= 0:
             leg.fail(Cause.FAILED)
         elif is_numeric(hop.host):
@@ -192,7 +206,7 @@ class Endpoint:
     # In
 
     def receive(self, data: bytes, source: Hop) -> None:
-        """Take one datagram, whatever it is; nothing it holds can raise."""
+        """Take one message, whatever it is; nothing it holds can raise."""
         if self.guard.bars(source.host):
             return
         try:
@@ -217,6 +231,23 @@ class Endpoint:
                 self.answer(request, error.reply)
         except ProtocolError:
             return  # it says not even where the answer should go
+
+    def refuse(self, head: bytes, source: Hop, status: int) -> None:
+        """Answer a request that was not read to its end, if its header says to whom."""
+        if self.guard.bars(source.host):
+            return
+        with suppress(ProtocolError):
+            # No length is believed: the body is not here.
+            request = parse(_LENGTH.sub(b"", head))
+            self._complain(MalformedError("not whole", message=request, reply=status), source)
+
+    def unsent(self, data: bytes, hop: Hop) -> None:  # noqa: ARG002 - the receiver's signature
+        """Learn that a message could not be delivered."""
+        self.transactions.unsent(data)
+
+    def closed(self, flow: int) -> None:
+        """Learn that a connection is gone: whoever registered over it alone cannot be called."""
+        self.registrar.lost(flow)
 
     def on_ack(self, request: Request) -> None:
         """Take the ACK of a 2xx."""
@@ -282,7 +313,9 @@ class Endpoint:
         # A phone may share its address with a trunk; where it registered from, it is the phone.
         trunk = "" if self.registrar.holds(source) else self._trunks(source.host) or ""
         proven = not trunk or "Authorization" in request.headers
-        extension = self.door.extension_of(request, source, trunk) if proven else ""
+        extension = self.wires.owner(source)
+        if not extension and proven:
+            extension = self.door.extension_of(request, source, trunk)
         if not (trunk or extension):
             return
         if request.body and request.content_type != SDP_TYPE:
@@ -302,7 +335,7 @@ class Endpoint:
             call.bye()
 
     def _register(self, request: Request, source: Hop) -> None:
-        extension = self.door.extension_of(request, source)
+        extension = self.wires.owner(source) or self.door.extension_of(request, source)
         if not extension:
             return
         server = self.transactions.serve(request)
@@ -337,18 +370,16 @@ class Endpoint:
         if self.on_registered is not None:
             self.on_registered(extension, seconds)
 
-    def _send(self, data: bytes, destination: Hop) -> None:
-        transport = self._transports.get(destination.transport)
-        if transport is not None:
-            transport.send(data, destination)
+    def _send(self, data: bytes, hop: Hop) -> None:
+        if hop[3]:
+            hop = self.registrar.current(hop)
+        if not self.wires.send(data, hop):
+            # In a turn of its own: the transaction that sends is not ready to hear of it yet.
+            self.timers.after(0, partial(self.transactions.unsent, data))
 
-    def _address_for(self, peer: Hop) -> str:
-        return self._reached_at(peer.host, peer.transport)
-
-    def _find_own(self, host: str, transport: str) -> str:
-        local = self._transports[transport].local if transport in self._transports else self.local
-        own = self._advertise or own_address(local, host)
-        return f"[{own}]:{local.port}" if ":" in own else f"{own}:{local.port}"
+    def _widen(self, request: Request, hop: Hop) -> Hop | None:
+        # A phone that registered over UDP has shown that it listens there, and often sits behind a firewall.
+        return None if self.registrar.holds(hop) else self.wires.widen(request, hop)
 
     def _wake(self, at: float) -> None:
         """Have the loop run the timers at `at`, which is earlier than what it was told before."""

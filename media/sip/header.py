@@ -195,6 +195,8 @@ class Via:
             ProtocolError: not SIP/2.0 over a transport, no host, or a bad port.
         """
         head, _, tail = value.partition(";")
+        if ";;" in value or value.endswith(";"):
+            raise ProtocolError("a parameter of Via is empty", spec="RFC 3261 section 25.1")
         if head.startswith("SIP/2.0/UDP "):
             transport, sent_by = "UDP", head[12:]
         else:

@@ -5,8 +5,6 @@ from typing import NamedTuple
 RELIABLE = frozenset({"tcp", "tls", "ws"})
 "Transports that lose nothing while the connection stands: nothing is sent twice over them (RFC 3261 section 17)."
 
-SECURE = frozenset({"tls"})
-
 DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80}
 "RFC 3261 section 19.1.2, RFC 7118 section 5.2."
 
@@ -23,6 +21,9 @@ class Hop(NamedTuple):
 
     flow: int = 0
     "The number of an open connection to use while it stands; 0 names none."
+
+    name: str = ""
+    "What its certificate must bear where that is not `host`: the name that was looked up."
 
     @property
     def reliable(self) -> bool:

@@ -6,6 +6,7 @@ Content-Length is not kept among the header fields: it is checked when parsing a
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from media.errors import ProtocolError
 from media.sip.header import Via, is_token, parse_sequence, split_list, tag_of
@@ -116,6 +117,11 @@ class Message:
         self._via = self.via.stamped(source)
         self.headers["Via"] = [str(self._via), *values[1:]]
 
+    def retrace(self, vias: list[str]) -> None:
+        """Put other values in the place of all Via."""
+        self.headers["Via"] = vias
+        self._via = None
+
     @property
     def sequence(self) -> int:
         """The number in CSeq."""
@@ -154,6 +160,13 @@ class Message:
     def contacts(self) -> list[Address]:
         """The Contact values, without `*`."""
         return [Address.parse(value) for value in self.all("Contact") if value != "*"]
+
+    def accepts(self, kind: str) -> bool:
+        """Tell whether the sender reads bodies of that type (RFC 3261 section 20.1); one that says nothing does."""
+        if "Accept" not in self.headers:
+            return True
+        named = {value.partition(";")[0].strip().lower() for value in self.all("Accept")}
+        return not named.isdisjoint((kind, f"{kind.partition('/')[0]}/*", "*/*"))
 
     @property
     def content_type(self) -> str:
@@ -264,6 +277,15 @@ class Request(Message):
             fields[name] = list(values)
         return Response(status, reason or reason_of(status), fields, body)
 
+    def refuse(self, status: int, to_tag: str) -> "Response":
+        """Return a response to a request that breaks the rules: with the fields that it has, as they are."""
+        fields: Headers = {"Via": self.headers.get("Via", [])}
+        fields |= {name: self.headers[name][:1] for name in ("From", "To", "Call-ID", "CSeq") if name in self.headers}
+        with suppress(ProtocolError):  # a To that cannot be read is not written to either
+            if "To" in fields and not self.to_tag:
+                fields["To"] = [f"{fields['To'][0]};tag={to_tag}"]
+        return Response(status, reason_of(status), fields)
+
 
 class Response(Message):
     """A SIP response."""
@@ -303,7 +325,8 @@ def parse(data: bytes) -> Request | Response:
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+    # A quoted pair may stand for a zero byte (RFC 3261 section 25.1); nothing else may.
+    if text.count("\n") != breaks or text.count("\r") != breaks or ("\0" in text and "\0" in text.replace("\\\0", "")):
         raise MalformedError("a control character inside a line")
     if breaks > MAX_FIELDS:
         raise MalformedError("too many header fields")
@@ -311,6 +334,8 @@ def parse(data: bytes) -> Request | Response:
         lines = _unfold(lines)
     message, version = _start(lines[0])
     _fields(message, lines[1:])
+    if not version:
+        raise MalformedError("a space where none may stand in the request line", message=message)
     if version != "SIP/2.0":
         raise MalformedError("another version of SIP", message=message, reply=505)
     _body(message, body)
@@ -329,7 +354,7 @@ def _unfold(lines: list[str]) -> list[str]:
 
 
 def _start(line: str) -> tuple[Request | Response, str]:
-    """Return the message that a start line begins, and its version."""
+    """Return the message that a start line begins, and its version; none where spaces spoil a request line."""
     first, _, rest = line.partition(" ")
     second, _, third = rest.partition(" ")
     if first == "SIP/2.0":
@@ -338,6 +363,9 @@ def _start(line: str) -> tuple[Request | Response, str]:
         return Response(int(second), third, {}), first
     if third.startswith("SIP/") and " " not in third and second and is_token(first):
         return Request(first, second, {}), third
+    uri, _, version = rest.strip(" ").rpartition(" ")
+    if version.startswith("SIP/") and uri and is_token(first):
+        return Request(first, uri.strip(" "), {}), ""
     raise MalformedError("not a start line")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from media.errors import ProtocolError
-from media.sip.dialog import is_hidden, reach
+from media.sip.dialog import is_hidden, is_numeric, reach
 from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from media.sip.timer import Timer, Timers
@@ -16,6 +16,9 @@ MIN_SECONDS = 60
 "Shorter registrations are refused with 423 (RFC 3261 section 10.3)."
 
 MAX_SECONDS = 3600
+_REMEMBERED = 4096
+"Connections that phones had before."
+
 MAX_CONTACTS = 10
 "Phones of one extension at a time."
 
@@ -40,6 +43,15 @@ class Binding:
     call_id: str
     sequence: int
 
+    lost: bool = False
+    "True where the only connection to it is gone: it is kept for the phone to come back to, and not called."
+
+    @property
+    def bound(self) -> bool:
+        """Whether only the connection that it registered over leads to it, not its address."""
+        source = self.source
+        return bool(source.flow) and (self.hidden or source.transport == "tls" or not is_numeric(self.contact.hop.host))
+
     def hop(self) -> Hop:
         """Return where a call to this phone is sent."""
         return self.source if self.hidden else reach(self.contact, self.source)
@@ -56,10 +68,12 @@ class Registrar:
         self._on_change = on_change
         self._bindings: dict[str, dict[str, tuple[Binding, Timer]]] = {}
         self._sources: Counter[Hop] = Counter()
+        self._moved: dict[int, int] = {}
+        "The connection that a phone has now, by one that it had before."
 
     def contacts(self, extension: str) -> list[Binding]:
-        """Return the phones of an extension, the preferred and then the latest first."""
-        found = [binding for binding, _ in self._bindings.get(extension, {}).values()]
+        """Return the phones of an extension that can be called, the preferred and then the latest first."""
+        found = [binding for binding, _ in self._bindings.get(extension, {}).values() if not binding.lost]
         return sorted(found, key=lambda binding: (binding.preference, binding.expires_at), reverse=True)
 
     def bindings(self, extension: str) -> Mapping[str, Binding]:
@@ -78,6 +92,27 @@ class Registrar:
     def holds(self, source: Hop) -> bool:
         """Tell whether a phone is registered from this address."""
         return self._sources[source] > 0
+
+    def current(self, hop: Hop) -> Hop:
+        """Return the hop over the connection that its phone has now, if it has registered anew over another.
+
+        Calls go on over it that were made over the one before (RFC 5626 section 5.3).
+        """
+        flow = hop.flow
+        while flow in self._moved:
+            flow = self._moved[flow]
+        return hop if flow == hop.flow else hop._replace(flow=flow)
+
+    def lost(self, flow: int) -> None:
+        """Learn that a connection is gone: phones that nothing else leads to are called no more."""
+        for extension, present in self._bindings.items():
+            changed = False
+            for key, (binding, timer) in present.items():
+                if binding.source.flow == flow and not binding.lost and binding.bound:
+                    present[key] = replace(binding, lost=True), timer
+                    changed = True
+            if changed:
+                self._on_change(extension, self._seconds(extension))
 
     def drop(self, extension: str) -> None:
         """Forget all phones of an extension: its credentials were withdrawn."""
@@ -108,6 +143,7 @@ class Registrar:
         if len(present) + len(added) > MAX_CONTACTS:
             return request.respond(403, "Too Many Contacts")
         for key, binding, seconds in changes:
+            self._follow(present.get(key), binding)
             self._remove(extension, key)
             if seconds:
                 self._keep(extension, key, seconds, binding)
@@ -132,6 +168,15 @@ class Registrar:
         instance = address.params.get("+sip.instance")
         key = f"{instance};{address.params.get('reg-id')}" if instance else str(address.uri)
         return key, binding, seconds
+
+    def _follow(self, before: tuple[Binding, Timer] | None, binding: Binding) -> None:
+        """Note that a phone has another connection now."""
+        old, new = (before[0].source.flow if before is not None else 0), binding.source.flow
+        if old and new and old != new:
+            if len(self._moved) >= _REMEMBERED:
+                del self._moved[next(iter(self._moved))]
+            self._moved.pop(new, None)  # nobody goes in circles
+            self._moved[old] = new
 
     def _cleared(self, request: Request, extension: str) -> Response:
         present = self._bindings.get(extension, {})

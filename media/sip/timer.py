@@ -1,8 +1,20 @@
-"""Every timer of one SIP endpoint in one heap; the clock is passed in, so tests turn it by hand."""
+"""Every timer of one SIP endpoint in one heap, and how long they run; the clock is passed in, for tests to turn."""
 
 import heapq
 from collections.abc import Callable
 from itertools import count
+
+T1 = 0.5
+"Seconds: estimate of the round trip (RFC 3261 section 17.1.1.1)."
+
+T2 = 4.0
+"Seconds: the longest wait between retransmissions but for INVITE."
+
+T4 = 5.0
+"Seconds: how long a message may stay in the network."
+
+LIFETIME = 64 * T1
+"Seconds: timers B, F, H, L and M, and over UDP D and J (RFC 3261 table 4, RFC 6026 section 7)."
 
 _SWEEP = 256
 "Cancelled timers that may lie in the heap before it is swept; they hold messages alive."

@@ -43,6 +43,9 @@ class Wire:
     def send(self, data: bytes, destination: Hop) -> None:
         self.sent.append((data, destination))
 
+    def owner(self, flow: int) -> str:  # noqa: ARG002 - the contract's signature
+        return ""
+
     def close(self) -> None:
         self.closed = True
 

@@ -229,6 +229,7 @@ async def test_a_lost_datagram_is_made_up_for_by_the_loop_s_timers() -> None:
     far.on_invite = answers
     lost: list[bytes] = []
     receive = far.receive
+    transport = far.wires._open["udp"]
 
     def lossy(data: bytes, source: Hop) -> None:
         if lost:
@@ -236,9 +237,8 @@ async def test_a_lost_datagram_is_made_up_for_by_the_loop_s_timers() -> None:
         else:
             lost.append(data)
 
-    transport = far._transports["udp"]
     assert isinstance(transport, UdpTransport)
-    transport._received = lossy
+    transport._receive = lossy
     leg = near.call(
         Uri.parse(f"sip:+12125550100@127.0.0.1:{far.local[1]}"),
         offer_audio(("127.0.0.1", 30000)),
@@ -307,16 +307,16 @@ async def test_an_address_that_is_taken_cannot_be_listened_on() -> None:
 async def test_a_wildcard_address_tells_each_peer_one_that_it_can_reach() -> None:
     endpoint = Endpoint([Hop("0.0.0.0", 0)], credentials=dict[str, Credentials]().get, trunks=lambda _address: None)
     await endpoint.start()
-    assert endpoint._address_for(Hop("127.0.0.1", 5060)) == f"127.0.0.1:{endpoint.local[1]}"
+    assert endpoint.wires.address_for(Hop("127.0.0.1", 5060)) == f"127.0.0.1:{endpoint.local[1]}"
     await endpoint.close()
     told = Endpoint(
         [Hop("::", 5060)], credentials=dict[str, Credentials]().get, trunks=lambda _a: None, advertise="2001:db8::1"
     )
-    assert told._address_for(Hop("2001:db8::9", 5060)) == "[2001:db8::1]:5060"
+    assert told.wires.address_for(Hop("2001:db8::9", 5060)) == "[2001:db8::1]:5060"
 
 
 async def test_sending_to_what_is_no_address_or_after_closing_is_harmless() -> None:
-    transport = await UdpTransport.open(Hop("127.0.0.1", 0), lambda _data, _source: None)
+    transport = await UdpTransport.open(Hop("127.0.0.1", 0), Line().endpoint)
     transport.send(b"x", Hop("not an address", 5060))
     transport.send(b"x", Hop("127.0.0.1", 99999))
     transport.close()

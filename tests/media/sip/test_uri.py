@@ -137,4 +137,4 @@ def test_where_a_request_to_a_uri_goes() -> None:
     ],
 )
 def test_a_uri_says_by_which_transport_it_is_reached(uri: str, transport: str, port: int) -> None:
-    assert Uri.parse(uri).hop[1:] == (port, transport, 0)
+    assert Uri.parse(uri).hop[1:4] == (port, transport, 0)
