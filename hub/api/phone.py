@@ -38,6 +38,9 @@ SUBPROTOCOL: Final = Subprotocol("sip")
 EXTENSION: Final = "X-Chartline-Extension"
 "Header that tells the media process whose phone it is; who may open its socket is believed."
 
+SOURCE: Final = "X-Chartline-Source"
+"Header with the address and port that the page comes from."
+
 LONGEST: Final = 64 * 1024
 "Bytes of a message either way."
 
@@ -154,7 +157,7 @@ async def _carry(socket: WebSocket, instance: Instance, practice: Practice) -> i
     if extension is None:
         return NOT_A_PHONE
     try:
-        media = await _reach(instance, extension)
+        media = await _reach(socket, instance, extension)
     except (OSError, WebSocketException, TimeoutError):
         return AWAY
     async with media:
@@ -172,12 +175,13 @@ async def _carry(socket: WebSocket, instance: Instance, practice: Practice) -> i
             await asyncio.gather(*work, return_exceptions=True)
 
 
-async def _reach(instance: Instance, extension: str) -> ClientConnection:
+async def _reach(socket: WebSocket, instance: Instance, extension: str) -> ClientConnection:
+    source = "" if socket.client is None else f"{socket.client.host} {socket.client.port}"
     return await unix_connect(
         str(instance.paths.phone_socket),
         uri="ws://media/",
         subprotocols=[SUBPROTOCOL],
-        additional_headers={EXTENSION: extension},
+        additional_headers={EXTENSION: extension, SOURCE: source},
         compression=None,
         max_size=LONGEST,
         max_queue=QUEUED,
