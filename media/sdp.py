@@ -271,14 +271,12 @@ def _codec_of(text: str, section: _Section) -> Codec:
     if not (text.isascii() and text.isdigit() and len(text) <= 3) or int(text) > 127:
         raise ProtocolError("not a payload type", spec="RFC 3551 section 6")
     number, fmtp = int(text), section.fmtps.get(text, "")
-    mapped = section.maps.get(text)
-    if mapped is None:
-        known = _STATIC.get(number, Codec(number, "", 0))
-        return replace(known, fmtp=fmtp) if fmtp else known
-    name, rate, channels = [*mapped.split("/"), "", ""][:3]
+    name, rate, channels = [*section.maps.get(text, "").split("/"), "", ""][:3]
     stated = channels.isascii() and channels.isdigit() and len(channels) <= 3
     if not (name and rate.isascii() and rate.isdigit() and len(rate) <= 6):
-        raise ProtocolError("rtpmap cannot be read", spec="RFC 8866 section 6.6")
+        # One that cannot be read says nothing: it may well be of a section or type that nobody takes.
+        known = _STATIC.get(number, Codec(number, "", 0))
+        return replace(known, fmtp=fmtp) if fmtp else known
     return Codec(number, name, int(rate), int(channels) if stated else 1, fmtp)
 
 

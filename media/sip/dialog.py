@@ -72,7 +72,7 @@ class Dialog:
         Raises:
             ProtocolError: there is not exactly one Contact, or a Record-Route that cannot be read.
         """
-        contact = _contact_of(invite)
+        contact = _contact_of(invite) if invite.contacts or not _is_old(invite) else _caller_of(invite)
         dialog = cls(
             invite.call_id,
             f"{invite.headers['To'][0]};tag={tag}",
@@ -197,6 +197,16 @@ def _contact_of(message: Request | Response) -> Uri:
     if uri.scheme not in ("sip", "sips"):
         raise ProtocolError("Contact is no SIP URI", spec="RFC 3261 section 8.1.1.8")
     return uri
+
+
+def _is_old(invite: Request) -> bool:
+    """Tell whether a peer from before RFC 3261 sent it, when a Contact could be left out."""
+    return not invite.via.branch.startswith(COOKIE)
+
+
+def _caller_of(invite: Request) -> Uri:
+    """Return the URI in From, which stands for a Contact that is left out (RFC 2543 section 6.13)."""
+    return Address.parse(invite.headers["From"][0]).uri
 
 
 def _routes_of(message: Request | Response) -> list[str]:

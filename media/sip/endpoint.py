@@ -14,11 +14,11 @@ An INVITE reaches `on_invite` only from a trunk's address or from a phone that k
 
 import asyncio
 import hashlib
-import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -30,12 +30,14 @@ from media.sip.client import Client
 from media.sip.dialog import is_numeric, new_call_id, new_tag
 from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login
 from media.sip.guard import Guard
+from media.sip.header import is_token
 from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
 from media.sip.message import MAX_FORWARDS, Headers, MalformedError, Request, parse
 from media.sip.multipart import Part
 from media.sip.outgoing import Outgoing
+from media.sip.refusal import headless, refusal_of
 from media.sip.registrar import Binding, Registrar
 from media.sip.status import Cause
 from media.sip.timer import Timers
@@ -49,8 +51,6 @@ CLOSE_SECONDS = 3.0
 
 _METHODS = frozenset(ALLOW.split(", "))
 _SCHEMES = ("sip", "sips", "tel")
-_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:(?:[^\r\n]|\r\n[ \t])*", re.IGNORECASE)
-_NEEDED = ("Via", "From", "To", "Call-ID", "CSeq")
 
 log = structlog.get_logger()
 
@@ -172,7 +172,7 @@ class Endpoint:
         Raises:
             ProtocolError: a line break in one of `headers`.
         """
-        uri = target.contact if isinstance(target, Binding) else target
+        uri = replace(target.contact if isinstance(target, Binding) else target, headers="")  # RFC 3261 table 1
         fields: Headers = {"Max-Forwards": [str(max_forwards)]}
         fields["From"] = [str(Address(from_.uri, from_.display, {"tag": new_tag()}))]
         fields["To"] = [str(to or Address(uri))]
@@ -222,24 +222,15 @@ class Endpoint:
             log.error("sip-fault", kind=type(error).__name__)
 
     def _complain(self, error: MalformedError, source: Hop) -> None:
-        request = error.message
-        if not isinstance(request, Request) or request.method == "ACK":
-            return
-        try:
-            if all(request.get(name) for name in _NEEDED):
-                request.stamp(source)
-                self.answer(request, error.reply)
-        except ProtocolError:
-            return  # it says not even where the answer should go
+        if refusal := refusal_of(error, source, self._tag_of):
+            self._send(*refusal)
 
     def refuse(self, head: bytes, source: Hop, status: int) -> None:
         """Answer a request that was not read to its end, if its header says to whom."""
         if self.guard.bars(source.host):
             return
         with suppress(ProtocolError):
-            # No length is believed: the body is not here.
-            request = parse(_LENGTH.sub(b"", head))
-            self._complain(MalformedError("not whole", message=request, reply=status), source)
+            self._complain(headless(head, status), source)
 
     def unsent(self, data: bytes, hop: Hop) -> None:  # noqa: ARG002 - the receiver's signature
         """Learn that a message could not be delivered."""
@@ -300,11 +291,14 @@ class Endpoint:
             return 405
         if self.transactions.merged(request):
             return 482
-        if request.uri.partition(":")[0].lower() not in _SCHEMES:
-            return 416
+        scheme = request.uri.partition(":")[0].lower()
+        if scheme not in _SCHEMES:
+            return 416 if is_token(scheme) else 400
         if request.method == "INVITE" and not request.to_tag and not request.max_forwards:
             return 483
-        return 420 if "Require" in request.headers else 0
+        if "Require" in request.headers:
+            return 420
+        return 406 if request.method == "INVITE" and not request.accepts(SDP_TYPE) else 0
 
     def _invite(self, request: Request, source: Hop) -> None:
         if self._closing or self.on_invite is None:
@@ -339,7 +333,10 @@ class Endpoint:
         if not extension:
             return
         server = self.transactions.serve(request)
-        if Address.parse(request.headers["To"][0]).uri.user != extension:
+        registered = Address.parse(request.headers["To"][0]).uri
+        if registered.scheme not in ("sip", "sips"):
+            raise ProtocolError("what is registered is no SIP URI")
+        if registered.user != extension:
             server.respond(request.respond(403, to_tag=self._tag(request)))
         else:
             response = self.registrar.register(request, extension, source)
@@ -361,7 +358,10 @@ class Endpoint:
 
     def _tag(self, request: Request) -> str:
         """Return our tag outside a dialog: the same for each copy of a request (RFC 3261 section 8.2.7)."""
-        seed = f"{request.call_id} {request.from_tag} {request.get('CSeq')}".encode("utf-8", "surrogateescape")
+        return self._tag_of(request.call_id, request.from_tag, request.get("CSeq"))
+
+    def _tag_of(self, *said: str | None) -> str:
+        seed = " ".join(map(str, said)).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(seed, key=self._salt, digest_size=6).hexdigest()
 
     # Loop and wire

@@ -6,7 +6,6 @@ Content-Length is not kept among the header fields: it is checked when parsing a
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 from media.errors import ProtocolError
 from media.sip.header import Via, is_token, parse_sequence, split_list, tag_of
@@ -276,15 +275,6 @@ class Request(Message):
         for name, values in (headers or {}).items():
             fields[name] = list(values)
         return Response(status, reason or reason_of(status), fields, body)
-
-    def refuse(self, status: int, to_tag: str) -> "Response":
-        """Return a response to a request that breaks the rules: with the fields that it has, as they are."""
-        fields: Headers = {"Via": self.headers.get("Via", [])}
-        fields |= {name: self.headers[name][:1] for name in ("From", "To", "Call-ID", "CSeq") if name in self.headers}
-        with suppress(ProtocolError):  # a To that cannot be read is not written to either
-            if "To" in fields and not self.to_tag:
-                fields["To"] = [f"{fields['To'][0]};tag={to_tag}"]
-        return Response(status, reason_of(status), fields)
 
 
 class Response(Message):
