@@ -108,6 +108,9 @@ class ClientTransaction:
 
     def _finish(self, status: int, linger: float) -> None:
         self.final = status
+        if self._narrow is not None:
+            self._request.retrace(self._narrow[1])  # whoever asks again, with a password, begins as before
+            self._narrow = None
         for timer in (self._repeat, self._deadline):
             if timer is not None:
                 timer.cancel()

@@ -117,6 +117,8 @@ class Transactions:
 
         Copies are absorbed but those of a 2xx to INVITE: each of them wants its ACK (RFC 6026 section 7.2).
         """
+        if request.method == "CANCEL" and (invite := self.clients.get((request.via.branch, "INVITE"))) is not None:
+            destination = invite.destination  # the way its INVITE took in the end (RFC 3261 section 9.1)
         kind = InviteClient if request.method == "INVITE" else ClientTransaction
         return kind(self, request, destination, on_response)
 

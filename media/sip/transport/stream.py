@@ -145,6 +145,7 @@ class StreamTransport:
     async def wait_closed(self) -> None:
         """Wait until every connection is closed: at most `Limits.message_seconds`."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._listener.close()  # where the task that does so never began
         await self._empty.wait()
 
     # Connections that peers open
