@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 ONCE ?=
 AREA ?= all
 
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
 .PHONY: demo test check bench chaos peers lock clean
 
 demo: $(READY)
@@ -29,12 +31,13 @@ chaos: $(READY) peers
 	@$(BIN)/pytest -q -n 0 -m chaos --override-ini addopts= tests/chaos
 
 peers:
-	@sh tests/peers/install.sh sip-tester baresip iproute2
+	@sh tests/peers/install.sh sip-tester baresip flite iproute2
 	@command -v npm >/dev/null || sh tests/peers/install.sh nodejs npm
 	@sh tests/peers/npm.sh medplum hl7
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/lock.txt
+	uv pip compile $(LOCK) --extra test --extra pocketsphinx pyproject.toml -o requirements/lock.txt
+	uv pip compile $(LOCK) --extra whisper --constraint requirements/lock.txt pyproject.toml -o requirements/whisper.txt
 
 $(READY): requirements/lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Chartline needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

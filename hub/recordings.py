@@ -12,7 +12,7 @@ from hub.errors import NotFoundError
 from hub.g711 import Pcm
 from hub.instance import Instance
 from hub.record import recording
-from hub.record.recording import RecordingState
+from hub.record.recording import Recording, RecordingState
 from hub.record.voicemail import Voicemail, VoicemailState
 from hub.security.container import Reader, binding_of, read
 from hub.security.sealed import Table
@@ -52,7 +52,15 @@ def recording_of(db: Session, instance: Instance, call_id: UUID, access: Access)
     kept = [row for row in recording.of_call(db, call_id) if row.state is not RecordingState.LOST]
     if not kept:
         raise NotFoundError("the call has no recording")
-    row = kept[0]
+    return kept_of(db, instance, kept[0], access)
+
+
+def kept_of(db: Session, instance: Instance, row: Recording, access: Access) -> Kept:
+    """Return one recording of a call.
+
+    Raises:
+        VaultUnavailableError: the read cannot be audited, so there is none.
+    """
     running = row.state is RecordingState.RUNNING
     key = instance.opener.media_key(db, access, row.subject, Table.RECORDING, row.id, row.lane_id)
     return _kept(instance, Table.RECORDING, row.id, row.name, key, running, tape.stereo_wav)

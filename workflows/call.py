@@ -1,19 +1,26 @@
 """CallFlow: the plan while the phone rings, and what is left to do once the call is over."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from hub.rules.routing import Plan
     from hub.temporal.flow import CallStart, Flow, Says
     from workflows.activities.call import LONGEST_CALL, Calls
-    from workflows.patience import ALWAYS, ONCE, ROW
+    from workflows.activities.transcript import Transcripts
+    from workflows.patience import ALWAYS, FEW, ONCE, ROW
     from workflows.writeback import write_back
 
 PLAN_PATIENCE = timedelta(seconds=1)
 "The caller waits for 250 ms; a plan that comes later is of no use."
+
+
+TRANSCRIBING = timedelta(hours=2)
+"A long call on a slow machine."
 
 
 @workflow.defn(name=Flow.CALL)
@@ -51,5 +58,15 @@ class CallFlow:
         left = await workflow.execute_activity_method(
             Calls.wind_up, self._start.call_id, start_to_close_timeout=ROW, retry_policy=ALWAYS
         )
-        await asyncio.gather(*(write_back(writeback) for writeback in left.writebacks))
+        await asyncio.gather(
+            *(write_back(writeback) for writeback in left.writebacks), *(_transcribe(each) for each in left.sounds)
+        )
         return "closed"
+
+
+async def _transcribe(sound_id: str) -> None:
+    """Have a recording or a voicemail written down; after a few failures it stays sound alone."""
+    with contextlib.suppress(ActivityError):
+        await workflow.execute_activity_method(
+            Transcripts.make, sound_id, start_to_close_timeout=TRANSCRIBING, retry_policy=FEW
+        )

@@ -36,6 +36,7 @@ from workflows.activities.delivery import Deliveries
 from workflows.activities.feed import Feeds
 from workflows.activities.herald import Herald
 from workflows.activities.text import Texts
+from workflows.activities.transcript import Transcripts
 from workflows.activities.upkeep import Upkeep
 from workflows.activities.writeback import Writebacks
 from workflows.appointment import AppointmentFlow
@@ -95,6 +96,7 @@ class House:
             self._texts.give_up,
             Upkeep(instance, client, self._outside).sweep,
             *(writebacks.write, writebacks.give_up),
+            Transcripts(instance, herald).make,
         ]
         self._threads = ThreadPoolExecutor(ACTIVITIES, thread_name_prefix="activity")
         self._carriers: dict[str, asyncio.Task[None]] = {}

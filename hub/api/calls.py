@@ -13,9 +13,11 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import AwareDatetime
 from sqlmodel import Session
 
+from hub.api import transcript
 from hub.api.caller import READING, InstanceDep, SessionDep, needs
 from hub.api.page import LIMIT, Answer, CursorParam, LimitParam, Page, one_of, page
 from hub.api.problem import declared
+from hub.api.transcript import Transcript
 from hub.errors import NotFoundError, UsageError
 from hub.instance import Instance
 from hub.record import call, patient, recording
@@ -140,7 +142,7 @@ async def calls(
 
     def look(db: Session) -> Page[Call]:
         rows = call.recent(db, before=cursor, since=since, until=until, limit=limit + 1)
-        numbers = _numbers(db, instance, rows[:limit], actor, access)
+        numbers = numbers_of(db, instance, rows[:limit], actor, access)
         return page(rows, limit, lambda row: _shown(db, row, numbers.get(row.id)), lambda row: row.id)
 
     return await instance.db.run(look)
@@ -153,7 +155,7 @@ async def one(call_id: UUID, actor: Reader, instance: InstanceDep, session: Sess
 
     def look(db: Session) -> Call:
         row = one_of(db, call.Call, call_id)
-        return _shown(db, row, _numbers(db, instance, [row], actor, access).get(row.id))
+        return _shown(db, row, numbers_of(db, instance, [row], actor, access).get(row.id))
 
     return await instance.db.run(look)
 
@@ -179,7 +181,28 @@ async def listen(call_id: UUID, actor: Listener, instance: InstanceDep, session:
     return Response(await asyncio.to_thread(sound_of, kept), media_type="audio/wav")
 
 
-def _numbers(
+@router.get(
+    "/{call_id}/transcript",
+    summary="Read a call",
+    responses=declared(NotFoundError, RestrictedError),
+)
+async def words(call_id: UUID, actor: Listener, instance: InstanceDep, session: SessionDep) -> Transcript:
+    """Return what was said on a call that was recorded; that somebody reads it is on record first."""
+    access = actor.access("operations", session=session)
+
+    def look(db: Session) -> Transcript:
+        row = one_of(db, call.Call, call_id)
+        if row.match == "restricted" or patient.hidden(db, [row.patient_id]):
+            raise RestrictedError("a restricted chart needs a reason")
+        kept = recording.of_call(db, call_id)
+        if not kept:
+            raise NotFoundError("the call has no recording")
+        return transcript.shown(db, instance, kept[0].id, access)
+
+    return await instance.db.run(look)
+
+
+def numbers_of(
     db: Session, instance: Instance, rows: list[call.Call], actor: Actor, access: Access
 ) -> dict[UUID, str | None]:
     """Open the callers' numbers for whoever may see them; not of charts under break-glass."""
@@ -234,7 +257,7 @@ def _exported(
         raise ExportTooLongError(f"more than {EXPORTED} calls; give since and until")
     for at in range(0, len(rows), BATCH):
         part = rows[at : at + BATCH]
-        numbers = _numbers(db, instance, part, actor, access)
+        numbers = numbers_of(db, instance, part, actor, access)
         yield from ((row, numbers.get(row.id)) for row in part)
 
 

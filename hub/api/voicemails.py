@@ -8,10 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from sqlmodel import Session
 
+from hub.api import transcript
 from hub.api.caller import READING, InstanceDep, PersonNeededError, SessionDep, needs, person_of
 from hub.api.once import Answered, OnceDep
 from hub.api.page import LIMIT, Answer, CursorParam, LimitParam, Page, one_of, page
 from hub.api.problem import declared
+from hub.api.transcript import Transcript
 from hub.errors import NotFoundError
 from hub.instance import Instance
 from hub.record import patient, voicemail
@@ -67,6 +69,24 @@ async def audio(voicemail_id: UUID, actor: Listener, instance: InstanceDep, sess
 
     kept = await instance.db.run(look)
     return Response(await asyncio.to_thread(sound_of, kept), media_type="audio/wav")
+
+
+@router.get(
+    "/{voicemail_id}/transcript",
+    summary="Read a voicemail",
+    responses=declared(NotFoundError, RestrictedError),
+)
+async def words(voicemail_id: UUID, actor: Listener, instance: InstanceDep, session: SessionDep) -> Transcript:
+    """Return what was said, as words; that somebody reads them is on record first. It stays new."""
+    access = actor.access("operations", session=session)
+
+    def look(db: Session) -> Transcript:
+        row = _found(db, instance, voicemail_id, actor)
+        if patient.hidden(db, [row.subject]):
+            raise RestrictedError("a restricted chart needs a reason")
+        return transcript.shown(db, instance, row.id, access)
+
+    return await instance.db.run(look)
 
 
 @router.post(

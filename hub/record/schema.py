@@ -19,7 +19,7 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 NOUNS = (
     *("patient", "related", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
-    *("call", "queue", "agent", "pop", "wrapup", "recording", "voicemail", "event"),
+    *("call", "queue", "agent", "pop", "wrapup", "recording", "voicemail", "transcript", "event"),
     *("staff", "contact", "token", "policy", "idempotency"),
 )
 "Modules of this package with tables of chartline.db; the tables of sealing and of intents come with them."

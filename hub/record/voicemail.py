@@ -86,6 +86,11 @@ def heard(db: Session, voicemail_id: UUID, staff_id: UUID, now: datetime) -> Voi
     return row
 
 
+def of_call(db: Session, call_id: UUID) -> list[Voicemail]:
+    """Return the messages that were left on a call."""
+    return list(db.exec(select(Voicemail).where(Voicemail.call_id == call_id).order_by(col(Voicemail.id))))
+
+
 def in_boxes(db: Session, boxes: list[str], *, before: UUID | None = None, limit: int = 50) -> list[Voicemail]:
     """Return the messages in `boxes`, newest first, from `before` on."""
     query = select(Voicemail).where(

@@ -77,6 +77,7 @@ class Table(IntEnum):
     REQUEST = 10
     RELATED = 11
     WRAP_UP = 12
+    TRANSCRIPT = 13
 
 
 class SealBrokenError(ChartlineError):

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from connectors.api import Scope
 from hub.settings.browser import Browser
+from hub.settings.speech import Speech
 from hub.settings.table import Table
 from hub.settings.telephony import Dialling, Location, Stir, Trunk
 from hub.settings.value import (
@@ -309,6 +310,7 @@ class Practice(Table):
     locations: tuple[Location, ...] = Field(default=(), alias="location")
     stir: Stir = Stir()
     recording: Recording = Recording()
+    speech: Speech = Speech()
     numbers: tuple[Number, ...] = Field(default=(), alias="number")
     menus: tuple[Menu, ...] = Field(default=(), alias="menu")
     voicemails: tuple[Voicemail, ...] = Field(default=(), alias="voicemail")

@@ -34,6 +34,8 @@ class Desk:
         self.wrote: list[str] = []
         self.given_up: list[str] = []
         self.write_faults: list[Exception] = []
+        self.heard: list[str] = []
+        self.hearing_faults: list[Exception] = []
 
     @activity.defn(name="call.route")
     async def route(self, start: CallStart) -> Plan:
@@ -61,8 +63,14 @@ class Desk:
     async def give_up(self, writeback_id: str) -> None:
         self.given_up.append(writeback_id)
 
+    @activity.defn(name="transcript.make")
+    async def hear(self, sound_id: str) -> None:
+        if self.hearing_faults:
+            raise self.hearing_faults.pop(0)
+        self.heard.append(sound_id)
+
     def works(self) -> Sequence[Callable[..., Any]]:
-        return (self.route, self.wind_up, self.write, self.give_up)
+        return (self.route, self.wind_up, self.write, self.give_up, self.hear)
 
 
 async def test_a_call_gets_its_plan_and_is_wound_up_when_it_ends(env: WorkflowEnvironment) -> None:
@@ -76,6 +84,20 @@ async def test_a_call_gets_its_plan_and_is_wound_up_when_it_ends(env: WorkflowEn
         assert await finished(env, "call-0198-call") == "closed"
     assert desk.wound_up == 1
     assert sorted(desk.wrote) == ["wb-1", "wb-2"]
+
+
+@pytest.mark.parametrize(("faults", "heard"), [(0, ["r-1", "v-1"]), (2, ["r-1", "v-1"]), (99, [])])
+async def test_what_was_said_is_written_down_or_stays_sound(
+    env: WorkflowEnvironment, faults: int, heard: list[str]
+) -> None:
+    desk = Desk()
+    desk.left = Aftermath(sounds=("r-1", "v-1"))
+    desk.hearing_faults = [RuntimeError("the engine")] * faults
+    async with working(env.client, desk.works()):
+        assert await plan_call(env.client, START, deadline=5) == PLAN
+        await call_ended(env.client, START.call_id)
+        assert await finished(env, "call-0198-call") == "closed"
+    assert sorted(desk.heard) == heard
 
 
 async def test_asking_again_gives_the_same_plan_and_looks_once(env: WorkflowEnvironment) -> None:

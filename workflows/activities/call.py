@@ -13,12 +13,13 @@ from temporalio.client import Client
 from hub.errors import UnavailableError
 from hub.instance import Instance
 from hub.outside import Outside
-from hub.record import appointment, call, patient, recording, writeback
+from hub.record import appointment, call, patient, recording, voicemail, writeback
 from hub.record.call import ABANDONED, DROPPED, HUNG_UP, MISSED, Call, CallState
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.record.patient import Patient
 from hub.record.recording import RecordingState
 from hub.record.request import ChartRequest
+from hub.record.voicemail import VoicemailState
 from hub.record.writeback import LOG, WritebackState
 from hub.rules.routing import AppointmentContext, CallContext, PatientContext, Plan, RequestContext, Router
 from hub.security.sealed import Sealed
@@ -64,6 +65,8 @@ class Aftermath:
     """What a call leaves to do."""
 
     writebacks: tuple[str, ...] = ()
+    sounds: tuple[str, ...] = ()
+    "Recordings and voicemails that are to be written down."
 
 
 class Calls:
@@ -114,7 +117,8 @@ class Calls:
         if missed and carrier is not None:
             with contextlib.suppress(TemporalUnavailableError):
                 await send_text(self._client, TextStart(text.MISSED, call_id, carrier))
-        return Aftermath(tuple(writebacks))
+        sounds = await self._instance.db.run(lambda db: self._sounds(db, UUID(call_id)))
+        return Aftermath(tuple(writebacks), tuple(sounds))
 
     def _compiled(self, version: int, practice: Practice) -> Router:
         if self._router is None or self._router[0] != version:
@@ -175,6 +179,16 @@ class Calls:
         )
         fresh = row.ended_at is not None and now - row.ended_at < FRESH
         return list(db.exec(told)), writebacks, row.path in UNSERVED and fresh
+
+    def _sounds(self, db: Session, call_id: UUID) -> list[str]:
+        """Return what the policy has written down of a call."""
+        speech = self._instance.policy()[1].speech
+        if speech.engine is None:
+            return []
+        talks = recording.of_call(db, call_id) if "calls" in speech.transcribe else []
+        messages = voicemail.of_call(db, call_id) if "voicemails" in speech.transcribe else []
+        kept = [row.id for row in talks if row.state is not RecordingState.LOST]
+        return [str(each) for each in kept + [row.id for row in messages if row.state is not VoicemailState.LOST]]
 
     def _contact(self, db: Session, row: Call, now: datetime) -> list[str]:
         """Note the call for the chart of whoever called, where an EHR takes such notes, and for every CRM."""

@@ -14,12 +14,15 @@ from hub import tape
 from hub.audio import frequencies, tone
 from hub.db import uuid7
 from hub.g711 import Codec, encode
-from hub.record import call, recording, voicemail
+from hub.record import call, recording, transcript, voicemail
 from hub.record.call import Call
+from hub.record.transcript import Transcript
+from hub.record.voicemail import Voicemail
 from hub.rules.routing import Plan
 from hub.security.access import Scope
 from hub.security.container import Writer, binding_of
 from hub.security.sealed import Table
+from hub.speech import Word
 from tests.hub.api.office import DID, Office, number, phones, subjects_of
 
 
@@ -77,7 +80,7 @@ async def test_a_call_tells_how_it_went(office: Office) -> None:
     )
     office.write(call.planned, row.id, plan, office.now)
     office.write(call.bridged, row.id, agent.id, office.now)
-    office.write(call.leg, row.id, "caller", protection="rtp", loss=0.01, jitter_ms=2.5)
+    office.write(call.leg, row.id, "caller", protection="rtp", loss=0.01, jitter_ms=2.5, codec="PCMU", mos=4.2)
     office.write(call.ended, row.id, "caller", office.now + timedelta(seconds=30))
     recorded(office, row)
     async with office.http(agent) as http:
@@ -86,7 +89,8 @@ async def test_a_call_tells_how_it_went(office: Office) -> None:
     said = answer.json()
     assert first["items"] == [said]
     assert said["plan"] == {"rule": "route-1", "reads": ["patient.language"], "source": "workflow"}
-    assert said["legs"] == [{"role": "caller", "protection": "rtp", "loss": 0.01, "jitter_ms": 2.5}]
+    figures = {"loss": 0.01, "jitter_ms": 2.5, "codec": "PCMU", "rtt_ms": None, "mos": 4.2}
+    assert said["legs"] == [{"role": "caller", "protection": "rtp", **figures}]
     assert (said["direction"], said["did"], said["queue"]) == ("in", DID, "appointments")
     assert (said["agent"], said["cause"], said["path"], said["match"]) == (str(agent.id), "caller", "answered", "one")
     assert (said["number"], said["recording"]) == (calls_from, "filed")
@@ -188,6 +192,61 @@ async def test_what_was_not_recorded_or_is_damaged_is_not_heard(office: Office) 
         answers.append(await http.get(f"/v1/calls/{damaged.id}/recording"))
     codes = [(answer.status_code, answer.json()["code"]) for answer in answers]
     assert codes == [(404, "not-found"), (404, "not-found"), (409, "container-unsealed"), (404, "not-found")]
+
+
+def written(office: Office, row: Call, sound_id: UUID) -> None:
+    """Let an engine have written down what was said."""
+    words = [Word("refill", 0.5, 0.9, 0.9, "caller"), Word("please", 1.0, 1.4, 0.2, "caller")]
+    made = Transcript(
+        id=sound_id, call_id=row.id, subject=row.subject, engine="whisper", language="en", made_at=office.now
+    )
+    with office.instance.db.write() as db:
+        transcript.keep(db, made, words, seal=office.instance.sealer)
+
+
+async def test_what_was_said_is_read_with_its_doubts_and_that_is_on_record(office: Office) -> None:
+    row = office.ring(number())
+    written(office, row, recorded(office, row))
+    nurse = office.worker("nurse")
+    async with office.http(nurse) as http:
+        answer = await http.get(f"/v1/calls/{row.id}/transcript")
+    said = answer.json()
+    assert [(word["text"], word["doubtful"], word["speaker"]) for word in said["words"]] == [
+        ("refill", False, "caller"),
+        ("please", True, "caller"),
+    ]
+    assert (said["reason"], said["engine"]) == ("", "whisper")
+    (noted,) = office.audited(answer)
+    assert (noted["act"], noted["actor"], subjects_of(noted)) == ("unwrap", str(nurse.id), {row.subject})
+
+
+async def test_where_nothing_was_written_down_it_is_said_why(office: Office) -> None:
+    row, silent = office.ring(number()), office.ring(number())
+    sound_id = recorded(office, row)
+    made = Transcript(
+        id=sound_id, call_id=row.id, subject=row.subject, engine="whisper", language="en", made_at=office.now
+    )
+    async with office.http(office.worker("nurse")) as http:
+        before = (await http.get(f"/v1/calls/{row.id}/transcript")).json()
+        with office.instance.db.write() as db:
+            transcript.refuse(db, made, "model-missing")
+        after = (await http.get(f"/v1/calls/{row.id}/transcript")).json()
+        unrecorded = await http.get(f"/v1/calls/{silent.id}/transcript")
+    assert (before["reason"], after["reason"], before["words"] + after["words"]) == ("off", "model-missing", [])
+    assert (unrecorded.status_code, unrecorded.json()["code"]) == (404, "not-found")
+
+
+async def test_a_message_is_read_by_its_box(office: Office) -> None:
+    nurses = message(office, "nurses")
+    with office.instance.db.read() as db:
+        row = db.get_one(Call, db.get_one(Voicemail, nurses).call_id)
+    written(office, row, nurses)
+    answers = {}
+    for role in ("front-desk", "nurse"):
+        async with office.http(office.worker(role)) as http:
+            answers[role] = await http.get(f"/v1/voicemails/{nurses}/transcript")
+    assert answers["front-desk"].status_code == 404
+    assert [word["text"] for word in answers["nurse"].json()["words"]] == ["refill", "please"]
 
 
 async def test_the_front_desk_does_not_listen_to_calls(office: Office) -> None:
