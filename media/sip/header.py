@@ -1,6 +1,7 @@
 """What stands inside header fields: lists, parameters, quoted strings, tags, Via and CSeq (RFC 3261 section 25.1)."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from media.errors import ProtocolError
 from media.sip.hop import DEFAULT_PORTS, Hop
@@ -13,6 +14,9 @@ MAX_SEQUENCE = 2**31
 
 Params = dict[str, str | None]
 "Parameters in their order, names in lower case; the value None stands for a bare name, quotes are kept."
+
+_SHORT = 64
+"Characters of a host with its port that are remembered."
 
 _BARE = str.maketrans("", "", "-.!%*_+`'~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -158,6 +162,11 @@ def parse_hostport(text: str) -> tuple[str, int | None]:
     Raises:
         ProtocolError: no host, a character that no host has, or a port outside 1 to 65535.
     """
+    # The same few peers stand in every message; what is longer than any of them is not worth keeping.
+    return _known_hostport(text) if len(text) <= _SHORT else _hostport(text)
+
+
+def _hostport(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, bracket, rest = text.partition("]")
         host += bracket
@@ -174,6 +183,9 @@ def parse_hostport(text: str) -> tuple[str, int | None]:
     if not (port_text.isascii() and port_text.isdigit() and len(port_text) <= 5) or not 0 < int(port_text) <= 65535:
         raise ProtocolError("not a port")
     return host.lower(), int(port_text)
+
+
+_known_hostport = lru_cache(4096)(_hostport)
 
 
 @dataclass(frozen=True, slots=True)
