@@ -3,7 +3,8 @@
 ChartlineError
 └── MediaError
     ├── ProtocolError         bytes from outside that do not follow their standard
-    └── UnacceptableError     well formed, but not what this side can do
+    ├── UnacceptableError     well formed, but not what this side can do
+    └── CallOverError         the call ended while something was asked of its far end
 """
 
 from hub.errors import ChartlineError
@@ -31,3 +32,10 @@ class UnacceptableError(MediaError):
 
     code = "media-unacceptable"
     status = 488
+
+
+class CallOverError(MediaError):
+    """The call ended while something was asked of its far end."""
+
+    code = "call-over"
+    status = 410

@@ -30,15 +30,18 @@ from media.sip.client import Client
 from media.sip.dialog import is_numeric, new_call_id, new_tag
 from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login
 from media.sip.guard import Guard
-from media.sip.header import is_token
 from media.sip.hop import Hop
 from media.sip.incoming import Incoming
-from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
+from media.sip.leg import Leg
 from media.sip.message import MAX_FORWARDS, Headers, MalformedError, Request, parse
 from media.sip.multipart import Part
 from media.sip.outgoing import Outgoing
+from media.sip.outside import answer_outside, find_replaced, invite_objection, leg_of, objection
+from media.sip.participant import Participant, Stack
+from media.sip.referral import Replaces
 from media.sip.refusal import headless, refusal_of
 from media.sip.registrar import Binding, Registrar
+from media.sip.session_timer import SECONDS
 from media.sip.status import Cause
 from media.sip.timer import Timers
 from media.sip.transaction import Transactions
@@ -49,8 +52,6 @@ RING_SECONDS = 60.0
 CLOSE_SECONDS = 3.0
 "How long `close` waits for peers to answer its BYEs."
 
-_METHODS = frozenset(ALLOW.split(", "))
-_SCHEMES = ("sip", "sips", "tel")
 
 log = structlog.get_logger()
 
@@ -71,6 +72,7 @@ class Endpoint:
         limits: Limits | None = None,
         advertise: str = "",
         algorithms: Sequence[Algorithm] = ALGORITHMS,
+        session_seconds: int = SECONDS,
     ) -> None:
         """Take where to listen and who may call.
 
@@ -93,7 +95,7 @@ class Endpoint:
         self.transactions.widen = self._widen
         self.transactions.narrow = self.wires.narrow
         self.registrar = Registrar(self.timers, self._registered)
-        self._stack = Stack(self.transactions, self.timers, self.wires.address_for)
+        self._stack = Stack(self.transactions, self.timers, self.wires.address_for, session_seconds)
         self.door = Door(Authority(realm, credentials, clock, algorithms), self.guard, self._stack, self)
         self.client = Client(self._stack)
         self._trunks = trunks
@@ -117,7 +119,7 @@ class Endpoint:
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Take no new call, hang up on all, wait at most `seconds` for the peers to say so too, stop listening."""
         self._closing = True
-        legs: set[Leg] = {*self._stack.legs.values(), *self._outgoing}
+        legs: set[Participant] = {*self._stack.legs.values(), *self._outgoing}
         for leg in legs:
             leg.bye()
         open_legs = [leg.gone for leg in legs if not leg.gone.done()]
@@ -162,12 +164,14 @@ class Endpoint:
         max_forwards: int = MAX_FORWARDS,
         hop: Hop | None = None,
         parts: Sequence[Part] = (),
+        replaces: Replaces | None = None,
     ) -> Outgoing:
         """Call a registered phone or a URI; returns at once.
 
         A call that came in passes `max_forwards` on less one, so that a loop through us ends. `login` answers a
         trunk that challenges. What cannot be reached ends with `Cause.UNREACHABLE`. `hop` is where the INVITE goes to,
-        where that is not what the URI names; `parts` go with the offer.
+        where that is not what the URI names; `parts` go with the offer. `replaces` names the call at the target whose
+        place it takes (RFC 3891 section 4).
 
         Raises:
             ProtocolError: a line break in one of `headers`.
@@ -178,6 +182,8 @@ class Endpoint:
         fields["To"] = [str(to or Address(uri))]
         fields["Call-ID"] = [new_call_id()]
         fields |= {name: [value] for name, value in (headers or {}).items()}
+        if replaces is not None:
+            fields |= {"Replaces": [str(replaces)], "Require": ["replaces"]}
         hidden = isinstance(target, Binding) and target.hidden
         leg = Outgoing(
             self._stack, str(uri), fields, offer, login=login, ring_seconds=ring_seconds, hidden=hidden, parts=parts
@@ -193,6 +199,10 @@ class Endpoint:
         else:
             self._stack.spawn(self._look_up(leg, hop))
         return leg
+
+    def find_leg(self, replaces: Replaces) -> Leg | None:
+        """Return the leg that a Replaces names, as its peer writes it; None where there is no such call."""
+        return leg_of(replaces, self._stack.legs)
 
     def _forget(self, leg: Outgoing, _gone: asyncio.Future[None]) -> None:
         self._outgoing.discard(leg)
@@ -267,9 +277,10 @@ class Endpoint:
     def _dispatch(self, request: Request, source: Hop) -> None:
         if request.method == "CANCEL":
             self._cancel(request)
-        elif status := self._objection(request):
-            extra = {405: {"Allow": [ALLOW]}, 420: {"Unsupported": request.all("Require")}}
-            self.answer(request, status, extra.get(status))
+            return
+        status, headers = objection(request, merged=self.transactions.merged(request))
+        if status:
+            self.answer(request, status, headers)
         elif request.to_tag:
             leg = self._stack.legs.get((request.call_id, request.to_tag, request.from_tag))
             if leg is None:
@@ -280,25 +291,8 @@ class Endpoint:
             self._invite(request, source)
         elif request.method == "REGISTER":
             self._register(request, source)
-        elif request.method == "OPTIONS":
-            self.answer(request, 200, {"Allow": [ALLOW], "Accept": [SDP_TYPE]})
         else:
-            self.answer(request, 481)  # a BYE without a dialog
-
-    def _objection(self, request: Request) -> int:
-        """Return the status a request is refused with before anyone looks who sent it, or 0 (section 8.2)."""
-        if request.method not in _METHODS:
-            return 405
-        if self.transactions.merged(request):
-            return 482
-        scheme = request.uri.partition(":")[0].lower()
-        if scheme not in _SCHEMES:
-            return 416 if is_token(scheme) else 400
-        if request.method == "INVITE" and not request.to_tag and not request.max_forwards:
-            return 483
-        if "Require" in request.headers:
-            return 420
-        return 406 if request.method == "INVITE" and not request.accepts(SDP_TYPE) else 0
+            self.answer(request, *answer_outside(request))
 
     def _invite(self, request: Request, source: Hop) -> None:
         if self._closing or self.on_invite is None:
@@ -312,12 +306,16 @@ class Endpoint:
             extension = self.door.extension_of(request, source, trunk)
         if not (trunk or extension):
             return
-        if request.body and request.content_type != SDP_TYPE:
-            self.answer(request, 415, {"Accept": [SDP_TYPE]})
+        status, headers = invite_objection(request)
+        replaced = None
+        if not status:
+            status, replaced = find_replaced(request, self._stack.legs)
+        if status:
+            self.answer(request, status, headers)
             return
         offer = Session.parse(request.body) if request.body else None
         trunk = "" if extension else trunk
-        call = Incoming(self._stack, request, source, trunk=trunk, extension=extension, offer=offer)
+        call = Incoming(self._stack, request, source, trunk=trunk, extension=extension, offer=offer, replaces=replaced)
         self._stack.spawn(self._take(self.on_invite, call))
 
     async def _take(self, on_invite: Callable[[Incoming], Awaitable[None]], call: Incoming) -> None:

@@ -4,13 +4,19 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from media.errors import ProtocolError
 from media.sdp import Session
+from media.sip import session_timer
+from media.sip.capability import ALLOW, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog, new_tag
 from media.sip.hop import Hop
-from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
+from media.sip.leg import Leg
 from media.sip.message import Request, Response
+from media.sip.participant import Stack
+from media.sip.reliable import Provisionals, Rack, requires
 from media.sip.status import Cause
 from media.sip.timer import Timer
+from media.sip.transaction import ServerTransaction
 from media.sip.uri import Address
 
 REMIND_SECONDS = 60
@@ -50,12 +56,20 @@ class Incoming(Leg):
     """
 
     def __init__(
-        self, stack: Stack, request: Request, source: Hop, *, trunk: str, extension: str, offer: Session | None
+        self,
+        stack: Stack,
+        request: Request,
+        source: Hop,
+        *,
+        trunk: str,
+        extension: str,
+        offer: Session | None,
+        replaces: Leg | None = None,
     ) -> None:
         """Take an INVITE that was let in, and say Trying.
 
         Raises:
-            ProtocolError: Contact, Record-Route, From or the Request-URI cannot be read.
+            ProtocolError: Contact, Record-Route, From, Session-Expires or the Request-URI cannot be read.
         """
         super().__init__(stack)
         self.acked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -70,18 +84,14 @@ class Incoming(Leg):
         self.offer = offer
         "What the caller offers; None where the answer is to make the offer."
 
-        self.call_id = request.call_id
-        caller = Caller(extension, "") if extension else Caller.of(request)
-        self.from_number = caller.number
-        self.display_name = caller.display
-        dialled = request.target
-        self.to_number = dialled.number or dialled.user or Address.parse(request.headers["To"][0]).uri.user
-        self.max_forwards = request.max_forwards
-        self.request = request
-        self.remote = offer
         self.source = source
         "Where its INVITE came from."
 
+        self.replaces = replaces
+        "The leg whose place it takes (RFC 3891); whoever answers it hangs that one up."
+
+        self._read(request)
+        self._learn(request)
         dialog = Dialog.of_request(request, new_tag(), source)
         self._dialog = dialog
         self._ringing: Response | None = None
@@ -90,31 +100,75 @@ class Incoming(Leg):
         self._server = stack.transactions.serve_invite(request)
         self._server.tag = dialog.local_tag
         self._server.on_cancel = self._cancelled
+        self._reliable = Provisionals(self._server, stack.timers, self._unheard) if requires(request) else None
+        self._answer: Session | None = None
+        "What it is answered with, from the moment that this is decided."
+        self._early: Session | None = None
+        "What early audio went out with, reliably."
         stack.legs[dialog.key] = self
         self._server.respond(request.respond(100))
+
+    def _read(self, request: Request) -> None:
+        """Read what the INVITE says.
+
+        Raises:
+            ProtocolError: From, Session-Expires or the Request-URI cannot be read.
+        """
+        _ = session_timer.interval_of(request), session_timer.minimum_of(request)
+        self.request = request
+        self.call_id = request.call_id
+        caller = Caller(self.extension, "") if self.extension else Caller.of(request)
+        self.from_number = caller.number
+        self.display_name = caller.display
+        dialled = request.target
+        self.to_number = dialled.number or dialled.user or Address.parse(request.headers["To"][0]).uri.user
+        self.max_forwards = request.max_forwards
+        self.remote = self.offer
 
     @property
     def answered(self) -> bool:
         """Whether this side has answered."""
-        return self.local is not None
+        return self._answer is not None
 
     def ring(self, early: Session | None = None) -> None:
-        """Say that it rings; with `early`, that audio comes before the answer (183)."""
+        """Say that it rings; with `early`, that audio comes before the answer (183).
+
+        A caller who requires it hears so reliably (RFC 3262); it then is told nothing without `early` where its INVITE
+        holds no offer, since the first reliable response has to make one (section 5).
+        """
         if self.answered or self.ended.done():
+            return
+        if self._reliable is not None and self.offer is None and early is None and self._early is None:
             return
         body = bytes(early) if early is not None else b""
         headers = self._headers() | ({"Content-Type": [SDP_TYPE]} if body else {})
-        self._ringing = self._respond(183 if body else 180, "", headers, body)
+        self._ringing = self._provisional(183 if body else 180, headers, body)
+        if self._reliable is not None:
+            self._early = early or self._early
         if self._reminder is None:
             self._reminder = self._stack.timers.after(REMIND_SECONDS, self._remind)
 
     def answer(self, session: Session) -> bool:
-        """Answer with `session`; False when the caller is gone or was answered before."""
+        """Answer with `session`; False when the caller is gone or was answered before.
+
+        The answer waits until the caller has acknowledged early audio that it wanted reliably (RFC 3262 section 3).
+        """
         if self.answered or self.ended.done():
             return False
-        self._settle()
-        self._accept(self._server, session, self.source, self._confirmed)
+        self._answer = session
+        self._calm()
+        if self._reliable is not None and self._reliable.open:
+            self._reliable.on_clear = self._answer_now
+        else:
+            self._answer_now()
         return True
+
+    def _answer_now(self) -> None:
+        if self._reliable is not None:
+            self._reliable.stop()
+        if self._answer is not None and not self.ended.done():
+            self._proposed = self.offer is None and self.remote is None
+            self._accept(self._server, self._answer, self.source, self._confirmed)
 
     def reject(self, status: int = 486, reason: str = "", headers: Mapping[str, list[str]] | None = None) -> None:
         """Refuse the call with a status of 300 to 699."""
@@ -127,6 +181,8 @@ class Incoming(Leg):
             return
         if not self.answered:
             self.reject(480)
+        elif not self._established:
+            self._refuse(480, "", None, Cause.CLOSED)  # the answer still waits for a PRACK
         elif self.acked.done():
             self._send_bye(Cause.CLOSED)
         else:
@@ -135,25 +191,34 @@ class Incoming(Leg):
             self._finish(Cause.CLOSED)
 
     def _headers(self) -> dict[str, list[str]]:
-        return {"Contact": [self._stack.contact_for(self.source)], "Allow": [ALLOW]}
+        contact = [self._stack.contact_for(self.source)]
+        return {"Contact": contact, "Allow": [ALLOW], "Supported": [SUPPORTED_VALUE]}
 
-    def _respond(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, body: bytes) -> Response:
-        response = self.request.respond(status, reason, to_tag=self._server.tag, headers=headers, body=body)
-        self._server.respond(response)
+    def _provisional(self, status: int, headers: Mapping[str, list[str]], body: bytes) -> Response:
+        response = self.request.respond(status, to_tag=self._server.tag, headers=headers, body=body)
+        if self._reliable is not None:
+            self._reliable.send(response)
+        else:
+            self._server.respond(response)
         return response
 
     def _refuse(self, status: int, reason: str, headers: Mapping[str, list[str]] | None, cause: Cause) -> None:
-        self._settle()
-        self._respond(status, reason, headers, b"")
+        self._calm()
+        if self._reliable is not None:
+            self._reliable.stop()
+        self._server.respond(self.request.respond(status, reason, to_tag=self._server.tag, headers=headers))
         self._finish(cause)
         self._leave()
 
     def _remind(self) -> None:
         if self._ringing is not None:
-            self._server.respond(self._ringing)
+            if self._reliable is None:
+                self._server.respond(self._ringing)
+            elif not self._reliable.open:
+                self._provisional(180, self._headers(), b"")
             self._reminder = self._stack.timers.after(REMIND_SECONDS, self._remind)
 
-    def _settle(self) -> None:
+    def _calm(self) -> None:
         """Send no provisional response any more."""
         self._ringing = None
         if self._reminder is not None:
@@ -165,7 +230,7 @@ class Incoming(Leg):
 
     def _hung_up(self) -> None:
         """The caller sent BYE, which it also may before an answer (RFC 3261 section 15.1.2)."""
-        if self.answered:
+        if self._established:
             super()._hung_up()
         elif not self.ended.done():
             self._cancelled()
@@ -174,8 +239,48 @@ class Incoming(Leg):
         self.acked.set_result(True)
         if self._owes_bye:
             self._send_bye(Cause.CLOSED)
-        elif self.offer is None:
+        elif self._proposed:
             self._read_answer(ack)
+
+    # Reliable provisional responses (RFC 3262)
+
+    def _unheard(self) -> None:
+        """No PRACK came: the call is refused (section 3)."""
+        self._refuse(504, "", None, Cause.LOST)
+
+    def _is_early_session(self, _request: Request) -> bool:
+        return self._may_update()
+
+    def _may_update(self) -> bool:
+        return self._early is not None and self._reliable is not None and not self._reliable.open
+
+    def _pracked(self, server: ServerTransaction) -> None:
+        request = server.request
+        rack = Rack.parse(request.get("RAck") or "")
+        reliable = self._reliable
+        if reliable is None or not reliable.acknowledge(rack):
+            server.respond(request.respond(481))
+        elif not request.body:
+            server.respond(request.respond(200))
+        elif request.content_type != SDP_TYPE:
+            server.respond(request.respond(415, headers={"Accept": [SDP_TYPE]}))
+        elif self.offer is None and self.remote is None:
+            self._take_early_answer(server)
+        else:
+            self._renegotiate(server, self.source)
+        if reliable is not None:
+            if self._early is not None and not reliable.open:
+                self.local = self.local or self._early
+            reliable.proceed()
+
+    def _take_early_answer(self, server: ServerTransaction) -> None:
+        """Take the answer to the offer that a provisional response made (section 5)."""
+        try:
+            self.remote = Session.parse(server.request.body)
+        except ProtocolError:
+            server.respond(server.request.respond(488))
+        else:
+            server.respond(server.request.respond(200))
 
     def _lost(self) -> None:
         self._unconfirmed()
@@ -183,6 +288,9 @@ class Incoming(Leg):
 
     def _leave(self) -> None:
         self._unconfirmed()
+        if self._reliable is not None:
+            self._reliable.stop()
+            self._reliable = None
         self._server.on_cancel = None  # the two would keep each other alive until the collector comes
         super()._leave()
 

@@ -38,7 +38,7 @@ _COMPACT = {
     "v": "Via",
     "x": "Session-Expires",
 }
-_ODD = ["Call-ID", "CSeq", "MIME-Version", "RAck", "RSeq", "SIP-ETag", "SIP-If-Match", "WWW-Authenticate"]
+_ODD = ["Call-ID", "CSeq", "MIME-Version", "Min-SE", "RAck", "RSeq", "SIP-ETag", "SIP-If-Match", "WWW-Authenticate"]
 _USUAL = ["Accept", "Allow", "Authorization", "Contact", "Content-Length", "Content-Type", "Expires", "From"]
 _USUAL += ["Max-Forwards", "Proxy-Authorization", "Record-Route", "Require", "Route", "Supported", "To", "User-Agent"]
 _USUAL += ["Via"]

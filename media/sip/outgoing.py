@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 
 from media.errors import ProtocolError
 from media.sdp import Session
+from media.sip import session_timer
+from media.sip.capability import ALLOW, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog
 from media.sip.digest import Login
+from media.sip.early import Early, Forks
 from media.sip.hop import Hop
-from media.sip.leg import ALLOW, SDP_TYPE, Leg, Stack
+from media.sip.leg import Leg
 from media.sip.message import Headers, Request, Response
 from media.sip.multipart import Part, mixed
+from media.sip.participant import Stack
+from media.sip.reliable import Rack, parse_rseq, requires
 from media.sip.status import Cause, cause_of
 from media.sip.timer import Timer
 from media.sip.transaction import LIFETIME, ClientTransaction
@@ -25,8 +30,12 @@ Progress = Callable[[int, Session | None], None]
 class Outgoing(Leg):
     """A call that this side makes, from its INVITE on.
 
+    Each phone behind a fork has a dialog of its own until the first of them answers.
+
     `answered` comes true with the peer's session, or with None when the call ended without one; `ended` says why.
     """
+
+    owns_call_id = True
 
     def __init__(
         self,
@@ -58,6 +67,9 @@ class Outgoing(Leg):
         self._hidden = hidden
         self._parts = tuple(parts)
         self._hop = Hop("", 0)
+        self._offer = offer
+        self._proposed = True
+        self._forks = Forks()
         self._invite: Request | None = None
         self._transaction: ClientTransaction | None = None
         self._acks: dict[str, tuple[bytes, Hop]] = {}
@@ -76,6 +88,8 @@ class Outgoing(Leg):
         headers: Headers = {"Via": [self._stack.via_for(hop)]}
         headers |= self._headers
         headers |= {"CSeq": ["1 INVITE"], "Contact": [self._stack.contact_for(hop)], "Allow": [ALLOW]}
+        headers["Supported"] = [SUPPORTED_VALUE]
+        headers |= session_timer.headers_of_request(self._stack.session_seconds, None, self._least)
         offer = Part(SDP_TYPE, bytes(self.local) if self.local is not None else b"")
         content_type, body = mixed([offer, *self._parts])
         headers["Content-Type"] = [content_type]
@@ -89,6 +103,17 @@ class Outgoing(Leg):
     def cancel(self) -> None:
         """Stop ringing; a call that is answered is hung up."""
         self.bye()
+
+    def receive(self, request: Request, source: Hop) -> None:
+        """Take a request inside the dialog; who is called says no BYE before it answers (RFC 3261 section 15).
+
+        Raises:
+            ProtocolError: a field that this method needs cannot be read.
+        """
+        if request.method == "BYE" and self._dialog is None:
+            self._stack.transactions.serve(request).respond(request.respond(481))
+        else:
+            super().receive(request, source)
 
     def bye(self) -> None:
         """Hang up, or withdraw what was not answered; harmless when the call is over."""
@@ -124,19 +149,93 @@ class Outgoing(Leg):
         self._heard = True
         if self.ended.done():
             self._send_cancel()
-        elif self.on_progress is not None:
-            self.on_progress(response.status, _session_of(response))
+            return
+        session, early = _session_of(response), self._early_of(response)
+        if requires(response):
+            if early is None or not self._takes(response, early, session):
+                return
+            session = early.remote
+        if self.on_progress is not None:
+            self.on_progress(response.status, session)
+
+    # Early dialogs (RFC 3261 section 12.1.2)
+
+    def _early_of(self, response: Response) -> Early | None:
+        """Return the early dialog that a provisional response belongs to, opened by it where there is none yet."""
+        invite, tag = self._invite, response.to_tag
+        early = self._forks.get(tag)
+        if early is not None or invite is None or not tag or response.status == 100:
+            return early
+        try:
+            dialog = Dialog.of_response(invite, response, self._hop)
+        except ProtocolError:
+            return None  # it rings, and cannot be spoken to yet
+        dialog.hidden = self._hidden
+        self._stack.legs[dialog.key] = self
+        self._learn(response)
+        early = self._forks.add(tag, dialog)
+        self._weigh()
+        return early
+
+    def _takes(self, response: Response, early: Early, session: Session | None) -> bool:
+        """Acknowledge a reliable response by PRACK; False for a copy, and one out of order (RFC 3262 section 4)."""
+        number = parse_rseq(response.get("RSeq") or "")
+        if not early.order.takes(number):
+            return False
+        if early.remote is None and session is not None:
+            early.remote = self.remote = session
+            self._weigh()
+        self._ask("PRACK", _disregard, {"RAck": [str(Rack(number, response.sequence, "INVITE"))]}, dialog=early.dialog)
+        return True
+
+    def _weigh(self) -> None:
+        """Count our offer as answered once the only phone that rings has done so."""
+        only = self._forks.only()
+        self._proposed = only is None or only.remote is None
+
+    def _dialog_of(self, request: Request) -> Dialog | None:
+        early = self._forks.get(request.from_tag) if self._dialog is None else None
+        return self._dialog if early is None else early.dialog
+
+    def _dialog_now(self) -> Dialog | None:
+        only = self._forks.only()
+        return self._dialog if self._dialog is not None or only is None else only.dialog
+
+    def _is_early_session(self, _request: Request) -> bool:
+        return self._may_update()
+
+    def _may_update(self) -> bool:
+        only = self._forks.only()
+        return only is not None and only.remote is not None
+
+    # The end of the INVITE
 
     def _refused(self, response: Response) -> None:
         invite = self._invite
-        if invite is not None and self._tries and not self.ended.done():
-            self._tries -= 1
-            again = self._authorized(invite, response)
+        if invite is not None and not self.ended.done():
+            again = self._anew(invite, response)
             if again is not None:
+                self._forget_forks()
                 self._send(again)
                 return
         self._finish(cause_of(response.status))
         self._leave()
+
+    def _anew(self, invite: Request, response: Response) -> Request | None:
+        """Return the INVITE as the peer wants it: with our login, or with a longer session (RFC 4028 section 7.3)."""
+        if response.status == 422:
+            least = session_timer.minimum_of(response)
+            if least <= self._least:
+                return None
+            self._least = least
+            longer = session_timer.headers_of_request(self._stack.session_seconds, None, least)
+            headers = {**invite.headers, **longer, "CSeq": [f"{invite.sequence + 1} INVITE"]}
+            headers["Via"] = [self._stack.via_for(self._hop)]
+            return Request("INVITE", invite.uri, headers, invite.body)
+        if not self._tries:
+            return None
+        self._tries -= 1
+        return self._authorized(invite, response)
 
     def _accepted(self, response: Response) -> None:
         """Acknowledge a 2xx; keep the first dialog, hang up on any other (RFC 3261 section 13.2.2.4)."""
@@ -154,15 +253,21 @@ class Outgoing(Leg):
             self.fail(Cause.FAILED)
             return
         dialog.hidden = self._hidden
+        early = self._forks.get(response.to_tag)
+        if early is not None:
+            dialog.sequence, dialog.remote_sequence = early.dialog.sequence, early.dialog.remote_sequence
         self._acknowledge(dialog, invite, response.to_tag)
         if self._dialog is not None:
             hop = dialog.hop()
             bye = dialog.request("BYE", self._stack.via_for(hop))
             self._stack.transactions.request(bye, hop, _disregard)
             return
+        session = self._agreed_early(early) or _session_of(response)
+        self._drop_forks()
         self._dialog = dialog
         self._stack.legs[dialog.key] = self
-        session = _session_of(response)
+        self._established, self._proposed = True, False
+        self._learn(response)
         if self.ended.done():
             # The answer crossed our CANCEL.
             self._send_bye(Cause.CANCELLED)
@@ -171,7 +276,27 @@ class Outgoing(Leg):
         else:
             self._calm()
             self.remote = session
+            self._hold_to(session_timer.terms_of_response(response, self._stack.session_seconds))
             self.answered.set_result(session)
+
+    def _agreed_early(self, early: Early | None) -> Session | None:
+        """Return what the phone that answers agreed on before; of several only its own counts."""
+        if early is None or early.remote is None:
+            self.local = self._offer
+            return None
+        if self._forks.only() is early:
+            return self.remote  # an UPDATE may have changed it since
+        self.local = self._offer
+        return early.remote
+
+    def _drop_forks(self) -> None:
+        """Take nothing more from phones that did not answer; what they counted is kept, for a BYE to one that does."""
+        for early in self._forks:
+            self._stack.legs.pop(early.dialog.key, None)
+
+    def _forget_forks(self) -> None:
+        self._drop_forks()
+        self._forks = Forks()
 
     def _acknowledge(self, dialog: Dialog, invite: Request, tag: str) -> None:
         hop = dialog.hop()
@@ -226,6 +351,7 @@ class Outgoing(Leg):
 
     def _leave(self) -> None:
         self._calm()
+        self._drop_forks()
         super()._leave()
 
 

@@ -146,25 +146,25 @@ def terms_of_response(response: Response, wanted: int) -> Terms:
 class SessionTimer:
     """The clock of one call's session."""
 
-    def __init__(self, timers: Timers, on_due: Callable[[], None], on_over: Callable[[], None]) -> None:
-        """Take what to do when this side has to refresh, and when the peer did not."""
+    def __init__(self, timers: Timers) -> None:
         self.terms: Terms | None = None
         "What holds; None before the first answer, and where timers are switched off."
 
         self._timers = timers
-        self._on_due = on_due
-        self._on_over = on_over
         self._timer: Timer | None = None
 
-    def start(self, terms: Terms) -> None:
-        """Begin anew: the session was refreshed just now."""
+    def start(self, terms: Terms, due: Callable[[], None], over: Callable[[], None]) -> None:
+        """Begin anew: the session was refreshed just now.
+
+        `due` is called when this side has to refresh it, `over` when the peer did not.
+        """
         self.stop()
         self.terms = terms
         if terms.ours:
-            self._timer = self._timers.after(terms.seconds / 2, self._on_due)
+            self._timer = self._timers.after(terms.seconds / 2, due)
         else:
             early = min(_EARLY_S, terms.seconds / 3)
-            self._timer = self._timers.after(terms.seconds - early, self._on_over)
+            self._timer = self._timers.after(terms.seconds - early, over)
 
     def stop(self) -> None:
         """Ask nobody any more; the terms are kept."""

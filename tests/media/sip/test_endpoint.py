@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from media.offer import answer_audio, offer_audio
 from media.sdp import Session
 from media.sip import Address, Cause, Credentials, Endpoint, Incoming, TrunkTable, Uri
+from media.sip.capability import ACCEPT, ALLOW
 from media.sip.hop import Hop
 from media.sip.leg import Leg
 from media.sip.message import Request
@@ -30,17 +31,26 @@ def test_options_is_answered_with_what_this_side_can() -> None:
     (response,) = line.put(request("OPTIONS"), PHONE)
     assert response.status == 200
     assert line.endpoint.transactions.servers == {}
-    assert response.get("Allow") == "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER"
-    assert response.get("Accept") == "application/sdp"
+    assert response.get("Allow") == ALLOW
+    assert response.get("Accept") == ACCEPT
+    assert response.get("Supported") == "100rel, timer, replaces, norefersub"
     assert response.to_tag
 
 
 @pytest.mark.parametrize(
     ("message", "status", "header"),
     [
-        (request("SUBSCRIBE"), 405, ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER")),
-        (request("FROBNICATE"), 405, ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER")),
-        (invite(headers={"Require": "100rel, timer"}), 420, ("Unsupported", "100rel")),
+        (request("MESSAGE"), 405, ("Allow", ALLOW)),
+        (request("FROBNICATE"), 405, ("Allow", ALLOW)),
+        (request("SUBSCRIBE", headers={"Event": "presence"}), 489, ("Allow-Events", "refer")),
+        (request("NOTIFY", headers={"Event": "check-sync"}), 489, ("Allow-Events", "refer")),
+        (request("NOTIFY", headers={"Event": "refer"}), 481, None),
+        (request("NOTIFY"), 400, None),
+        (request("REFER"), 403, None),
+        (invite(headers={"Require": "100rel, precondition, Timer"}), 420, ("Unsupported", "precondition")),
+        (invite(headers={"Session-Expires": "60", "Supported": "timer"}), 422, ("Min-SE", "90")),
+        (invite(headers={"Session-Expires": "soon"}), 400, None),
+        (invite(headers={"Min-SE": "soon"}), 400, None),
         (request("OPTIONS", headers={"Require": "x"}), 420, ("Unsupported", "x")),
         (invite(uri="mailto:ada@example.org"), 416, None),
         (invite(headers={"Max-Forwards": "0"}), 483, None),
@@ -353,6 +363,6 @@ async def test_in_a_dialog_as_outside_it_what_is_required_must_be_known() -> Non
     ok = line.take()[-1]
     line.put(follow(invite(), ok, "ACK"))
     again = follow(invite(), ok, "INVITE", sequence=2)
-    again.headers["Require"] = ["timer"]
+    again.headers["Require"] = ["precondition"]
     assert statuses(line.put(again)) == [420]
     assert not line.calls[0].ended.done()

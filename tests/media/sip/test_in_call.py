@@ -25,7 +25,7 @@ def noting(asked: list[Session]) -> Renegotiate:
     return on_offer
 
 
-@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("INFO", 405), ("UPDATE", 405), ("REGISTER", 405)])
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("MESSAGE", 405), ("REGISTER", 405)])
 async def test_other_requests_inside_the_call(method: str, status: int) -> None:
     line = Line()
     _, ok = await talking(line)

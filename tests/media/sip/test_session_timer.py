@@ -122,7 +122,10 @@ def test_the_side_that_asked_takes_what_the_answer_says(fields: dict[str, str], 
 def test_the_refresher_is_called_at_half_time_and_the_other_side_gives_up_shortly_before_the_end() -> None:
     clock, said = Clock(), list[str]()
     timers = Timers(clock)
-    timer = SessionTimer(timers, lambda: said.append("due"), lambda: said.append("over"))
+    timer = SessionTimer(timers)
+
+    def start(terms: Terms) -> None:
+        timer.start(terms, lambda: said.append("due"), lambda: said.append("over"))
 
     def after(seconds: float) -> list[str]:
         clock.now += seconds
@@ -130,17 +133,17 @@ def test_the_refresher_is_called_at_half_time_and_the_other_side_gives_up_shortl
         told, said[:] = list(said), []
         return told
 
-    timer.start(Terms(600, ours=True))
+    start(Terms(600, ours=True))
     assert after(299) == []
-    timer.start(Terms(600, ours=True))
+    start(Terms(600, ours=True))
     assert after(299) == []
     assert after(1) == ["due"]
-    timer.start(Terms(600, ours=False))
+    start(Terms(600, ours=False))
     assert after(567) == []
     assert after(1) == ["over"]
-    timer.start(Terms(90, ours=False))
+    start(Terms(90, ours=False))
     assert after(60) == ["over"]
-    timer.start(Terms(90, ours=True))
+    start(Terms(90, ours=True))
     timer.stop()
     assert after(90) == []
     assert timer.terms == Terms(90, ours=True)
