@@ -98,6 +98,20 @@ class Latch:
         self._ssrc, self._sequence, self._heard_at = ssrc, sequence, now
         return True
 
+    def note(self, ssrc: int, sequence: int, now: float) -> None:
+        """Remember the latest packet of the source, which was read without asking."""
+        self._ssrc, self._sequence, self._heard_at = ssrc, sequence, now
+
+    def prove(self, source: Address) -> None:
+        """Take a source whose packet was made with the far end's key, wherever it is."""
+        self.source, self._rank = source, EXACT
+        self.remote = self._reply_address()
+        self._candidates.clear()
+
+    def near(self, source: Address) -> bool:
+        """Tell whether a source is at an address that the signalling said, or came from."""
+        return source == self.source or self._rank_of(source) > FAR
+
     def _takes(self, source: Address, ssrc: int, sequence: int, now: float) -> bool:
         rank = self._rank_of(source)
         packets = self._in_sequence(source, ssrc, sequence)

@@ -1,8 +1,10 @@
 """Offer and answer for one audio stream (RFC 3264): pure functions from descriptions to what was agreed."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from media.errors import UnacceptableError
+from media.protection import PLAIN, RANKS, UNPROTECTED, Terms
 from media.sdp import EVENT, EVENTS, PCMA, PCMU, PROTOCOL, PTIME_MS, Codec, Direction, Media, Origin, Session
 
 Place = tuple[str, int]
@@ -11,10 +13,15 @@ Place = tuple[str, int]
 CODECS = (PCMU, PCMA)
 "What the gateway speaks, in the order it offers them."
 
-RATE = 8000
-"Hz."
+PASSED_ON = (Codec(9, "G722", 8000), Codec(107, "opus", 48_000, 2))
+"""What it can pass on between two legs that both speak it, and neither make nor hear itself.
 
-_NAMES = frozenset(codec.name for codec in CODECS)
+G.722's clock is said to be 8 kHz by an old mistake that everybody keeps (RFC 3551 section 4.5.2).
+"""
+
+Protecting = Callable[[Session, Media], Terms | None]
+"Finds the terms for a section of an offer; None where there are none that will do."
+
 _PTIMES_MS = range(10, 61, 10)
 
 
@@ -44,28 +51,61 @@ class Agreed:
     ptime: int
     "Milliseconds of audio in each packet that this side sends."
 
+    terms: Terms = UNPROTECTED
+    "How the packets are protected."
 
-def offer_audio(local: Place, *, origin: Origin | None = None, direction: Direction = Direction.SENDRECV) -> Session:
-    """Return an offer of every codec we speak, with packets wanted at `local`."""
-    media = Media("audio", local[1], PROTOCOL, local[0], (*CODECS, EVENTS), direction=direction, ptime=PTIME_MS)
+
+Settling = Callable[[Media, Session, Media], Terms]
+"Finds the terms of an answer to an offer's section; raises UnacceptableError where there are none."
+
+
+def plain(session: Session, media: Media) -> Terms | None:  # noqa: ARG001 - as `Protecting` has it
+    """Take plain RTP, and nothing else."""
+    return Terms(protocol=media.protocol) if media.protocol in PLAIN else None
+
+
+def offer_audio(
+    local: Place,
+    *,
+    origin: Origin | None = None,
+    direction: Direction = Direction.SENDRECV,
+    codecs: Sequence[Codec] = CODECS,
+    protocol: str = PROTOCOL,
+    attributes: tuple[str, ...] = (),
+) -> Session:
+    """Return an offer of these codecs in their order, with packets wanted at `local`."""
+    media = Media(
+        "audio",
+        local[1],
+        protocol,
+        local[0],
+        (*codecs, *_events_for(codecs)),
+        direction=direction,
+        ptime=PTIME_MS,
+        attributes=attributes,
+    )
     return Session(origin or Origin.new(local[0]), (media,), "chartline")
 
 
 def answer_audio(
-    offer: Session, local: Place, *, origin: Origin | None = None, direction: Direction = Direction.SENDRECV
+    offer: Session,
+    local: Place,
+    *,
+    origin: Origin | None = None,
+    direction: Direction = Direction.SENDRECV,
+    codecs: Sequence[Codec] = CODECS,
+    protecting: Protecting = plain,
 ) -> tuple[Session, Agreed]:
-    """Answer an offer with the first audio section and codec that we speak; every other section is refused.
+    """Answer an offer with its best protected audio section, and the first codec there that we speak.
 
-    `direction` is what we wish; the offer may allow less (RFC 3264 section 6.1). Telephone-event keeps the payload
-    type that the offer gave it.
+    Every other section is refused. `direction` is what we wish; the offer may allow less (RFC 3264 section 6.1).
+    Telephone-event keeps the payload type that the offer gave it.
 
     Raises:
-        UnacceptableError: no plain RTP audio with a codec that we speak.
+        UnacceptableError: no audio with a codec that we speak and protection that will do.
     """
-    found, codec = next(((media, codec) for media in offer.media if (codec := _speakable(media))), (None, None))
-    if found is None or codec is None:
-        raise UnacceptableError("no codec or transport in common")
-    events = found.codec(EVENT)
+    found, codec, terms = _best(offer, codecs, protecting)
+    events = _events_of(found, codec)
     sends = found.direction.receives and direction.sends and not found.held
     receives = found.direction.sends and direction.receives
     mine = Media(
@@ -76,15 +116,27 @@ def answer_audio(
         (codec, replace(events, fmtp=EVENTS.fmtp)) if events else (codec,),
         direction=Direction.of(sends=sends, receives=receives),
         ptime=_ptime(found),
+        attributes=terms.lines(),
     )
     sections = tuple(mine if media is found else replace(media, port=0, attributes=()) for media in offer.media)
     answer = Session(origin or Origin.new(local[0]), sections, "chartline")
     number = events.payload_type if events else None
     remote = found.address, found.port
-    return answer, Agreed(codec, codec.payload_type, remote, sends, receives, number, number, _ptime(found))
+    return answer, Agreed(codec, codec.payload_type, remote, sends, receives, number, number, _ptime(found), terms)
 
 
-def settle(offer: Session, answer: Session) -> Agreed:
+def settle_plain(ours: Media, session: Session, theirs: Media) -> Terms:  # noqa: ARG001 - as `Settling` has it
+    """Take plain RTP, and nothing else.
+
+    Raises:
+        UnacceptableError: something else.
+    """
+    if theirs.protocol not in PLAIN:
+        raise UnacceptableError("the answer takes another transport than was offered")
+    return Terms(protocol=theirs.protocol)
+
+
+def settle(offer: Session, answer: Session, *, settling: Settling = settle_plain) -> Agreed:
     """Return what the peer's `answer` makes of our `offer`.
 
     Raises:
@@ -93,11 +145,12 @@ def settle(offer: Session, answer: Session) -> Agreed:
     ours = offer.audio
     place = offer.media.index(ours) if ours is not None else 0
     theirs = answer.media[place] if place < len(answer.media) else None
-    codec = _speakable(theirs) if theirs is not None else None
-    mine = ours.codec(codec.name) if ours is not None and codec is not None else None
+    codec = _speakable(theirs, ours.codecs) if ours is not None and theirs is not None else None
+    mine = ours.codec(codec.name, codec.rate, codec.channels) if ours is not None and codec is not None else None
     if ours is None or theirs is None or codec is None or mine is None:
         raise UnacceptableError("the answer takes no codec of the offer")
-    their_events, our_events = theirs.codec(EVENT), ours.codec(EVENT)
+    terms = settling(ours, answer, theirs)
+    their_events, our_events = _events_of(theirs, codec), _events_of(ours, codec)
     return Agreed(
         codec,
         mine.payload_type,
@@ -107,17 +160,41 @@ def settle(offer: Session, answer: Session) -> Agreed:
         send_events=their_events.payload_type if their_events and our_events else None,
         receive_events=our_events.payload_type if their_events and our_events else None,
         ptime=_ptime(theirs),
+        terms=terms,
     )
 
 
-def _speakable(media: Media) -> Codec | None:
+def _best(offer: Session, codecs: Sequence[Codec], protecting: Protecting) -> tuple[Media, Codec, Terms]:
+    found: list[tuple[Media, Codec, Terms]] = []
+    for media in offer.media:
+        codec = _speakable(media, codecs)
+        terms = protecting(offer, media) if codec is not None else None
+        if codec is not None and terms is not None:
+            found.append((media, codec, terms))
+    if not found:
+        raise UnacceptableError("no codec or transport in common")
+    # Of two that are alike, the first: max keeps it.
+    return max(found, key=lambda each: RANKS[each[2].protection])
+
+
+def _speakable(media: Media, codecs: Sequence[Codec]) -> Codec | None:
     """Return the first codec of a section that we speak, or None where the section is none of ours."""
-    if media.kind != "audio" or not media.port or media.protocol != PROTOCOL or not media.address:
+    if media.kind != "audio" or not media.port or not media.address:
         return None
     for codec in media.codecs:
-        if codec.rate == RATE and codec.channels == 1 and codec.name.upper() in _NAMES:
+        if any(codec.is_like(each) for each in codecs):
             return codec
     return None
+
+
+def _events_of(media: Media, beside: Codec) -> Codec | None:
+    return media.codec(EVENT, beside.rate)
+
+
+def _events_for(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    # Events share the clock of the sound they stand beside (RFC 4733 section 2.1).
+    more = (Codec(110, EVENT, 48_000, fmtp=EVENTS.fmtp),) if any(codec.rate == 48_000 for codec in codecs) else ()
+    return (EVENTS, *more)
 
 
 def _ptime(media: Media) -> int:

@@ -15,8 +15,11 @@ from media.browser.association import all_shut
 from media.browser.leg import BrowserLeg
 from media.leg import AudioLeg, LegStats
 from media.pacer import Pacer
+from media.passing import BUFFER_BYTES
+from media.phone import PhoneLeg
 from media.ports import Ports
 from media.recorder import Place, Recorded, Recorder
+from media.report import Reporter
 from media.sdp import Direction, Session
 from media.sound import Sound
 
@@ -163,10 +166,11 @@ class BuiltinRelay:
         self._ports = ports
         self._music = music
         self._pacer = Pacer()
+        self._reporter = Reporter(asyncio.get_running_loop())
         self._legs: set[AudioLeg] = set()
         self._recorder = Recorder()
         # One for all: a packet is read, and passed on or copied, before the loop does anything else.
-        self._buffer = bytearray(2048)
+        self._buffer = bytearray(BUFFER_BYTES)
         self.on_gone: Callable[[AudioLeg], None] | None = None
         "Called with a leg that was closed, or whose far end left."
 
@@ -183,7 +187,16 @@ class BuiltinRelay:
         if wanted.kind == "browser":
             leg = BrowserLeg(self._ports, self._pacer, self._buffer, self._music, self._forget)
         else:
-            leg = AudioLeg(self._ports.take(), self._pacer, self._buffer, self._music, self._forget)
+            leg = PhoneLeg(
+                self._ports.take(),
+                self._pacer,
+                self._buffer,
+                self._music,
+                self._forget,
+                reporter=self._reporter,
+                secure=wanted.secure,
+                least=wanted.least,
+            )
         self._legs.add(leg)
         return leg
 

@@ -109,19 +109,24 @@ def ahead(number: int, of: int, bits: int = 16) -> int:
 class Reception:
     """What is known of the stream that a leg hears: packets, loss, jitter (RFC 3550 sections 6.4.1 and A.3)."""
 
-    __slots__ = ("_bad", "_base", "_before", "_highest", "_last", "jitter", "packets", "ssrc")
+    __slots__ = ("_bad", "_base", "_before", "_last_at", "_last_stamp", "clock", "highest", "jitter", "packets", "ssrc")
 
     def __init__(self) -> None:
+        self.clock = RATE
+        "Timestamp units a second."
         self.ssrc: int | None = None
         self.packets = 0
         "All that were heard, of whatever stream."
         self.jitter = 0.0
         "In timestamp units."
-        self._base = self._highest = 0
+        self.highest = 0
+        "Sequence number, with the cycles in the bits above 16 (section 6.4.1)."
+        self._base = 0
         # Expected packets of the streams before this one.
         self._before = 0
         self._bad: int | None = None
-        self._last: tuple[float, int] | None = None
+        self._last_at: float | None = None
+        self._last_stamp = 0
 
     def heard(self, ssrc: int, sequence: int, timestamp: int, now: float, *, timed: bool = True) -> None:
         """Count one packet that came at `now` (seconds of any steady clock).
@@ -131,19 +136,22 @@ class Reception:
         self.packets += 1
         if ssrc != self.ssrc:
             self._begin(ssrc, sequence)
+        elif sequence == (self.highest + 1) & 0xFFFF:
+            self.highest += 1
         else:
             self._place(sequence)
         if timed:
-            if self._last is not None:
-                came, stamped = self._last
-                off = abs((now - came) * RATE - ahead(timestamp, stamped, 32))
-                self.jitter += (off - self.jitter) / 16
-            self._last = now, timestamp
+            if self._last_at is not None:
+                # `ahead` of 32 bits, without the call: this is done for every packet.
+                step = ((timestamp - self._last_stamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+                off = (now - self._last_at) * self.clock - step
+                self.jitter += ((off if off > 0 else -off) - self.jitter) / 16
+            self._last_at, self._last_stamp = now, timestamp
 
     def _place(self, sequence: int) -> None:
-        step = ahead(sequence, self._highest & 0xFFFF)
+        step = ahead(sequence, self.highest & 0xFFFF)
         if 0 < step < MAX_DROPOUT:
-            self._highest += step
+            self.highest += step
         elif step >= MAX_DROPOUT or step < -MAX_DROPOUT:
             # A jump is believed when the next packet follows on it (appendix A.1).
             if sequence == self._bad:
@@ -155,13 +163,13 @@ class Reception:
         if self.ssrc is not None:
             self._before = self.expected
         self.ssrc = ssrc
-        self._base = self._highest = sequence
-        self._bad = self._last = None
+        self._base = self.highest = sequence
+        self._bad = self._last_at = None
 
     @property
     def expected(self) -> int:
         """Packets that the sequence numbers promise."""
-        return self._before + (0 if self.ssrc is None else self._highest - self._base + 1)
+        return self._before + (0 if self.ssrc is None else self.highest - self._base + 1)
 
     @property
     def lost(self) -> int:
@@ -176,7 +184,7 @@ class Reception:
     @property
     def jitter_ms(self) -> float:
         """Interarrival jitter in milliseconds."""
-        return self.jitter * 1000 / RATE
+        return self.jitter * 1000 / self.clock
 
 
 class Outbound:
@@ -193,6 +201,8 @@ class Outbound:
         "_high",
         "_sequence_off",
         "_timestamp_off",
+        "clock",
+        "octets",
         "packets",
         "sequence",
         "ssrc",
@@ -206,6 +216,10 @@ class Outbound:
         self.timestamp = secrets.randbits(32)
         "Of the last packet."
         self.packets = 0
+        self.octets = 0
+        "Of payload; whoever sends counts them."
+        self.clock = RATE
+        "Timestamp units a second."
         self._at = 0.0
         self._followed: int | None = None
         self._high = self._floor = self._sequence_off = self._timestamp_off = 0
@@ -225,21 +239,43 @@ class Outbound:
 
         Order, gaps and repetitions of that stream stay as they are, for the far end's jitter buffer to deal with.
         """
-        step = ahead(sequence, self._high)
-        if ssrc != self._followed or abs(step) > MAX_DROPOUT:
-            return self._take_up(ssrc, sequence, timestamp, now)
-        if ahead(sequence, self._floor) < 0:
-            return None
-        out_timestamp = timestamp + self._timestamp_off & 0xFFFFFFFF
-        out_sequence = sequence + self._sequence_off & 0xFFFF
-        if step > 0:
+        if ssrc == self._followed and sequence == (self._high + 1) & 0xFFFF:
+            # In order, as nearly all are.
+            out_timestamp = timestamp + self._timestamp_off & 0xFFFFFFFF
+            out_sequence = sequence + self._sequence_off & 0xFFFF
             self._high = sequence
-            self.sequence, self.timestamp, self._at = out_sequence, out_timestamp, now
-            # The floor comes after, so that it is never half a counter away.
-            if ahead(sequence, self._floor) > MAX_DROPOUT:
-                self._floor = sequence - MAX_DROPOUT & 0xFFFF
+        else:
+            step = ahead(sequence, self._high)
+            if ssrc != self._followed or abs(step) > MAX_DROPOUT:
+                return self._take_up(ssrc, sequence, timestamp, now)
+            if ahead(sequence, self._floor) < 0:
+                return None
+            out_timestamp = timestamp + self._timestamp_off & 0xFFFFFFFF
+            out_sequence = sequence + self._sequence_off & 0xFFFF
+            if step <= 0:
+                self.packets += 1
+                return 0, out_sequence, out_timestamp
+            self._high = sequence
+        self.sequence, self.timestamp, self._at = out_sequence, out_timestamp, now
+        # The floor comes after, so that it is never half a counter away.
+        if (sequence - self._floor & 0xFFFF) > MAX_DROPOUT:
+            self._floor = sequence - MAX_DROPOUT & 0xFFFF
         self.packets += 1
         return 0, out_sequence, out_timestamp
+
+    def anew(self) -> None:
+        """Begin another stream: another SSRC, and a sequence number that does not wrap soon.
+
+        A receiver of SRTP counts the wraps from the first packet it hears (RFC 3711 section 3.3.1).
+        """
+        self.ssrc, self.sequence = secrets.randbits(32), secrets.randbits(15)
+        self.timestamp = secrets.randbits(32)
+        self._followed = None
+        self.packets = self.octets = 0
+
+    def stamp(self, now: float) -> int:
+        """Return the timestamp that belongs to the instant `now`, for a sender report (section 6.4.1)."""
+        return self.timestamp + int((now - self._at) * self.clock) & 0xFFFFFFFF
 
     def _take_up(self, ssrc: int, sequence: int, timestamp: int, now: float) -> tuple[int, int, int]:
         self.timestamp = self._due(now)
@@ -255,4 +291,4 @@ class Outbound:
     def _due(self, now: float) -> int:
         if not self.packets:
             return self.timestamp
-        return self.timestamp + max(FRAME, int((now - self._at) * RATE)) & 0xFFFFFFFF
+        return self.timestamp + max(FRAME, int((now - self._at) * self.clock)) & 0xFFFFFFFF

@@ -65,6 +65,10 @@ class Codec:
         """Tell whether this is that encoding; names know no case (RFC 8866 section 6.6)."""
         return self.name.lower() == name.lower()
 
+    def is_like(self, other: "Codec") -> bool:
+        """Tell whether this is that encoding with that clock, under whatever number."""
+        return self.is_named(other.name) and (self.rate, self.channels) == (other.rate, other.channels)
+
     def __str__(self) -> str:
         return f"{self.name}/{self.rate}" + (f"/{self.channels}" if self.channels != 1 else "")
 
@@ -110,10 +114,10 @@ class Media:
         """Whether the address says that nothing may be sent (the hold of RFC 2543, which RFC 3264 8.4 still reads)."""
         return self.address in ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
-    def codec(self, name: str) -> Codec | None:
-        """Return the first codec of that name with a clock of 8 kHz, or None."""
+    def codec(self, name: str, rate: int = 8000, channels: int = 1) -> Codec | None:
+        """Return the first codec of that name with that clock, Hz, or None."""
         for codec in self.codecs:
-            if codec.is_named(name) and codec.rate == 8000 and codec.channels == 1:
+            if codec.is_named(name) and (codec.rate, codec.channels) == (rate, channels):
                 return codec
         return None
 

@@ -14,6 +14,7 @@ from media.browser.description import Own, Way, answer_of, offer_of, settled
 from media.errors import UnacceptableError
 from media.latch import Address, Latch
 from media.leg import AudioLeg
+from media.offer import Agreed
 from media.pacer import Pacer
 from media.ports import NoPortError, Ports
 from media.sdp import Direction, Origin, Session
@@ -60,13 +61,13 @@ class BrowserLeg(AudioLeg):
             NoPortError: there is none.
         """
         pair = ports.take()
-        super().__init__(pair, pacer, buffer, music, closed)
+        super().__init__(pacer, buffer, music, closed)
+        self.local = pair.local
         self.on_gone: Callable[[], None] | None = None
         "Told once when the browser is lost: a page that was closed or reloaded, or a network that is gone."
         self.connected: asyncio.Future[None] = self._loop.create_future()
         "Done when the first packet can be sent."
         self._route = Route()
-        self._latch = self._route
         self._way = Association(ports, pair, buffer, self._packet, self._open, self._gone)
         self._origin = Origin.new(pair.local[0])
         self._said: Session | None = None
@@ -75,9 +76,6 @@ class BrowserLeg(AudioLeg):
         self._held = self._over = False
         self._reader: pylibsrtp.Session | None = None
         self._writer: pylibsrtp.Session | None = None
-
-    def _listen(self) -> None:
-        pass  # its paths read for themselves
 
     # What the signalling says
 
@@ -108,7 +106,7 @@ class BrowserLeg(AudioLeg):
         session, agreed = answer_of(offer, self._own(), self._way.local, self._next(), setup, ())
         self._setup = setup
         self._held = not agreed.sends
-        self._agreed(agreed, via)
+        self.follow(agreed, via=via)
         self._way.begin(way, active=setup == "active")
         return self._say_next(session)
 
@@ -125,8 +123,18 @@ class BrowserLeg(AudioLeg):
         if before is not None and (way.fingerprints != before.fingerprints or self._way.restarts(way)):
             raise UnacceptableError("an answer from somebody else")
         self._setup = self._setup or ("passive" if way.setup == "active" else "active")
-        self._agreed(agreed, via)
+        self.follow(agreed, via=via)
         self._way.begin(way, active=self._setup == "active")
+
+    def follow(self, agreed: Agreed, *, via: str | None = None) -> None:
+        """Speak as was agreed from now on; where to, ICE finds out."""
+        self._route.expect(agreed.remote if agreed.sends else None, via)
+        self._speak(agreed, sends=self._route.remote is not None)
+
+    @property
+    def remote(self) -> Address | None:
+        """Where its packets go now."""
+        return self._route.remote
 
     @property
     def profile(self) -> str:
@@ -150,15 +158,17 @@ class BrowserLeg(AudioLeg):
         remote = self._way.path.remote
         if remote is not None:
             self._route.prove(remote)
+            self._sends = self._route.remote is not None
         if not self.connected.done():
             self.connected.set_result(None)
 
     def _gone(self) -> None:
         self._route.expect(None)
+        self._sends = False
         if self.on_gone is not None:
             self.on_gone()
 
-    def _packet(self, size: int, source: Address) -> None:
+    def _packet(self, size: int, source: Address) -> None:  # noqa: ARG002 - whoever has the key is the browser
         reader = self._reader
         if reader is None or self._over:
             return
@@ -172,17 +182,18 @@ class BrowserLeg(AudioLeg):
             self._strange += 1
             return
         now = self._loop.time()
-        if self._held and packet[1] & 0x7F == self._codec:
+        if self._held and packet[1] & 0x7F == self._type_in:
             # On hold a browser sends silence all the same; the far end hears music meanwhile.
             self.heard_at = now
             return
         size = len(packet)
         self._buffer[:size] = packet
-        self._hear(size, source, now)
+        self._hear(size, now)
 
-    def _send(self, packet: bytes | memoryview, remote: Address) -> None:
-        writer = self._writer
-        if writer is None or not self._way.path.send(writer.protect(bytes(packet)), remote):
+    def _transmit(self, start: int, end: int) -> None:
+        writer, remote = self._writer, self._route.remote
+        packet = bytes(self._view[start:end])
+        if writer is None or remote is None or not self._way.path.send(writer.protect(packet), remote):
             self._unsent += 1
 
     # Its end
