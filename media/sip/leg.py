@@ -39,6 +39,9 @@ class Leg(Offering):
         self.on_digit: Callable[[str], None] | None = None
         "Hears each key that the peer presses by INFO."
 
+        self.on_info: Callable[[str, bytes], bool] | None = None
+        "Hears type and body of an INFO that is no key, and tells whether it was understood; without it none is."
+
         self._refers: list[Refer] = []
         self._referrals: list[Referral] = []
 
@@ -104,12 +107,20 @@ class Leg(Offering):
         elif not request.body:
             server.respond(request.respond(200))
         elif request.content_type not in TYPES:
+            if self.on_info is not None and self.on_info(request.content_type, request.body):
+                server.respond(request.respond(200))
+                return
             server.respond(request.respond(415, headers={"Accept": [", ".join(TYPES)]}))
         else:
             key = key_of(request.content_type, request.body)
             server.respond(request.respond(200))
             if key and self.on_digit is not None:
                 self.on_digit(key)
+
+    def inform(self, kind: str, body: bytes) -> None:
+        """Send an INFO, and do not wait for what the peer says to it; nothing is sent outside of a call."""
+        if self._dialog is not None and self._established and not self.ended.done():
+            self._ask("INFO", _disregard, {"Content-Type": [kind]}, body, self._dialog)
 
     # The peer transfers (RFC 3515 section 2.4)
 
@@ -209,3 +220,7 @@ class Leg(Offering):
     def _leave(self) -> None:
         self._refers.clear()  # whoever carries one out may still tell of it; the two would keep each other alive
         super()._leave()
+
+
+def _disregard(_response: Response | None) -> None:
+    """Take a response that changes nothing."""
