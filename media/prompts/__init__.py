@@ -7,6 +7,7 @@ Rendering is `prepare`'s, in a thread or by `python -m media.prompts`; looking u
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -106,13 +107,19 @@ class Prompts:
         """
         texts = [(f"menu {menu.name}", menu.say) for menu in practice.menus]
         texts += [(f"voicemail {box.name}", box.say) for box in practice.voicemails]
-        return [self._prepared(where, text, language) for where, say in texts for language, text in sorted(say.items())]
+        root = self._own.parent
+        models = {language: root / model.removeprefix("file:") for language, model in practice.speech.voices.items()}
+        return [
+            self._prepared(where, text, language, models)
+            for where, say in texts
+            for language, text in sorted(say.items())
+        ]
 
-    def _prepared(self, where: str, text: str, language: str) -> Choice:
+    def _prepared(self, where: str, text: str, language: str, models: Mapping[str, Path]) -> Choice:
         found = self._find(where.replace(" ", "-"), text, language)
         if found is None:
             try:
-                path = self._render(text, language)
+                path = self._render(text, language, models)
             except (SpeechError, OSError) as error:
                 return Choice(where, language, "pieces", str(error))
             return Choice(where, language, "rendered", path.name)
@@ -131,8 +138,8 @@ class Prompts:
                 return sound, "rendered", path.name
         return None
 
-    def _render(self, text: str, language: str) -> Path:
-        voice = voice_for(language)
+    def _render(self, text: str, language: str, models: Mapping[str, Path]) -> Path:
+        voice = voice_for(language, models)
         if voice is None:
             raise SpeechError("no program on this machine speaks it; lay a WAV into the prompts folder")
         sound = Sound.of(say(text, voice))

@@ -1,4 +1,4 @@
-"""Text to speech by programs that the machine may have: flite for English, espeak-ng for every other language.
+"""Text to speech by programs that the machine may have: piper with a model of the operator's, flite, espeak-ng.
 
 They run as programs of their own, and only what is played to every caller is said: a menu's words, never a person's.
 """
@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -41,13 +43,20 @@ class Voice:
     program: str
     name: str
     version: str
+    model: Path | None = None
 
     def __str__(self) -> str:
         return f"{self.program} {self.version} {self.name}"
 
 
-def voice_for(language: str) -> Voice | None:
-    """Return the voice that this machine has for a language, None when it has none."""
+def voice_for(language: str, models: Mapping[str, Path] = MappingProxyType({})) -> Voice | None:
+    """Return the voice that this machine has for a language, None when it has none.
+
+    `models` are piper's, by language; without one English is flite's, and every other language espeak-ng's.
+    """
+    model = models.get(language)
+    if model is not None and model.exists() and shutil.which("piper"):
+        return Voice("piper", model.stem, _version("piper"), model)
     if language == "en" and shutil.which("flite"):
         return Voice("flite", "slt", _version("flite"))
     if shutil.which("espeak-ng"):
@@ -65,13 +74,15 @@ def say(text: str, voice: Voice) -> Pcm:
         source, target = Path(directory, "text"), Path(directory, "said.wav")
         source.write_text(spoken(text))
         command = {
+            "piper": ["piper", "--model", str(voice.model), "--output_file", str(target)],
             "flite": ["flite", "-voice", voice.name, "-f", str(source), "-o", str(target)],
             "espeak-ng": ["espeak-ng", "-v", voice.name, "-s", "165", "-f", str(source), "-w", str(target)],
         }[voice.program]
         try:
-            subprocess.run(  # noqa: S603 - no shell, and the text lies in a file
-                command, check=True, capture_output=True, timeout=_TIMEOUT_S
-            )
+            with source.open("rb") as words:  # piper reads them there
+                subprocess.run(  # noqa: S603 - no shell, and the text lies in a file
+                    command, check=True, capture_output=True, timeout=_TIMEOUT_S, stdin=words
+                )
             wave = read_wav(target.read_bytes())
         except (OSError, subprocess.SubprocessError, AudioError) as error:
             raise SpeechError(f"{voice.program} did not say it ({type(error).__name__})") from error
@@ -85,7 +96,7 @@ def spoken(text: str) -> str:
 
 def _version(program: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - one of two fixed names
+        done = subprocess.run(  # noqa: S603 - one of three fixed names
             [program, "--version"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.SubprocessError):

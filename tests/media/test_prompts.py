@@ -269,6 +269,30 @@ def test_a_voice_says_numbers_digit_by_digit(talker: Path) -> None:
     assert spoken("at 19110 Main Street") == "at 19110 Main Street"
 
 
+PIPER = """#!/bin/sh
+case "$1" in --version) echo "1.4.2"; exit 0;; esac
+echo "$*" >> "$TALKER_LOG"
+cat > "$TALKER_LOG.text"
+cp "$TALKER_WAV" "$4"
+"""
+
+
+def test_a_voice_of_the_operators_own_comes_before_the_others(talker: Path, tmp_path: Path, practice: Practice) -> None:
+    program = tmp_path / "bin" / "piper"
+    program.write_text(PIPER)
+    program.chmod(0o755)
+    model = tmp_path / "voices" / "lessac.onnx"
+    assert voice_for("en", {"en": model}) == Voice("flite", "slt", "9.9.1")  # a model that is not there is none
+    model.parent.mkdir()
+    model.write_bytes(b"a model")
+    assert voice_for("en", {"en": model}) == Voice("piper", "lessac", "1.4.2", model)
+    speech = practice.speech.model_copy(update={"voices": {"en": "file:voices/lessac.onnx"}})
+    choices = Prompts.load(tmp_path).prepare(practice.model_copy(update={"speech": speech}))
+    assert [choice.source for choice in choices] == ["rendered", "rendered"]
+    assert {line.split()[1] for line in talker.read_text().splitlines()} == {str(model)}
+    assert Path(f"{talker}.text").read_text() == "This is the desk."
+
+
 def test_a_program_that_fails_leaves_the_pieces(talker: Path, tmp_path: Path, practice: Practice) -> None:
     assert not talker.exists()
     (tmp_path / "talk.wav").write_bytes(b"no sound")
