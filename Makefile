@@ -8,13 +8,13 @@ AREA ?= all
 
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: demo test check bench chaos peers lock clean
+.PHONY: demo test check bench chaos peers web lock clean
 
-demo: $(READY)
+demo: $(READY) web
 	@sh tests/peers/install.sh sip-tester >/dev/null 2>&1 || true
 	@$(BIN)/chartline demo $(if $(ONCE),--once)
 
-test: $(READY) peers
+test: $(READY) peers web
 	@$(BIN)/pytest
 
 check: $(READY)
@@ -31,9 +31,12 @@ chaos: $(READY) peers
 	@$(BIN)/pytest -q -n 0 -m chaos --override-ini addopts= tests/chaos
 
 peers:
-	@sh tests/peers/install.sh sip-tester baresip flite iproute2
+	@sh tests/peers/install.sh sip-tester baresip chromium flite iproute2
 	@command -v npm >/dev/null || sh tests/peers/install.sh nodejs npm
-	@sh tests/peers/npm.sh medplum hl7
+	@sh tests/peers/npm.sh medplum hl7 axe
+
+web: $(READY)
+	@sh hub/web/build.sh $(BIN) || true
 
 lock:
 	uv pip compile $(LOCK) --extra test --extra pocketsphinx pyproject.toml -o requirements/lock.txt

@@ -40,6 +40,8 @@ from hub.instance import Instance
 from hub.outside import Outside
 from hub.record import idempotency
 from hub.vault.client import VaultUnavailableError
+from hub.web import assets, desk, pages
+from hub.web.arrival import Arrival
 
 FORGET_S = 3600.0
 "Between two looks for idempotency keys that are too old."
@@ -92,8 +94,10 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.state.door = login.Door()
     app.state.launches = launch.Pending()
     app.state.live = live.Live(instance)
+    app.add_middleware(Arrival)
     app.add_middleware(Guard)
     problem.install(app)
+    app.add_exception_handler(assets.AssetsMissingError, pages.unbuilt)
     v1 = APIRouter(prefix="/v1")
     for router in ROUTERS:
         v1.include_router(router)
@@ -101,7 +105,8 @@ def create(instance: Instance, outside: Outside, flows: Flows) -> FastAPI:
     app.include_router(v1)
     app.include_router(carriers.router)
     app.include_router(launch.router)
-    app.include_router(live.router)
+    for router in (live.router, assets.router, pages.router, desk.router):
+        app.include_router(router)
     app.include_router(phone.router)
     return app
 

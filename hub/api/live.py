@@ -120,6 +120,10 @@ class Live:
         self._feeds: dict[UUID, Feed] = {}
         self._turn = asyncio.Lock()
 
+    def now(self) -> datetime:
+        """Return the hub's instant, which the desks' clocks go by."""
+        return self._instance.clock()
+
     def join(self, row: Token, staff_id: UUID) -> Desk | None:
         """Take a socket in; None where the person has too many."""
         if sum(desk.staff_id == staff_id for desk in self._desks) >= DESKS:
@@ -215,7 +219,7 @@ async def live(socket: WebSocket, after: int = -1, stream: str = "") -> None:
 
 
 async def _converse(socket: WebSocket, following: Live, desk: Desk, seen: int) -> None:
-    telling = asyncio.create_task(_tell(socket, desk, seen))
+    telling = asyncio.create_task(_tell(socket, following, desk, seen))
     hearing = asyncio.create_task(_hear(socket, following, desk))
     done, left = await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
     for task in left:
@@ -225,7 +229,7 @@ async def _converse(socket: WebSocket, following: Live, desk: Desk, seen: int) -
         task.result()
 
 
-async def _tell(socket: WebSocket, desk: Desk, seen: int) -> None:
+async def _tell(socket: WebSocket, following: Live, desk: Desk, seen: int) -> None:
     session: tuple[datetime | None, datetime | None] = (None, None)
     while not desk.over:
         desk.told.clear()
@@ -235,7 +239,7 @@ async def _tell(socket: WebSocket, desk: Desk, seen: int) -> None:
         changes, before = desk.feed.after(seen), seen
         seen = desk.feed.seq
         if changes is None or before < 0:
-            whole = {"stream": desk.feed.stream, "seq": seen, "state": desk.feed.state}
+            whole = {"stream": desk.feed.stream, "seq": seen, "now": following.now(), "state": desk.feed.state}
             await _send(socket, {"type": "snapshot", **whole})
             changes = []
         for seq, changed in changes:
