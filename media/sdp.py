@@ -274,7 +274,9 @@ def _media_of(lines: list[str], head: _Section) -> Media:
 def _codec_of(text: str, section: _Section) -> Codec:
     if not (text.isascii() and text.isdigit() and len(text) <= 3) or int(text) > 127:
         raise ProtocolError("not a payload type", spec="RFC 3551 section 6")
-    number, fmtp = int(text), section.fmtps.get(text, "")
+    number = int(text)
+    text = str(number)  # a zero before it makes no other type of it
+    fmtp = section.fmtps.get(text, "")
     name, rate, channels = [*section.maps.get(text, "").split("/"), "", ""][:3]
     stated = channels.isascii() and channels.isdigit() and len(channels) <= 3
     if not (name and rate.isascii() and rate.isdigit() and len(rate) <= 6):

@@ -1,6 +1,6 @@
 """Look for inputs that break a target: `python -m tests.fuzz TARGET SECONDS`.
 
-libFuzzer, guided by what the connectors' code did with each input, begins with the saved inputs and those of earlier
+libFuzzer, guided by what the code under test did with each input, begins with the saved inputs and those of earlier
 runs. It ends with 0 if the time passed and nothing broke; otherwise the input is in build/fuzz/TARGET: one that raised
 (`crash-...`), took more than a second (`timeout-...`) or more than 512 MiB (`oom-...`).
 """
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("seconds", type=int)
     parser.add_argument("--longest", type=int, default=16384, help="bytes of an input")
     arguments = parser.parse_args()
-    with atheris.instrument_imports(include=["connectors"]):
+    with atheris.instrument_imports(include=["connectors", "media", "aioice", "hub.security.container", "hub.tape"]):
         one = target(arguments.target)
     name = arguments.target.rpartition(".")[2]
     found = FOUND / name
