@@ -88,6 +88,8 @@ class Dtls:
         self.reads: Key | None = None
         self.writes: Key | None = None
         "Once the handshake is over."
+        self.ended = False
+        "Whether the far end has said that it is over (close_notify)."
         self._active, self._fingerprints = active, fingerprints
         self._over = False
         self._ssl = SSL.Connection(own.context, None)
@@ -155,7 +157,10 @@ class Dtls:
                 self._ssl.recv(1)
             else:
                 self._ssl.do_handshake()
-        except (SSL.WantReadError, SSL.ZeroReturnError):
+        except SSL.ZeroReturnError:
+            self.ended = True
+            return list(self._flights())
+        except SSL.WantReadError:
             return list(self._flights())
         except SSL.Error:
             if self.done:

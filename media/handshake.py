@@ -23,6 +23,11 @@ class Handshake:
         self._alarm: asyncio.TimerHandle | None = None
         self._over = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether the far end has said that it is over."""
+        return self._dtls.ended
+
     def start(self) -> None:
         """Begin, or wait for the far end to."""
         self._step(self._dtls.start)

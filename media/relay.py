@@ -185,7 +185,7 @@ class BuiltinRelay:
         """
         leg: AudioLeg
         if wanted.kind == "browser":
-            leg = BrowserLeg(self._ports, self._pacer, self._buffer, self._music, self._forget)
+            leg = BrowserLeg(self._ports, self._pacer, self._buffer, self._music, self._forget, reporter=self._reporter)
         else:
             leg = PhoneLeg(
                 self._ports.take(),

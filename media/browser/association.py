@@ -8,19 +8,23 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 
-import pylibsrtp
-
-from media.browser.description import Own, Way
-from media.browser.hooks import Dtls, Ice
+from media.browser.description import Way
+from media.browser.hooks import Ice
+from media.dtls import RECORDS
+from media.handshake import Handshake
 from media.latch import Address
 from media.ports import Pair, Ports
+from media.protection import Peer
+from media.srtp import Key
 
 CONNECT_SECONDS = 20.0
-"A browser that has not been reached by then is gone."
+"A browser that no check has reached by then is gone."
 
-_STUN = range(0, 4)
-_DTLS = range(20, 64)
-"First bytes (RFC 7983 section 7); RTP and RTCP begin with 128 to 191."
+EARLY = 8
+"DTLS records that are kept while they cannot be read or sent yet; more than one flight of them."
+
+_STUN = range(4)
+"First bytes (RFC 7983 section 7)."
 
 
 class Path:
@@ -31,7 +35,7 @@ class Path:
         self.remote: Address | None = None
         "Where the browser is, once a check has proven it."
         self._way = way
-        self._buffer = buffer
+        self._buffer, self._view = buffer, memoryview(buffer)
         self._socket: socket.socket = pair.rtp
         self.ice = Ice(pair.local, self._send, controlling=controlling, nominated=self._nominated)
         self._loop = asyncio.get_running_loop()
@@ -40,7 +44,7 @@ class Path:
     def _send(self, packet: bytes, remote: Address) -> None:
         self.send(packet, remote)
 
-    def send(self, packet: bytes, remote: Address) -> bool:
+    def send(self, packet: bytes | memoryview, remote: Address) -> bool:
         """Send, and return whether the system took it."""
         try:
             self._socket.sendto(packet, remote)
@@ -61,11 +65,11 @@ class Path:
             return
         first = self._buffer[0]
         if first > 127:
-            self._way.on_media(size, source[:2])
+            self._way.on_media(size)
         elif first in _STUN:
-            self.ice.heard(bytes(self._buffer[:size]), source[:2])
-        elif first in _DTLS:
-            self._way.dtls.heard(bytes(self._buffer[:size]))
+            self.ice.heard(bytes(self._view[:size]), source[:2])
+        elif first in RECORDS:
+            self._way.record(bytes(self._view[:size]))
 
     async def close(self) -> None:
         """End the session and give the port back; closing twice is once."""
@@ -78,8 +82,8 @@ class Path:
 class Association:
     """All paths to one browser, and the keys.
 
-    `on_media` is told of each packet in the shared buffer; `on_open` that packets can be read and written, and again
-    when the browser is somewhere else; `on_gone` once that it is lost: it closed, or proved its consent no more
+    `on_media` is told of each packet in the shared buffer; `on_keys` of the keys that read and write, once; `on_moved`
+    of each new place of the browser's; `on_gone` once that it is lost: it closed, or proved its consent no more
     (RFC 7675), or never came.
     """
 
@@ -88,44 +92,31 @@ class Association:
         ports: Ports,
         pair: Pair,
         buffer: bytearray,
-        on_media: Callable[[int, Address], None],
-        on_open: Callable[[], None],
+        *,
+        on_media: Callable[[int], None],
+        on_keys: Callable[[Key, Key], None],
+        on_moved: Callable[[], None],
         on_gone: Callable[[], None],
     ) -> None:
         """Take where sockets come from, the first of them, and who is told."""
         self.on_media = on_media
-        self.dtls = Dtls(self._send_record)
         self.peer: Way | None = None
         "What the browser last said of itself."
-        self.open = False
         self._ports, self._buffer = ports, buffer
-        self._on_open, self._on_gone = on_open, on_gone
+        self._on_keys, self._on_moved, self._on_gone = on_keys, on_moved, on_gone
         self._controlling = False
         self._told = self._closed = False
-        self._proven = asyncio.Event()
+        self._handshake: Handshake | None = None
+        self._started = False
+        self._heard: list[bytes] = []
+        self._unsent: list[bytes] = []
         self.path = Path(pair, buffer, self, controlling=False)
         self._next: Path | None = None
 
-    def own(self, ssrc: int) -> Own:
-        """Return how the browser reaches us, for the next description."""
-        path = self._next or self.path
-        ice = path.ice
-        return Own(ice.local_username, ice.local_password, ice.candidate.to_sdp(), self.dtls.fingerprint, ssrc)
-
     @property
-    def local(self) -> Address:
-        """Address and port of the latest path."""
-        return (self._next or self.path).pair.local
-
-    @property
-    def profile(self) -> str:
-        """SRTP's protection profile, once it is open."""
-        return self.dtls.profile
-
-    @property
-    def keys(self) -> tuple[pylibsrtp.Session, pylibsrtp.Session]:
-        """The SRTP sessions that read and write, once it is open."""
-        return self.dtls.keys
+    def latest(self) -> Path:
+        """The path that descriptions tell of."""
+        return self._next or self.path
 
     def controls(self) -> None:
         """Take ICE's controlling role: ours is the offer (RFC 8445 section 6.1.1)."""
@@ -143,18 +134,28 @@ class Association:
         """
         fresh = Path(self._ports.take(), self._buffer, self, controlling=self._controlling)
         if self._next is not None:
-            self._spawn(self._next.close())
+            _spawn(self._next.close())
         self._next = fresh
 
     def begin(self, way: Way, *, active: bool) -> None:
         """Find the browser that said this; `active` says who begins the DTLS handshake, which is made once."""
-        first, self.peer = self.peer is None, way
-        path = self._next or self.path
+        first, self.peer, path = self.peer is None, way, self.latest
         if first or path is self._next:
             path.ice.know(way.ufrag, way.password)
-            self._spawn(self._connect(path))
-        if first:
-            self._spawn(self._shake(way, active))
+            _spawn(self._connect(path))
+        if not first:
+            return
+        self._handshake = Handshake(Peer(way.fingerprints, active), self._send_record, self._on_keys, self._lose)
+        if not active:
+            self._start()
+        early, self._heard = self._heard, []
+        for each in early:
+            self.record(each)
+
+    def _start(self) -> None:
+        if self._handshake is not None and not self._started:
+            self._started = True
+            self._handshake.start()
 
     async def _connect(self, path: Path) -> None:
         try:
@@ -168,67 +169,60 @@ class Association:
         if path is self.path:
             self._lose()
 
-    async def _shake(self, way: Way, active: bool) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                while active and self.path.remote is None:
-                    await self._proven.wait()
-                await self.dtls.establish(active=active, fingerprints=list(way.fingerprints))
-        except (ConnectionError, TimeoutError):
-            self._lose()
-            return
-        if self._closed:
-            return
-        self.dtls.on("statechange", self._dtls_changed)
-        self.open = True
-        self._on_open()
-
-    def _dtls_changed(self) -> None:
-        if self.dtls.state in ("closed", "failed"):
-            self._lose()
-
     def proven(self, path: Path) -> None:
         """Send to where a check has proven the browser to be; a path proven anew takes over."""
-        self._proven.set()
-        if path is not self.path and path is not self._next:
-            return
         if path is self._next:
             before, self.path, self._next = self.path, path, None
-            self._spawn(before.close())
-        if self.open:
-            self._on_open()
+            _spawn(before.close())
+        if path is not self.path or self._closed:
+            return
+        self._start()
+        unsent, self._unsent = self._unsent, []
+        for each in unsent:
+            self._send_record(each)
+        self._on_moved()
+
+    def record(self, record: bytes) -> None:
+        """Take a DTLS record; what comes before the browser's description waits for it."""
+        if self._handshake is None:
+            if len(self._heard) < EARLY:
+                self._heard.append(record)
+            return
+        self._handshake.heard(record)
+        if self._handshake.ended:
+            self._lose()
 
     def _send_record(self, record: bytes) -> None:
         if self.path.remote is not None:
             self.path.send(record, self.path.remote)
+        elif len(self._unsent) < EARLY:
+            self._unsent.append(record)
 
     def _lose(self) -> None:
-        self.open = False
         if not self._told and not self._closed:
             self._told = True
             self._on_gone()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
-
     def shut(self) -> None:
         """Tell the browser that it is over (close_notify), and give the ports back; shutting twice is once."""
-        if not self._closed:
-            self._closed, self.open = True, False
-            self._spawn(self._close())
-
-    async def _close(self) -> None:
-        await self.dtls.stop()
-        self.dtls.cut()
+        if self._closed:
+            return
+        self._closed = True
+        if self._handshake is not None:
+            self._handshake.close()
         for path in (self.path, self._next):
             if path is not None:
-                await path.close()
+                _spawn(path.close())
 
 
 _tasks: set[asyncio.Task[None]] = set()
 "What goes on for associations: also for one that nobody holds any more."
+
+
+def _spawn(work: Coroutine[None, None, None]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 async def all_shut() -> None:

@@ -1,22 +1,24 @@
 """What a browser's session description says beside the codecs: where ICE and DTLS find each other (RFC 8829).
 
 One audio section, always with rtcp-mux and bundled; every other section of an offer is refused. Addresses and ports
-that a browser writes say nothing: ICE finds where it is, so what was agreed on names our own address in their place.
+that a browser writes say nothing: ICE finds where it is, so our own address is read in their place.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from media.errors import UnacceptableError
-from media.offer import Agreed
-from media.sdp import EVENT, EVENTS, PCMA, PCMU, PTIME_MS, Codec, Direction, Media, Origin, Session
+from media.keying import MUX, Fingerprint, fingerprints_of, muxed, setup_of, values_of
+from media.latch import Address
+from media.offer import Agreed, answer_audio, offer_audio, settle
+from media.protection import OVER_DTLS, Terms
+from media.sdp import Codec, Direction, Media, Origin, Session
 
-SECURED = ("UDP/TLS/RTP/SAVPF", "RTP/SAVPF", "UDP/TLS/RTP/SAVP")
-"What browsers call it; the first is what RFC 8829 section 5.1.2 wants."
+SECURED = OVER_DTLS[1]
+"What browsers call it (RFC 8829 section 5.1.2)."
 
-CODECS = (PCMU, PCMA)
-
-_HASHES = frozenset({"sha-256", "sha-384", "sha-512"})
+SEALED = "x-chartline-e2e"
+"Attribute by which two pages agree on keys of their own (hub/web/static/e2e.js); passed on, and not looked into."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,7 @@ class Way:
     password: str
     "Of ICE (RFC 8839 section 5.4); they authenticate checks and never stand in a log."
 
-    fingerprints: tuple[tuple[str, str], ...]
-    "Hash function and value of its DTLS certificate (RFC 8122 section 5)."
-
+    fingerprints: tuple[Fingerprint, ...]
     setup: str
     "actpass, active or passive (RFC 4145 section 4)."
 
@@ -40,123 +40,116 @@ class Way:
         """Read it from a description.
 
         Raises:
-            UnacceptableError: no audio, no ICE credentials, no fingerprint that we can check, or RTCP on its own port.
+            UnacceptableError: no audio, no ICE credentials, no fingerprint that we trust, or RTCP on a port of its own.
         """
-        media, _ = audio_of(session)
-        said = dict(_pairs((*session.attributes, *media.attributes)))  # what the section says goes before
-        prints = [value for name, value in _pairs((*session.attributes, *media.attributes)) if name == "fingerprint"]
-        known = tuple((function.lower(), value) for function, _, value in (each.partition(" ") for each in prints))
-        known = tuple(each for each in known if each[0] in _HASHES)
-        ufrag, password = said.get("ice-ufrag", ""), said.get("ice-pwd", "")
-        if len(ufrag) < 4 or len(password) < 22 or not known or "rtcp-mux" not in said:
+        audio = session.audio
+        if audio is None or audio.protocol not in OVER_DTLS:
+            raise UnacceptableError("no audio as browsers send it")
+        ufrag, password = _said("ice-ufrag", session, audio), _said("ice-pwd", session, audio)
+        prints = fingerprints_of(session, audio)
+        if len(ufrag) < 4 or len(password) < 22 or not prints or not muxed(audio):
             raise UnacceptableError("no ICE, no DTLS or no rtcp-mux")
-        return cls(ufrag, password, known, said.get("setup", "actpass"), said.get("mid", ""))
+        mid = next(values_of("mid", audio.attributes), "")
+        return cls(ufrag, password, prints, setup_of(session, audio) or "actpass", mid)
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """How we can be reached, as it is written."""
+    """How we can be reached, and what else we say; as it is written."""
 
+    local: Address
     ufrag: str
     password: str
     candidate: str
-    "As a= candidate writes it."
-
     fingerprint: str
-    "As a= fingerprint writes it."
-
     ssrc: int
-    "Of all that we send."
+    name: str
+    "Canonical name of RTCP."
+
+    tells: str = ""
+    "What another page says by `SEALED`."
 
     def lines(self, setup: str, mid: str) -> tuple[str, ...]:
         """Return the attributes of a section."""
         return (
             *([f"mid:{mid}"] if mid else []),
-            "rtcp-mux",
+            MUX,
             f"ice-ufrag:{self.ufrag}",
             f"ice-pwd:{self.password}",
             f"candidate:{self.candidate}",
             "end-of-candidates",
             f"fingerprint:{self.fingerprint}",
             f"setup:{setup}",
-            f"ssrc:{self.ssrc} cname:chartline",
+            f"ssrc:{self.ssrc} cname:{self.name}",
+            *([f"{SEALED}:{self.tells}"] if self.tells else []),
         )
 
+    def offer(self, origin: Origin, direction: Direction, codecs: Sequence[Codec]) -> Session:
+        """Return an offer."""
+        made = offer_audio(
+            self.local,
+            origin=origin,
+            direction=direction,
+            codecs=codecs,
+            protocol=SECURED,
+            attributes=self.lines("actpass", "0"),
+        )
+        return replace(made, attributes=("group:BUNDLE 0",))
 
-def audio_of(session: Session) -> tuple[Media, Codec]:
-    """Return the first audio section that a browser's sound can go by, and the codec of it that is to be spoken.
+    def answer(self, offer: Session, origin: Origin, setup: str, codecs: Sequence[Codec]) -> tuple[Session, Agreed]:
+        """Answer an offer; telephone-event and the codec keep the payload types that the offer gave them.
 
-    Raises:
-        UnacceptableError: there is none.
-    """
-    for media in session.media:
-        if media.kind == "audio" and media.port and media.protocol in SECURED:
-            for codec in CODECS:
-                found = media.codec(codec.name)
-                if found is not None:
-                    return media, found
-    raise UnacceptableError("no codec or transport in common")
+        Raises:
+            UnacceptableError: no audio in common.
+        """
+        way, audio = Way.of(offer), offer.audio
 
+        def protecting(_session: Session, media: Media) -> Terms | None:
+            return _Said(lines_=self.lines(setup, way.mid), protocol=media.protocol) if media is audio else None
 
-def offer_of(own: Own, local: tuple[str, int], origin: Origin, direction: Direction, extra: tuple[str, ...]) -> Session:
-    """Return an offer of all we speak; `extra` are attributes of the section that are passed on."""
-    lines = (*own.lines("actpass", "0"), *extra)
-    media = Media(
-        "audio", local[1], SECURED[0], local[0], (*CODECS, EVENTS), (), direction, PTIME_MS, lines
-    )  # one section, so that both sides bundle it trivially
-    return Session(origin, (media,), "chartline", ("group:BUNDLE 0",))
+        # Sections are told apart by what they are, so the offer is placed first.
+        offer = placed(offer, self.local)
+        audio = offer.audio
+        made, agreed = answer_audio(offer, self.local, origin=origin, codecs=codecs, protecting=protecting)
+        return replace(made, attributes=(f"group:BUNDLE {way.mid}",) if way.mid else ()), agreed
 
+    def settle(self, offer: Session, answer: Session) -> Agreed:
+        """Return what the browser's answer makes of our offer.
 
-def answer_of(
-    offer: Session, own: Own, local: tuple[str, int], origin: Origin, setup: str, extra: tuple[str, ...]
-) -> tuple[Session, Agreed]:
-    """Answer an offer; telephone-event and the codec keep the payload types that the offer gave them.
-
-    Raises:
-        UnacceptableError: no audio in common.
-    """
-    theirs, codec = audio_of(offer)
-    events = theirs.codec(EVENT)
-    sends = theirs.direction.receives
-    receives = theirs.direction.sends
-    mid = Way.of(offer).mid
-    codecs = (codec, replace(events, fmtp=EVENTS.fmtp)) if events else (codec,)
-    direction = Direction.of(sends=sends, receives=receives)
-    lines = (*own.lines(setup, mid), *extra)
-    mine = Media("audio", local[1], theirs.protocol, local[0], codecs, (), direction, PTIME_MS, lines)
-    sections = tuple(mine if media is theirs else replace(media, port=0, attributes=()) for media in offer.media)
-    bundle = (f"group:BUNDLE {mid}",) if mid else ()
-    number = events.payload_type if events else None
-    agreed = Agreed(codec, codec.payload_type, local, sends, receives, number, number, PTIME_MS)
-    return Session(origin, sections, "chartline", bundle), agreed
+        Raises:
+            UnacceptableError: it takes nothing of it.
+        """
+        return settle(offer, placed(answer, self.local), settling=lambda _ours, _session, theirs: _terms(theirs))
 
 
-def settled(offer: Session, answer: Session) -> Agreed:
-    """Return what the browser's answer makes of our offer.
+@dataclass(frozen=True, slots=True)
+class _Said(Terms):
+    """The terms of an answer, with what is written of them."""
 
-    Raises:
-        UnacceptableError: it takes nothing of it.
-    """
-    ours = offer.media[0]
-    theirs, codec = audio_of(answer)
-    mine = ours.codec(codec.name)
-    if mine is None:
-        raise UnacceptableError("the answer takes no codec of the offer")
-    their_events, our_events = theirs.codec(EVENT), ours.codec(EVENT)
-    both = their_events is not None and our_events is not None
-    return Agreed(
-        codec,
-        mine.payload_type,
-        (ours.address, ours.port),
-        sends=ours.direction.sends and theirs.direction.receives,
-        receives=ours.direction.receives and theirs.direction.sends,
-        send_events=their_events.payload_type if both and their_events else None,
-        receive_events=our_events.payload_type if both and our_events else None,
-        ptime=PTIME_MS,
+    lines_: tuple[str, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        return self.lines_
+
+
+def said_in(session: Session) -> str:
+    """Return what a page says to another page by `SEALED`; empty where it says nothing."""
+    audio = session.audio
+    return next(values_of(SEALED, audio.attributes), "") if audio is not None else ""
+
+
+def placed(session: Session, local: Address) -> Session:
+    """Return a description with our own address in the place of what a browser wrote, which may be 0.0.0.0."""
+    return replace(
+        session, media=tuple(replace(each, address=local[0]) if each.port else each for each in session.media)
     )
 
 
-def _pairs(attributes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for text in attributes:
-        name, _, value = text.partition(":")
-        yield name, value
+def _terms(theirs: Media) -> Terms:
+    if theirs.protocol not in OVER_DTLS:
+        raise UnacceptableError("the answer takes another transport than was offered")
+    return Terms(protocol=theirs.protocol)
+
+
+def _said(name: str, session: Session, media: Media) -> str:
+    return next(values_of(name, media.attributes, session.attributes), "")

@@ -1,45 +1,35 @@
 """A browser's leg: the sound of any other leg over ICE and DTLS-SRTP, negotiated as browsers do (RFC 8827, RFC 8834).
 
 Packets are read, opened, passed on, closed and sent in the loop's own callback, payloads as they are where both legs
-share a law. What was said before is said again for a new offer (hold, resume): one session, one DTLS association.
+share a codec. What was said before is said again for a new offer (hold, resume): one session, one DTLS association.
 """
 
 import asyncio
-from collections.abc import Callable
-
-import pylibsrtp
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from media.browser.association import Association
-from media.browser.description import Own, Way, answer_of, offer_of, settled
-from media.errors import UnacceptableError
-from media.latch import Address, Latch
-from media.leg import AudioLeg
-from media.offer import Agreed
+from media.browser.description import Own, Way, said_in
+from media.dtls import identity
+from media.errors import MediaError, ProtocolError, UnacceptableError
+from media.latch import Address
+from media.leg import AudioLeg, Tap
+from media.offer import CODECS, Agreed
 from media.pacer import Pacer
 from media.ports import NoPortError, Ports
-from media.sdp import Direction, Origin, Session
+from media.report import Reporter
+from media.rtcp import KINDS
+from media.rtp import LONGEST
+from media.sdp import Codec, Direction, Origin, Session
 from media.sound import Sound
-
-_RTCP = range(192, 224)
-"Second bytes that mean RTCP where it shares the port (RFC 5761 section 4)."
+from media.srtp import Key, Place, Reader, Writer
 
 
-class Route(Latch):
-    """Where a browser is: what ICE has proven, whatever a description or a packet says."""
+class SealedError(MediaError):
+    """The call is encrypted from page to page: nothing here can hear it, or speak in it."""
 
-    def expect(self, address: Address | None, via: str | None = None) -> None:
-        """Send, or with None do not."""
-        self.expected, self.via = address, via
-        self.remote = self.source if address is not None else None
-
-    def prove(self, remote: Address) -> None:
-        """Send there from now on, unless the leg is on hold."""
-        self.source = remote
-        self.expect(self.expected, self.via)
-
-    def admits(self, source: Address, ssrc: int, sequence: int, now: float) -> bool:  # noqa: ARG002 - as Latch has it
-        """Take it: whoever could close it with the key is the browser."""
-        return True
+    code = "call-sealed"
+    status = 409
 
 
 class BrowserLeg(AudioLeg):
@@ -53,29 +43,48 @@ class BrowserLeg(AudioLeg):
         pacer: Pacer,
         buffer: bytearray,
         music: Sound,
-        closed: Callable[[AudioLeg], None],
+        closed: Callable[[Any], None],
+        *,
+        reporter: Reporter | None = None,
     ) -> None:
         """Take what an `AudioLeg` takes.
 
         Raises:
             NoPortError: there is none.
         """
-        pair = ports.take()
         super().__init__(pacer, buffer, music, closed)
+        pair = ports.take()
         self.local = pair.local
+        self.codecs: Sequence[Codec] = CODECS
+        "What the next description offers or accepts."
+        self.tells = ""
+        "What the page is told of the other page's key, with the next description (`description.said_in`)."
+        self.says = ""
+        "What the page said of its own."
         self.on_gone: Callable[[], None] | None = None
         "Told once when the browser is lost: a page that was closed or reloaded, or a network that is gone."
         self.connected: asyncio.Future[None] = self._loop.create_future()
         "Done when the first packet can be sent."
-        self._route = Route()
-        self._way = Association(ports, pair, buffer, self._packet, self._open, self._gone)
+        self._place = Place(buffer)
+        self._reporter = reporter
+        self._identity = identity()
+        self._way = Association(
+            ports,
+            pair,
+            buffer,
+            on_media=self._packet,
+            on_keys=self._keyed,
+            on_moved=self._moved,
+            on_gone=self._gone,
+        )
         self._origin = Origin.new(pair.local[0])
         self._said: Session | None = None
         self._offered: Session | None = None
         self._setup = ""
         self._held = self._over = False
-        self._reader: pylibsrtp.Session | None = None
-        self._writer: pylibsrtp.Session | None = None
+        self._reader: Reader | None = None
+        self._writer: Writer | None = None
+        self._waits = True  # what is played begins once it can be heard
 
     # What the signalling says
 
@@ -83,118 +92,190 @@ class BrowserLeg(AudioLeg):
         """Return our offer: the first, or the next version of what was said."""
         if self._way.peer is None:
             self._way.controls()
-        self._offered = self._say_next(offer_of(self._own(), self._way.local, self._next(), direction, ()))
+        self._offered = self._said = self._own().offer(self._next(), direction, self.codecs)
         return self._offered
 
-    async def answer(self, offer: Session, *, via: str | None = None) -> Session:
+    async def answer(self, offer: Session, *, via: str | None = None) -> Session:  # noqa: ARG002 - ICE finds it
         """Follow the browser's offer and return the answer; an ICE restart opens a path beside the present one.
 
         Raises:
             UnacceptableError: nothing in it that we speak; the leg goes on as it was.
         """
-        way, before = Way.of(offer), self._way.peer
+        way = Way.of(offer)
         setup = self._setup or ("active" if way.setup == "passive" else "passive")
-        # Refused before anything changes.
-        answer_of(offer, self._own(), self._way.local, self._next(), setup, ())
-        if before is not None and way.fingerprints != before.fingerprints:
-            raise UnacceptableError("another certificate than before")
+        self._own().answer(offer, self._next(), setup, self.codecs)  # refused before anything changes
+        self._same(way)
         if self._way.restarts(way):
             try:
                 self._way.restart()
             except NoPortError as error:
                 raise UnacceptableError("no port for another path") from error
-        session, agreed = answer_of(offer, self._own(), self._way.local, self._next(), setup, ())
-        self._setup = setup
-        self._held = not agreed.sends
-        self.follow(agreed, via=via)
-        self._way.begin(way, active=setup == "active")
-        return self._say_next(session)
+        session, agreed = self._own().answer(offer, self._next(), setup, self.codecs)
+        self._follow(agreed, way, setup, said_in(offer))
+        self._said = session
+        return session
 
-    async def settle(self, answer: Session, *, via: str | None = None) -> None:
+    async def settle(self, answer: Session, *, via: str | None = None) -> None:  # noqa: ARG002 - ICE finds it
         """Follow the browser's answer to our latest offer.
 
         Raises:
-            UnacceptableError: it takes nothing of the offer.
+            UnacceptableError: it takes nothing of the offer, or comes from somebody else than before.
         """
         if self._offered is None:
             raise UnacceptableError("an answer to no offer")
-        agreed, way = settled(self._offered, answer), Way.of(answer)
-        before = self._way.peer
-        if before is not None and (way.fingerprints != before.fingerprints or self._way.restarts(way)):
-            raise UnacceptableError("an answer from somebody else")
-        self._setup = self._setup or ("passive" if way.setup == "active" else "active")
-        self.follow(agreed, via=via)
-        self._way.begin(way, active=self._setup == "active")
+        agreed, way = self._own().settle(self._offered, answer), Way.of(answer)
+        self._same(way)
+        if self._way.restarts(way):
+            raise UnacceptableError("an ICE restart that was not offered")
+        setup = self._setup or ("passive" if way.setup == "active" else "active")
+        self._follow(agreed, way, setup, said_in(answer))
 
-    def follow(self, agreed: Agreed, *, via: str | None = None) -> None:
-        """Speak as was agreed from now on; where to, ICE finds out."""
-        self._route.expect(agreed.remote if agreed.sends else None, via)
-        self._speak(agreed, sends=self._route.remote is not None)
+    def _same(self, way: Way) -> None:
+        before = self._way.peer
+        if before is not None and way.fingerprints != before.fingerprints:
+            raise UnacceptableError("another certificate than before")
+
+    def _follow(self, agreed: Agreed, way: Way, setup: str, says: str) -> None:
+        self._setup, self.says = setup, says
+        self.follow(agreed)
+        self._way.begin(way, active=setup == "active")
+
+    def follow(self, agreed: Agreed, *, via: str | None = None) -> None:  # noqa: ARG002 - ICE finds it
+        """Speak as was agreed from now on."""
+        self._held = not agreed.sends
+        self._speak(agreed, sends=agreed.sends)
 
     @property
     def remote(self) -> Address | None:
         """Where its packets go now."""
-        return self._route.remote
+        return self._way.path.remote
+
+    def _speak(self, agreed: Agreed, *, sends: bool) -> None:
+        super()._speak(agreed, sends=sends)
+        self.protection = "dtls-srtp"
+        if self.sealed:
+            # Only another leg of the same call can do anything with it; there is no law to decode it by.
+            self.protection = "sframe"
+            self.encoding, self._law = f"{self.encoding} sealed", None
+            self._event_in = self._event_out = None
+            self.align()
+            if self._peer is not None:
+                self._peer.align()
+
+    @property
+    def sealed(self) -> bool:
+        """Whether both pages have said that they encrypt from end to end."""
+        return bool(self.says and self.tells)
 
     @property
     def profile(self) -> str:
         """SRTP's protection profile, once it is connected."""
-        return self._way.profile
+        return self._writer.key.suite.name if self._writer is not None else ""
 
     def _own(self) -> Own:
-        return self._way.own(self._outbound.ssrc)
+        path, ice = self._way.latest, self._way.latest.ice
+        return Own(
+            path.pair.local,
+            ice.local_username,
+            ice.local_password,
+            ice.candidate.to_sdp(),
+            str(self._identity.fingerprint),
+            self._outbound.ssrc,
+            self.report.name,
+            self.tells,
+        )
 
     def _next(self) -> Origin:
         return self._origin if self._said is None else self._said.origin.next()
 
-    def _say_next(self, session: Session) -> Session:
-        self._said = session
-        return session
-
     # Its way
 
-    def _open(self) -> None:
-        self._reader, self._writer = self._way.keys
-        remote = self._way.path.remote
-        if remote is not None:
-            self._route.prove(remote)
-            self._sends = self._route.remote is not None
+    def _keyed(self, reads: Key, writes: Key) -> None:
+        self._reader, self._writer = Reader(reads), Writer(writes)
+        self._waits = False
+        if self._reporter is not None:
+            self._reporter.add(self)
         if not self.connected.done():
             self.connected.set_result(None)
 
+    def _moved(self) -> None:
+        self.local = self._way.path.pair.local
+
     def _gone(self) -> None:
-        self._route.expect(None)
-        self._sends = False
+        self._sends = self._waits = False
         if self.on_gone is not None:
             self.on_gone()
 
-    def _packet(self, size: int, source: Address) -> None:  # noqa: ARG002 - whoever has the key is the browser
-        reader = self._reader
-        if reader is None or self._over:
+    def _packet(self, size: int) -> None:
+        reader, buffer = self._reader, self._buffer
+        if reader is None or self._over or size > LONGEST or size < 2:
             return
-        data = bytes(self._view[:size])
-        try:
-            if data[1] in _RTCP:
-                reader.unprotect_rtcp(data)
-                return
-            packet = reader.unprotect(data)
-        except (pylibsrtp.Error, ValueError, IndexError):
-            self._strange += 1
+        if buffer[1] in KINDS:
+            self._read_report(bytes(self._view[:size]), reader)
             return
-        now = self._loop.time()
-        if self._held and packet[1] & 0x7F == self._type_in:
+        size = reader.open_at(self._place, size)
+        if not size:
+            self._forged += 1
+        elif self._held and buffer[1] & 0x7F == self._type_in:
             # On hold a browser sends silence all the same; the far end hears music meanwhile.
-            self.heard_at = now
-            return
-        size = len(packet)
-        self._buffer[:size] = packet
-        self._hear(size, now)
+            self.heard_at = self._loop.time()
+        else:
+            self._hear(size, self._loop.time())
 
     def _transmit(self, start: int, end: int) -> None:
-        writer, remote = self._writer, self._route.remote
-        packet = bytes(self._view[start:end])
-        if writer is None or remote is None or not self._way.path.send(writer.protect(packet), remote):
+        writer, path = self._writer, self._way.path
+        remote = path.remote
+        end = writer.protect_at(self._place, start, end) if writer is not None else 0
+        if not end or remote is None or not path.send(self._view[start:end], remote):
             self._unsent += 1
+
+    # What the two ends tell each other of it
+
+    def send_report(self, now: float) -> None:
+        """Send our report; for the reporter."""
+        remote = self._way.path.remote
+        if self._writer is not None and remote is not None:
+            self._way.path.send(self._writer.protect_rtcp(self.report.make(now)), remote)
+
+    def _read_report(self, data: bytes, reader: Reader) -> None:
+        try:
+            self.report.read(reader.open_rtcp(data))
+        except ProtocolError:
+            self.report.strange += 1
+
+    # What a sealed call refuses
+
+    async def play(self, sound: Sound, *, barge_in: bool = False) -> bool:
+        """Play a sound, as every leg does.
+
+        Raises:
+            SealedError: only the two pages can speak.
+        """
+        self._open()
+        return await super().play(sound, barge_in=barge_in)
+
+    async def press(self, keys: str) -> None:
+        """Press keys, as every leg does.
+
+        Raises:
+            SealedError: only the two pages can speak.
+        """
+        self._open()
+        await super().press(keys)
+
+    def tap(self, tap: Tap | None) -> None:
+        """Give what is heard to `tap`, as every leg does.
+
+        Raises:
+            SealedError: there is nothing that could be understood.
+        """
+        if tap is not None:
+            self._open()
+        super().tap(tap)
+
+    def _open(self) -> None:
+        if self.sealed:
+            raise SealedError("the call is encrypted from page to page")
 
     # Its end
 
@@ -208,5 +289,7 @@ class BrowserLeg(AudioLeg):
         if self._over:
             return
         self._over = True
+        if self._reporter is not None:
+            self._reporter.remove(self)
         self._way.shut()
         self._end()
