@@ -167,14 +167,14 @@ def reach(uri: Uri, known: Hop) -> Hop:
 
     A name is not looked up: `known` stands for it. Where the peer opened a connection from that very host, requests
     take it: behind a firewall there is no other way (RFC 5626 section 1), and a phone has no certificate to be called
-    by. A URI without a transport then means that connection's.
+    by. A URI without a transport then means that connection's, or that of the very address we have called.
     """
     hop = uri.hop
     if not is_numeric(hop.host):
         return known
     if known.host != hop.host or not known.reliable:
         return hop
-    implied = known.flow and uri.scheme == "sip" and "transport" not in uri.params
+    implied = (known.flow or known.port == hop.port) and uri.scheme == "sip" and "transport" not in uri.params
     if implied or hop.transport == known.transport:
         return Hop(hop.host, hop.port, known.transport, known.flow, known.name)
     return hop

@@ -41,16 +41,19 @@ class Outcome:
     "sipp's own words about what it did not expect."
 
 
-def free_port() -> int:
-    """Return a UDP port of loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM, "tls": socket.SOCK_STREAM}
+
+
+def free_port(transport: str = "udp") -> int:
+    """Return a port of loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, _KINDS[transport]) as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a UDP port of loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def is_free(port: int, transport: str = "udp") -> bool:
+    """Tell whether nobody listens on a port of loopback."""
+    with socket.socket(socket.AF_INET, _KINDS[transport]) as probe:
         try:
             probe.bind((HOST, port))
         except OSError:
@@ -58,26 +61,31 @@ def is_free(port: int) -> bool:
     return True
 
 
-async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float) -> None:
-    """Wait until a program listens on a UDP port of loopback.
+async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float, transport: str = "udp") -> None:
+    """Wait until a program listens on a port of loopback.
 
     Raises:
         ChildProcessError: it ended instead.
         TimeoutError: it took longer than `seconds`.
     """
     async with asyncio.timeout(seconds):
-        while is_free(port):
+        while is_free(port, transport):
             if by.returncode is not None:
                 raise ChildProcessError(by.returncode)
             await asyncio.sleep(0.01)
 
 
+_FLAGS = {"udp": "u1", "tcp": "t1"}
+"""sipp's names for one socket, or one connection, for all calls; Debian's knows no TLS."""
+
+
 class Run:
     """One sipp process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, work: Path, name: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, hop: Hop, work: Path, name: str) -> None:
         self.process = process
-        self.port = port
+        self.hop = hop
+        self.port = hop.port
         self._work = work
         self._name = name
 
@@ -100,7 +108,7 @@ class Run:
             TimeoutError: it took longer than `seconds`.
         """
         try:
-            await until_taken(self.port, self.process, seconds)
+            await until_taken(self.port, self.process, seconds, self.hop.transport)
         except ChildProcessError as error:
             raise SippError(self._detail()) from error
 
@@ -149,19 +157,22 @@ class Sipp:
         login: tuple[str, str] = ("", ""),
         keys: Mapping[str, str] | None = None,
         seconds: int = 60,
+        transport: str = "udp",
         flags: Sequence[str] = (),
         before: Sequence[str] = (),
     ) -> Run:
-        """Start a scenario: towards `target`, or as one that is called.
+        """Start a scenario: towards `target` over its transport, or as one that is called over `transport`.
 
         `calls` at `rate` a second, `hold_ms` for its pauses without a length; ends by itself after `seconds`.
         `flags` are sipp's own; `before` is put before the command, such as taskset.
         """
         name = f"{scenario}-{next(self._count)}"
-        port = free_port()
+        transport = target.transport if target is not None else transport
+        port = free_port(transport)
         # sipp names its files after the scenario's: a copy keeps them in `work`.
         shutil.copy(SCENARIOS / f"{scenario}.xml", self._work / f"{name}.xml")
         command = [*before, "sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(port), "-nostdin"]
+        command += ["-t", _FLAGS[transport]]
         command += ["-m", str(calls), "-r", f"{rate:g}", "-d", str(hold_ms), "-s", service, "-timeout", str(seconds)]
         command += ["-timeout_error", "-au", login[0], "-ap", login[1]] if login[0] else ["-timeout_error"]
         command += ["-trace_stat", "-stf", f"{name}.stat", "-fd", "1", "-trace_err", "-error_file", f"{name}.err"]
@@ -178,7 +189,7 @@ class Sipp:
             stderr=asyncio.subprocess.DEVNULL,
             cwd=self._work,
         )
-        run = Run(process, port, self._work, name)
+        run = Run(process, Hop(HOST, port, transport), self._work, name)
         if target is None:
             await run.listens()
         return run

@@ -25,7 +25,9 @@ class Desk:
 
     def __init__(self, *, trunk: bool = True, algorithms: tuple[Algorithm, ...] = tuple(Algorithm)) -> None:
         trunks = TrunkTable({"carrier": [HOST]} if trunk else {})
-        self.endpoint = Endpoint([Hop(HOST, 0)], credentials=SECRETS.get, trunks=trunks, algorithms=algorithms)
+        self.endpoint = Endpoint(
+            [Hop(HOST, 0), Hop(HOST, 0, "tcp")], credentials=SECRETS.get, trunks=trunks, algorithms=algorithms
+        )
         self.endpoint.on_invite = self.take
         self.endpoint.on_registered = lambda extension, seconds: self.registered.append((extension, seconds))
         self.calls: list[Incoming] = []
@@ -45,8 +47,8 @@ class Desk:
         async with asyncio.timeout(10):
             return [await call.ended for call in self.calls]
 
-    def call(self, port: int, **options: float) -> Outgoing:
-        target = Uri.parse(f"sip:101@{HOST}:{port}")
+    def call(self, port: int, transport: str = "udp", **options: float) -> Outgoing:
+        target = Uri.parse(f"sip:101@{HOST}:{port};transport={transport.upper()}")
         return self.endpoint.call(target, offer_audio(MEDIA), from_=FROM, **options)  # type: ignore[arg-type]
 
 
