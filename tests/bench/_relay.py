@@ -42,12 +42,14 @@ ANSWER = "v=0\r\no=- 7 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=a
 async def ours(kind: str, calls: int, port: int, work: Path) -> dict[str, Any]:
     """Bridge so many calls; what is told of them."""
     relay = BuiltinRelay(Ports(HOST, FIRST, LAST), Sound(b"\xff" * FRAME))
+    await relay.start()
     wanted = Wanted(secure=True, least="sdes-srtp") if kind == "srtp" else Wanted()
     before = resident_kb(os.getpid())
     told: dict[str, Any] = {"ports": [], "keys": {}}
     far = Far(port)
     for number in range(calls):
-        pair = [await relay.allocate(wanted) for _ in range(2)]
+        caller = await relay.allocate(wanted)
+        pair = [caller, await relay.allocate(wanted, caller)]
         relay.bridge(*pair)
         for leg in pair:
             offer = await leg.offer()

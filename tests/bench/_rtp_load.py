@@ -37,7 +37,7 @@ class Sender:
     def __init__(self, line: socket.socket, ports: list[int], ssrc: int, protect: Callable[[bytes], bytes]) -> None:
         self._ssrc = ssrc
         self._protect = protect
-        self._packet = bytearray(len(protect(self._plain(0))))
+        self._packet = bytearray(len(protect(self._plain(-1))))
         self._volley = Volley(line, [("127.0.0.1", port) for port in ports], self._packet)
 
     def _plain(self, frame: int) -> bytes:

@@ -32,16 +32,17 @@ class Switch:
         secrets = {USER: Credentials.of(USER, REALM, PASSWORD)}
         self.endpoint = Endpoint([Hop(HOST, port)], credentials=secrets.get, trunks=TrunkTable({}), realm=REALM)
         self.endpoint.on_invite = self._take
-        self._relay = BuiltinRelay(Ports(HOST, 20_000, 39_999), Sound(b"\xff" * FRAME))
+        self.relay = BuiltinRelay(Ports(HOST, 20_000, 39_999), Sound(b"\xff" * FRAME))
         self._target = Uri.parse(f"sip:svc@{HOST}:{following}")
 
     async def _take(self, call: Incoming) -> None:
         try:
-            ours, theirs = await self._relay.allocate(), await self._relay.allocate()
+            ours = await self.relay.allocate()
+            theirs = await self.relay.allocate(beside=ours)
         except MediaError as error:
             call.reject(error.status)
             return
-        self._relay.bridge(ours, theirs)
+        self.relay.bridge(ours, theirs)
         try:
             await self._put_through(call, ours, theirs)
         except UnacceptableError:
@@ -72,7 +73,9 @@ async def serve(port: int, following: int) -> None:
     """Serve until the process is ended."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    await Switch(port, following).endpoint.start()
+    switch = Switch(port, following)
+    await switch.relay.start()
+    await switch.endpoint.start()
     pace.collect_rarely()
     await asyncio.Event().wait()
 

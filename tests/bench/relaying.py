@@ -207,4 +207,4 @@ def _doubling() -> list[Figure]:
 
 def relayed() -> list[Figure]:
     """Measure bridged calls plain, recorded and encrypted, what one costs among more and more, and its memory."""
-    return [*_bridged(), *_under("recorded", RECORDED), *_doubling()]
+    return [*_bridged(), *_under("recorded", RECORDED), *_under("srtp", SECURE), *_doubling()]
