@@ -275,7 +275,7 @@ class Outbound:
 
     def stamp(self, now: float) -> int:
         """Return the timestamp that belongs to the instant `now`, for a sender report (section 6.4.1)."""
-        return self.timestamp + int((now - self._at) * self.clock) & 0xFFFFFFFF
+        return self.timestamp + round((now - self._at) * self.clock) & 0xFFFFFFFF
 
     def _take_up(self, ssrc: int, sequence: int, timestamp: int, now: float) -> tuple[int, int, int]:
         self.timestamp = self._due(now)
