@@ -115,11 +115,15 @@ class Recording:
 
     async def stop(self) -> Recorded:
         """Seal it, and return once it is durable, or say that it failed; stopping twice is once."""
+        self.seal()
+        return await asyncio.shield(self.ended)
+
+    def seal(self) -> None:
+        """Do what `stop` does, and do not wait."""
         if not self._stopping and not self.ended.done():
             self._stopping = True
             self.hand_over()
             self._recorder.tell(_Told(self, "seal"))
-        return await asyncio.shield(self.ended)
 
     def pause(self) -> None:
         """Keep nothing of what is heard from now on; pausing twice is once."""

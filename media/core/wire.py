@@ -6,7 +6,7 @@ of the event loop goes out in one write.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -49,7 +49,7 @@ class Begin(_Message, frozen=True, tag=0):
 
 
 class Allocate(_Message, frozen=True, tag=1):
-    """Make a leg; answered by `Done`."""
+    """Make a leg; answered by `Seen`."""
 
     request: int
     leg: int
@@ -352,9 +352,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; for the loop."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.set_write_buffer_limits(BACKLOG)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(BACKLOG)
 
     def data_received(self, data: bytes) -> None:
         """Read; for the loop."""

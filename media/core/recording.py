@@ -1,0 +1,54 @@
+"""A recording that a media core process makes, as the signalling process sees it."""
+
+import asyncio
+
+from media.core import wire
+from media.core.process import Process
+from media.recorder import Place, Recorded
+
+LOST = "the media core process died"
+"Why a recording failed whose file holds an authentic prefix, and whose lock died with the process."
+
+
+class RemoteRecording:
+    """A `relay.Recording`; made by `CoreRelay`."""
+
+    def __init__(self, number: int, place: Place) -> None:
+        self.number = number
+        self.path = place.path
+        self.ended: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
+        "Set once, when it is sealed or has failed."
+
+        self._core: Process | None = None
+        self._early: list[wire.Command] = []
+
+    def begin(self, core: Process, order: wire.Record) -> None:
+        """Let a core make it; for the relay."""
+        self._core = core
+        for each in (order, *self._early):
+            core.tell(each)
+
+    async def stop(self) -> Recorded:
+        """Seal it, and return once it is durable, or say that it failed; stopping twice is once."""
+        if not self.ended.done():
+            self._tell(wire.Seal(self.number))
+        return await asyncio.shield(self.ended)
+
+    def pause(self) -> None:
+        """Keep nothing of what is heard from now on; pausing twice is once."""
+        self._tell(wire.Pause(self.number, True))
+
+    def resume(self) -> None:
+        """Go on; what comes stands where the clock says, behind a gap in which nobody is heard."""
+        self._tell(wire.Pause(self.number, False))
+
+    def end(self, recorded: Recorded) -> None:
+        """Take it that it has ended; for the relay."""
+        if not self.ended.done():
+            self.ended.set_result(recorded)
+
+    def _tell(self, order: wire.Command) -> None:
+        if self._core is not None:
+            self._core.tell(order)
+        else:
+            self._early.append(order)

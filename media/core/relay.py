@@ -1,0 +1,303 @@
+"""The relay that carries sound in media core processes: which leg is in which, and what happens when one dies."""
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from media.core import wire
+from media.core.leg import RemoteLeg
+from media.core.pool import Pool, Slot, shares
+from media.core.process import CoreLostError, Process
+from media.core.recording import LOST, RemoteRecording
+from media.errors import MediaError
+from media.leg import LegStats
+from media.recorder import Place, Recorded
+from media.relay import PLAIN, Wanted
+from media.sound import Sound
+
+log = structlog.get_logger()
+
+PATIENCE_S = 2.0
+"How long a new leg may wait for a core; a caller who waits longer hears busy."
+
+SOUNDS = 64 << 20
+"Bytes of sound that the cores keep; of more, what was used longest ago is forgotten."
+
+CLOSING_S = 5.0
+"How long recordings may take to be sealed at the end."
+
+
+class CoreRelay:
+    """A `RelayEngine`; each leg is in one of several media core processes, and moves when that one dies."""
+
+    def __init__(
+        self, address: str, first: int, last: int, music: Sound, *, cores: int, run: Path | None = None
+    ) -> None:
+        """Take the IP address and the ports for RTP, which the cores divide; pid files go to `run`.
+
+        Raises:
+            NoPortError: there is no whole pair of ports in that range.
+        """
+        self._pool = Pool(address, shares(first, last, cores), music, run)
+        self._pool.on_lost = self._core_lost
+        self._pool.on_told = self._told
+        self._numbers = itertools.count(1)
+        self._legs: set[RemoteLeg] = set()
+        self._sounds: OrderedDict[Sound, int] = OrderedDict()
+        self._sound_bytes = 0
+
+    async def start(self) -> None:
+        """Return once every core listens."""
+        await self._pool.start()
+
+    async def allocate(self, wanted: Wanted = PLAIN, beside: RemoteLeg | None = None) -> RemoteLeg:
+        """Return a new leg, in the core of `beside` or the one with the fewest.
+
+        Raises:
+            NoPortError: none can be had.
+            CoreLostError: no core has come to life in time.
+        """
+        leg = RemoteLeg(next(self._numbers), wanted, self._name_of, self._pool.spawn, self._closed)
+        leg.family = beside.family if beside is not None else leg.number
+        leg.moving = True
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._settle_in([leg], beside)
+        except TimeoutError:
+            leg.close()
+            raise CoreLostError("no media core process answers") from None
+        except BaseException:
+            leg.close()
+            raise
+        leg.moving = False
+        self._legs.add(leg)
+        return leg
+
+    def bridge(self, a: RemoteLeg, b: RemoteLeg) -> None:
+        """Let two legs hear each other; what was looped to them ends. Of two cores, one leg moves to the other's."""
+        if a is b or a.closed or b.closed or a.peer is b:
+            return
+        for leg in (a, b):
+            self.unbridge(leg)
+        a.join(b)
+        b.join(a)
+        if a.family != b.family:
+            for leg in [leg for leg in self._legs if leg.family == b.family]:
+                leg.family = a.family
+        if a.core is b.core:
+            self._link(a)
+        elif not a.moving and not b.moving:
+            self._fetch(b, a)
+
+    def unbridge(self, leg: RemoteLeg) -> None:
+        """Part a leg from its peer; both hear silence from then on."""
+        peer = leg.peer
+        if peer is None:
+            return
+        if leg.core is not None:
+            leg.core.tell(wire.Unbridge(leg.number))
+        leg.part()
+        peer.part()
+
+    def record(self, place: Place, legs: Sequence[RemoteLeg]) -> RemoteRecording:
+        """Record what legs say, the caller's first; legs that move are recorded once they are there."""
+        recording = RemoteRecording(next(self._numbers), place)
+        numbers = [leg.number for leg in legs]
+        order = wire.Record(recording.number, str(place.path), place.key, place.aad, place.lane_id, numbers)
+        slot = self._slot_of(legs[0].core) if legs else None
+        if slot is not None:
+            self._begin(slot, recording, order)
+        else:
+            self._pool.spawn(self._begin_later(recording, order, legs))
+        return recording
+
+    def watch(self, leg: RemoteLeg, moved: Callable[[], Awaitable[None]]) -> None:
+        """Call `moved` whenever the leg has moved to another core: its far end is to be made a new offer."""
+        leg.watch(moved)
+
+    async def last_stats(self, leg: RemoteLeg) -> LegStats:
+        """Return what is known of a leg's sound up to this moment, or up to its end."""
+        core = leg.core
+        try:
+            if leg.closed:
+                return await asyncio.shield(leg.final)
+            if core is not None:
+                leg.figures((await core.ask(lambda request: wire.Look(request, leg.number))).stats)
+        except MediaError:
+            pass  # it is gone: what was known before is what is known
+        return leg.stats
+
+    def __len__(self) -> int:
+        return len(self._legs)
+
+    async def close(self) -> None:
+        """Close all legs, seal what is being recorded, and end the cores."""
+        for leg in list(self._legs):
+            leg.close()
+        recordings = [each for slot in self._pool.slots for each in slot.recordings.values()]
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await asyncio.gather(*(recording.stop() for recording in recordings))
+        except TimeoutError:
+            log.error("recordings not sealed in time")
+        await self._pool.close()
+        for slot in self._pool.slots:
+            for leg in slot.legs.values():
+                leg.over()
+
+    # Which leg is where
+
+    def _slot_of(self, core: Process | None) -> Slot | None:
+        return next((slot for slot in self._pool.slots if core is not None and slot.process is core), None)
+
+    async def _settle_in(self, legs: Sequence[RemoteLeg], beside: RemoteLeg | None = None) -> None:
+        """Give legs that are in no core a place in one, all in the same.
+
+        Raises:
+            NoPortError: none can be had.
+        """
+        while waiting := [leg for leg in legs if leg.core is None and not leg.closed]:
+            there = next((leg.core for leg in legs if leg.core is not None), None)
+            if there is None and beside is not None and not beside.closed:
+                there = await beside.home()
+            slot = self._slot_of(there) or await self._pool.roomiest()
+            with suppress(CoreLostError):
+                for leg in waiting:
+                    await self._place(leg, slot)
+
+    async def _place(self, leg: RemoteLeg, slot: Slot) -> None:
+        core = slot.process
+        if core is None:
+            raise CoreLostError("the media core process is gone")
+        slot.legs[leg.number] = leg
+        try:
+            seen = await core.ask(lambda request: wire.Allocate(request, leg.number, leg.wanted))
+        except BaseException:
+            slot.legs.pop(leg.number, None)
+            core.tell(wire.Close(leg.number))
+            raise
+        if core.lost:
+            raise CoreLostError("the media core process is gone")
+        leg.arrive(core, seen.stats)
+
+    async def _move(self, legs: Sequence[RemoteLeg], beside: RemoteLeg | None = None) -> None:
+        """Give legs another place, and let those hear each other that did."""
+        try:
+            await self._settle_in(legs, beside)
+        except MediaError as error:
+            log.error("legs lost", legs=len(legs), code=error.code)
+            for leg in legs:
+                leg.strand()
+            return
+        finally:
+            for leg in legs:
+                leg.moving = False
+        for leg in legs:
+            peer = leg.peer
+            if peer is None:
+                continue
+            if peer.core is leg.core:
+                self._link(leg)
+            elif not peer.moving and not peer.closed:
+                self._fetch(leg, peer)
+
+    def _link(self, leg: RemoteLeg) -> None:
+        if leg.core is not None and leg.peer is not None:
+            leg.core.tell(wire.Bridge(leg.number, leg.peer.number))
+
+    def _fetch(self, leg: RemoteLeg, beside: RemoteLeg) -> None:
+        """Move a leg out of the core it is in, to that of another leg."""
+        slot = self._slot_of(leg.core)
+        if slot is not None and slot.process is not None:
+            del slot.legs[leg.number]
+            slot.process.tell(wire.Close(leg.number))
+        leg.moving = True
+        leg.displace()
+        self._pool.spawn(self._move([leg], beside))
+
+    def _closed(self, leg: RemoteLeg) -> None:
+        self._legs.discard(leg)
+        if leg.peer is not None:
+            leg.peer.part()
+            leg.part()
+
+    # What cores tell, and their death
+
+    def _told(self, slot: Slot, report: Any) -> None:
+        if isinstance(report, wire.Digit):
+            if report.leg in slot.legs:
+                slot.legs[report.leg].pressed(report.key)
+        elif isinstance(report, wire.Gone):
+            leg = slot.legs.pop(report.leg, None)
+            if leg is not None:
+                leg.figures(report.stats)
+                leg.leave()
+                leg.over()
+        elif isinstance(report, wire.Figures):
+            for number, stats in report.legs:
+                if number in slot.legs:
+                    slot.legs[number].figures(stats)
+        elif isinstance(report, wire.Ended) and report.recording in slot.recordings:
+            slot.recordings.pop(report.recording).end(report.recorded)
+
+    def _core_lost(self, slot: Slot) -> None:
+        legs, recordings = list(slot.legs.values()), list(slot.recordings.values())
+        slot.legs, slot.recordings = {}, {}
+        families: dict[int, list[RemoteLeg]] = {}
+        for leg in legs:
+            if leg.closed:
+                leg.over()
+                continue
+            if leg.core is not None:
+                leg.displace()
+            if not leg.moving:
+                leg.moving = True
+                families.setdefault(leg.family, []).append(leg)
+        for recording in recordings:
+            recording.end(Recorded("failed", 0.0, LOST))
+        for family in families.values():
+            self._pool.spawn(self._move(family))
+
+    # Recordings and sounds
+
+    def _begin(self, slot: Slot, recording: RemoteRecording, order: wire.Record) -> None:
+        if slot.process is not None:
+            slot.recordings[recording.number] = recording
+            recording.begin(slot.process, order)
+
+    async def _begin_later(self, recording: RemoteRecording, order: wire.Record, legs: Sequence[RemoteLeg]) -> None:
+        try:
+            slot = None
+            while slot is None:
+                slot = self._slot_of(await legs[0].home()) if legs else await self._pool.roomiest()
+        except MediaError:
+            recording.end(Recorded("failed", 0.0, "the leg was closed"))
+            return
+        self._begin(slot, recording, order)
+
+    def _name_of(self, core: Process, sound: Sound) -> int:
+        """Return the number of a sound, which the core is told where it does not know it."""
+        number = self._sounds.get(sound)
+        if number is None:
+            number = self._sounds[sound] = next(self._numbers)
+            self._sound_bytes += len(sound.ulaw)
+        self._sounds.move_to_end(sound)
+        while self._sound_bytes > SOUNDS and len(self._sounds) > 1:
+            self._forget(*self._sounds.popitem(last=False))
+        if number not in core.sounds:
+            core.sounds.add(number)
+            core.tell(wire.Learn(number, sound.ulaw))
+        return number
+
+    def _forget(self, sound: Sound, number: int) -> None:
+        self._sound_bytes -= len(sound.ulaw)
+        for slot in self._pool.slots:
+            if slot.process is not None and number in slot.process.sounds:
+                slot.process.sounds.discard(number)
+                slot.process.tell(wire.Forget(number))
