@@ -11,7 +11,10 @@ _KEYS = {"number": "did", "staff": "email", "webhook": "url", "agreement": "coun
 "What a table is known by where that is not its name."
 
 _RESTART = frozenset(
-    {"[http] bind", "[sip] udp", "[sip] tcp", "[sip] tls", "[sip] certificate", "[sip] key", "[sip] rtp_ports"}
+    {
+        *("[http] bind", "[sip] udp", "[sip] tcp", "[sip] tls", "[sip] rtp_ports"),
+        *("[sip] certificate", "[sip] key", "[sip] authorities"),
+    }
 )
 
 

@@ -83,6 +83,8 @@ def _references(draft: Draft) -> Iterator[tuple[Path, str]]:
             yield ("sip", "certificate"), sip.certificate
         if sip.key:
             yield ("sip", "key"), sip.key
+        if sip.authorities:
+            yield ("sip", "authorities"), sip.authorities
     for _, browser in draft.each("browser", Browser):
         if browser.turn_secret:
             yield ("browser", "turn_secret"), browser.turn_secret

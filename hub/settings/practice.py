@@ -14,7 +14,7 @@ from connectors.api import Scope
 from hub.settings.browser import Browser
 from hub.settings.speech import Speech
 from hub.settings.table import Table
-from hub.settings.telephony import Dialling, Location, Stir, Trunk
+from hub.settings.telephony import Dialling, FileRef, Location, Stir, Trunk
 from hub.settings.value import (
     Address,
     BaseUrl,
@@ -115,8 +115,11 @@ class Sip(Table):
     udp: Address = Address("127.0.0.1:5060")
     tcp: Address | None = None
     tls: Address | None = None
-    certificate: SecretRef | None = None
-    key: SecretRef | None = None
+    certificate: FileRef | None = None
+    key: FileRef | None = None
+    authorities: FileRef | None = None
+    "PEM: who vouches for those we call over TLS; without it those whom the operating system believes."
+
     rtp_ports: PortRange = PortRange("20000-29999")
 
 
