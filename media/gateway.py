@@ -16,13 +16,13 @@ from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
 from media.line import Line
+from media.listening import identity_of, listeners_of
 from media.notice import Emitted, Notices
 from media.plan import Planner
 from media.ports import Ports
 from media.prompts import Prompts
 from media.relay import BuiltinRelay
 from media.sip.endpoint import Endpoint
-from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.taping import Taping
 
@@ -40,7 +40,11 @@ class Gateway:
         self.line = Line(instance, host)
         sip = self.line.practice.sip
         self.endpoint = Endpoint(
-            [Hop(sip.udp.host, sip.udp.port)], credentials=self.line.credentials, trunks=self.line.trunk, realm=REALM
+            listeners_of(sip),
+            identity=identity_of(sip, instance.paths.root),
+            credentials=self.line.credentials,
+            trunks=self.line.trunk,
+            realm=REALM,
         )
         self._ledger = Ledger(instance.db)
         self._prompts = Prompts.load(instance.paths.root)
