@@ -151,7 +151,7 @@ class Floor:
                 rung[-1].sip = self._endpoint.call(
                     contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
                 )
-            taken = await _first_answer(rung)
+            taken = await first_answer(rung)
             if taken is not None and taken.sip is not None and await _connect(taken.leg, taken.sip):
                 answered = Answered(offer.agent_id, taken.sip, taken.leg)
         except MediaError as error:
@@ -190,7 +190,7 @@ def wanted(hop: Hop, least: str = "rtp") -> Wanted:
     return Wanted(secure=hop.transport == "tls", least=least)
 
 
-async def _first_answer(rung: list[Rung]) -> Rung | None:
+async def first_answer(rung: list[Rung]) -> Rung | None:
     """Return the first phone that somebody picks up, None when none can be any more."""
     open_calls = {asyncio.ensure_future(asyncio.shield(each.sip.answered)): each for each in rung if each.sip}
     while open_calls:

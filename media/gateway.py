@@ -3,21 +3,27 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from uuid import UUID
 
 import structlog
 from sqlmodel import Session
 
 from hub.instance import Instance
+from hub.record import event, outbound
 from hub.record.call import DROPPED, close_orphans
+from hub.settings import secret
 from hub.temporal import Reach
+from media.carrier import TrunkState
 from media.contacts import Contacts
 from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
 from media.line import Line
 from media.listening import identity_of, listeners_of
+from media.meter import Meter, cost_of
 from media.notice import Emitted, Notices
+from media.outbound import OutboundCall, Outside
 from media.plan import Planner
 from media.ports import Ports
 from media.prompts import Prompts
@@ -25,6 +31,7 @@ from media.relay import BuiltinRelay
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.taping import Taping
+from media.trunks import Trunks
 
 log = structlog.get_logger()
 
@@ -35,7 +42,7 @@ REALM = "chartline"
 class Gateway:
     """Everything between the trunk and the agents' phones, for one process."""
 
-    def __init__(self, instance: Instance, reach: Reach, host: str) -> None:
+    def __init__(self, instance: Instance, reach: Reach, host: str, env: Mapping[str, str]) -> None:
         self._instance = instance
         self.line = Line(instance, host)
         sip = self.line.practice.sip
@@ -63,14 +70,20 @@ class Gateway:
             prompts=self._prompts,
             taping=Taping(instance, self._ledger, self._relay),
         )
+        self.trunks = Trunks(
+            self.endpoint,
+            lambda: self.line.practice,
+            lambda reference: secret(reference, env=env, root=instance.paths.root),
+        )
+        self._outside = Outside(self.endpoint, self.trunks, Meter(self.line.now, lambda: self.line.practice))
         self._tasks: list[asyncio.Task[None]] = []
-        self.calls: dict[UUID, InboundCall] = {}
+        self.calls: dict[UUID, InboundCall | OutboundCall] = {}
         "Those that go on now."
 
     @classmethod
     async def open(cls, instance: Instance, env: Mapping[str, str], host: str) -> "Gateway":
         """Return a gateway for the policy in force; Temporal is reached at the first call that needs it."""
-        return cls(instance, Reach(instance.paths, instance.keys, env), host)
+        return cls(instance, Reach(instance.paths, instance.keys, env), host, env)
 
     async def start(self) -> None:
         """Close what a process that died has left, then listen.
@@ -83,11 +96,14 @@ class Gateway:
         await self.line.load()
         phones = await self._contacts.kept()
         await self._say_all()
-        self.line.on_policy.append(self._say_again)
+        await self._restore_spent()
+        self.line.on_policy += [self._say_again, self.trunks.follow]
+        self.trunks.on_state = self._trunk_changed
         self.endpoint.on_invite = self._take
         self.endpoint.on_registered = self._registered
         self.endpoint.door.on_doubt = self.line.refresh
         await self.endpoint.start()
+        self.trunks.follow()
         self._contacts.restore(phones)
         for phone in phones:
             self.endpoint.guard.proved(phone.source_host, phone.extension)
@@ -128,6 +144,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Hang up, write everything that is left, and stop."""
+        await self.trunks.close()
         await self.endpoint.close()
         for task in self._tasks:
             task.cancel()
@@ -142,8 +159,27 @@ class Gateway:
         self._contacts.changed(extension)
         self._floor.registered(extension, seconds)
 
+    async def _restore_spent(self) -> None:
+        """Count what today's calls to the outside have cost before this process was there."""
+        meter, now = self._outside.meter, self.line.now()
+        began = meter.day_began_at()
+        talks = await self._instance.db.run(lambda db: list(outbound.talks(db, began, now)))
+        meter.restore(sum((cost_of(price, lasted) for price, lasted in talks), Decimal(0)))
+
+    def _trunk_changed(self, state: TrunkState) -> None:
+        """Tell webhooks that a trunk went down or came up."""
+        kind, at = f"connection.{'up' if state.up else 'down'}", self.line.now()
+        said = {"connection": state.name, "status": state.code}
+
+        def change(db: Session) -> list[Emitted]:
+            return [event.emit(db, self.line.practice, kind, said, now=at)]
+
+        self._notices.follow(self._ledger.note(change))
+
     async def _take(self, incoming: Incoming) -> None:
-        taken = InboundCall(self._house, incoming)
+        taken: InboundCall | OutboundCall = InboundCall(self._house, incoming)
+        if incoming.extension and self.line.number_of(incoming.to_number) is None:
+            taken = OutboundCall(self._house, self._outside, incoming)
         self.calls[taken.id] = taken
         try:
             await taken.run()

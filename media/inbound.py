@@ -32,7 +32,7 @@ from media.line import Line
 from media.notice import Emitted, Notices
 from media.plan import Planner
 from media.prompts import Prompts
-from media.relay import BuiltinRelay
+from media.relay import Relay
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
 from media.taping import Tape, Taping, end_message
@@ -48,7 +48,7 @@ class House:
 
     line: Line
     ledger: Ledger
-    relay: BuiltinRelay
+    relay: Relay
     floor: Floor
     planner: Planner
     notices: Notices
@@ -144,7 +144,7 @@ class InboundCall:
     async def _answer(self) -> AudioLeg | None:
         """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
         try:
-            leg = await self.house.relay.allocate()
+            leg: AudioLeg = await self.house.relay.allocate()
         except MediaError as error:
             self.sip.reject(error.status)
             return None

@@ -18,7 +18,7 @@ from sqlmodel import Session
 from hub.instance import Instance
 from hub.record import patient, staff
 from hub.rules.matching import Match
-from hub.settings import Practice
+from hub.settings import Number, Practice
 from media.sip.admission import TrunkTable
 from media.sip.digest import Credentials
 
@@ -109,6 +109,10 @@ class Line:
     def now(self) -> datetime:
         """Return the instance's instant."""
         return self.instance.clock()
+
+    def number_of(self, dialled: str) -> Number | None:
+        """Return the practice's number that was dialled, however it is written; None where it is none of its own."""
+        return self.practice.find_number(self.e164(dialled) or dialled)
 
     def e164(self, number: str) -> str | None:
         """Return a dialled or calling number as E.164; None where it is withheld or no number."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, case, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from hub.record import column, plain, queue, task
+from hub.record import agent, column, plain, queue, task
 from hub.record.trail import touch
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
@@ -39,8 +39,12 @@ CALLBACK = "callback"
 HUNG_UP = "hung-up"
 MISSED = "missed"
 DROPPED = "dropped"
+UNANSWERED = "unanswered"
 """Paths: bridged to a person; left the queue unserved; left a message; asked to be called back; hung up in the menus;
-ended before it was answered; lost with the media process."""
+ended before it was answered; lost with the media process; dialled by staff and taken by nobody."""
+
+IN = "in"
+OUT = "out"
 
 
 REPEAT = timedelta(hours=72)
@@ -51,7 +55,8 @@ class Call(SQLModel, table=True):
     """One call."""
 
     id: UUID = Field(primary_key=True)
-    direction: str = "in"
+    direction: str = IN
+    "in, or out for what staff dialled: `caller_key` is then of the number that was dialled."
     did: str
     "The practice's own number that was dialled (E.164)."
 
@@ -72,7 +77,7 @@ class Call(SQLModel, table=True):
     "When its flow saw to what it left: notes for charts and webhooks, a text to who was missed."
 
     cause: str | None = None
-    "Who or what ended it: caller, agent, system, or a SIP status."
+    "Who or what ended it: caller, far-end, agent, system, limit, or a SIP status."
 
     path: str | None = None
     "How it went, once it is over: one of the paths above."
@@ -309,7 +314,9 @@ def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
                 patient_id=row.patient_id,
             )
         queue.leave(db, row.id, DROPPED, now)
-        ended(db, row.id, "media-lost", now, path=DROPPED)
+        if row.direction == OUT and row.agent_id is not None:
+            agent.freed(db, row.agent_id, row.id, now)
+        ended(db, row.id, "media-lost", now, path=_path(row) if row.direction == OUT else DROPPED)
     return [row.id for row in rows]
 
 
@@ -325,6 +332,7 @@ def count_before(db: Session, row: Call) -> int:
         return 0
     query = select(func.count()).where(
         Call.caller_key == row.caller_key,
+        Call.direction == IN,
         col(Call.started_at) < row.started_at,
         col(Call.started_at) >= row.started_at - REPEAT,
     )
@@ -351,6 +359,8 @@ def _kept(db: Session, row: Call) -> Call:
 def _path(row: Call) -> str:
     if row.bridged_at is not None:
         return ANSWERED
+    if row.direction == OUT:
+        return UNANSWERED
     if row.queued_at is not None:
         return ABANDONED
     return MISSED if row.answered_at is None else HUNG_UP

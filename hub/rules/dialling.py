@@ -5,6 +5,7 @@ before anything else is looked at.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -93,15 +94,18 @@ class Emergency:
 Decision = Internal | External | Emergency | Refusal
 
 
-def decide(practice: Practice, dialled: str, usage: Usage, now: datetime) -> Decision:
-    """Return what becomes of a call that a phone of the practice dials at `now`."""
+def decide(practice: Practice, dialled: str, usage: Usage, now: datetime, extensions: Collection[str] = ()) -> Decision:
+    """Return what becomes of a call that a phone of the practice dials at `now`.
+
+    `extensions` are phones that exist beside those of the policy's staff.
+    """
     number = dialled.translate(_VISUAL)
     dialling = practice.dialling
     if not _DIALLED.fullmatch(number):
         return Refusal.NOT_A_NUMBER
     if emergency := emergency_of(number, practice.practice.region, dialling.outside_prefix):
         return Emergency(emergency)
-    if any(person.extension == number for person in practice.staff):
+    if number in extensions or any(person.extension == number for person in practice.staff):
         return Internal(number)
     if not number.startswith("+") and dialling.outside_prefix:
         if not number.startswith(dialling.outside_prefix):

@@ -20,6 +20,8 @@ class Peer(asyncio.DatagramProtocol):
         self.conduct = conduct
         self.requests: list[Request] = []
         self.address = ("", 0)
+        self.rtp = 40_000
+        "Where its answers want sound."
         self._source: Any = None
         self._transport: Any = None
         self._more = asyncio.Event()
@@ -78,13 +80,21 @@ def answering(peer: Peer, request: Request) -> list[Response]:
     if request.method != "INVITE":
         return [request.respond(200, to_tag="peer")]
     host, port = peer.address
-    body = bytes(answer_audio(Session.parse(_sdp(request)), (host, 40_000))[0])
+    body = bytes(answer_audio(Session.parse(_sdp(request)), (host, peer.rtp))[0])
     headers = {"Contact": [f"<sip:far@{host}:{port}>"], "Content-Type": ["application/sdp"]}
     return [
         request.respond(100),
         request.respond(180, to_tag="peer", headers={"Contact": headers["Contact"]}),
         request.respond(200, to_tag="peer", headers=headers, body=body),
     ]
+
+
+def speaking_early(peer: Peer, request: Request) -> list[Response]:
+    """Say something before anybody picks up; the answer is left to the test (`Peer.say`)."""
+    if request.method != "INVITE":
+        return answering(peer, request)
+    answer = answering(peer, request)[2]
+    return [Response(183, "Session Progress", answer.headers, answer.body)]
 
 
 def challenging(login: tuple[str, str, str], then: Conduct, status: int = 401) -> Conduct:
@@ -113,11 +123,11 @@ def challenging(login: tuple[str, str, str], then: Conduct, status: int = 401) -
 
 
 @asynccontextmanager
-async def peer(conduct: Conduct) -> AsyncIterator[Peer]:
-    """Serve on a free port of the loopback interface."""
+async def peer(conduct: Conduct, port: int = 0) -> AsyncIterator[Peer]:
+    """Serve on the loopback interface."""
     served = Peer(conduct)
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(lambda: served, local_addr=("127.0.0.1", 0))
+    transport, _ = await loop.create_datagram_endpoint(lambda: served, local_addr=("127.0.0.1", port))
     try:
         yield served
     finally:

@@ -1,0 +1,354 @@
+"""One call that a phone of the practice makes: to a colleague, to a number outside, or for help.
+
+What may be dialled is decided by `hub.rules.dialling`; the far end hears and sees the practice, never the person. Two
+legs meet in the relay, so that each side negotiates for itself.
+"""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session as Db
+
+from hub.db import uuid7
+from hub.record import call as record
+from hub.record import outbound, task
+from hub.rules import dialling
+from hub.rules.dialling import Emergency, External, Internal, Refusal
+from hub.rules.matching import Match
+from media import pidf
+from media.errors import MediaError, UnacceptableError
+from media.floor import Rung, first_answer, wanted
+from media.inbound import House
+from media.line import NOBODY
+from media.meter import Meter
+from media.notice import Emitted
+from media.relay import Leg, Wanted
+from media.sdp import Session
+from media.sip.endpoint import Endpoint
+from media.sip.incoming import Incoming
+from media.sip.outgoing import Outgoing
+from media.sip.status import Cause
+from media.sip.uri import Address, Uri
+from media.trunks import Trunks, Wish
+
+RING_SECONDS = 120.0
+"How long a number outside may ring; carriers end it earlier."
+
+INTERNAL_RING_SECONDS = 60.0
+
+LOOK_S = 15.0
+"How often at least what the calls cost is looked at: they go on no longer than that beyond the day's cap."
+
+FREE = Decimal(0)
+"What a minute of a call for help costs."
+
+LEAST = {"any": "rtp", "sdes": "sdes-srtp", "dtls": "dtls-srtp"}
+"The least protection of a leg by what a trunk's policy says."
+
+_STATUS = {Refusal.NOT_A_NUMBER: 404, Refusal.NO_TRUNK: 503}
+"SIP statuses of refusals; every other one is 403."
+
+_CAUSES = {Cause.NO_ANSWER: 480, Cause.UNREACHABLE: 503, Cause.UNACCEPTABLE: 488, Cause.FAILED: 503}
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What calls that are made here work with, beside the house."""
+
+    endpoint: Endpoint
+    trunks: Trunks
+    meter: Meter
+
+
+@dataclass(slots=True)
+class OutboundCall:
+    """One call from a phone of the practice, from its INVITE to its end."""
+
+    house: House
+    outside: Outside
+    sip: Incoming
+    id: UUID = field(default_factory=uuid7)
+    near: Leg | None = None
+    far: Leg | None = None
+    call: Outgoing | None = None
+    cause: str = "agent"
+    _early: asyncio.Task[None] | None = None
+    _answer: Session | None = None
+    "What the caller was told already, before anybody picked up."
+
+    trunk: str = ""
+    helped: bool = False
+    "Whether it is a call for help, which no limit ends."
+
+    _written: bool = False
+    "Whether the call stands in the record."
+
+    async def run(self) -> None:
+        """Make the call, or refuse it."""
+        house, meter = self.house, self.outside.meter
+        usage = meter.usage(self.sip.extension)
+        decision = dialling.decide(
+            house.line.practice, self.sip.to_number, usage, house.line.now(), house.line.directory.credentials.keys()
+        )
+        if isinstance(decision, Refusal):
+            self._refuse(decision)
+            return
+        story = asyncio.create_task(self._story(decision))
+        ended: asyncio.Future[Any] = asyncio.ensure_future(asyncio.shield(self.sip.ended))
+        try:
+            await asyncio.wait({story, ended}, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+            if not story.done():
+                story.cancel()
+            await asyncio.gather(story, return_exceptions=True)
+            if not story.cancelled() and story.exception() is not None:
+                self.cause = "system"
+                log.error("call failed", call=str(self.id), kind=type(story.exception()).__name__)
+        finally:
+            await self._end()
+
+    def _refuse(self, why: Refusal) -> None:
+        """Refuse what may not be dialled; the phone shows the code (RFC 3261 section 20.43)."""
+        log.warning("call refused", extension=self.sip.extension, code=str(why))
+        self.sip.reject(_STATUS.get(why, 403), headers={"Warning": [f'399 chartline "{why}"']})
+
+    async def _story(self, decision: Internal | External | Emergency) -> None:
+        house = self.house
+        try:
+            self.near = await house.relay.allocate(wanted(self.sip.source))
+            if isinstance(decision, Internal):
+                call = await self._ring_colleague(decision.extension)
+            else:
+                call = await self._ring_outside(decision)
+        except MediaError as error:
+            self.sip.reject(error.status)
+            return
+        if self._early is not None:
+            await asyncio.gather(self._early, return_exceptions=True)
+        if call is None or self.far is None or call.remote is None or not _answered(call):
+            self._pass_on(call)
+            return
+        try:
+            await self._connect(self.near, self.far, call)
+        except UnacceptableError:
+            call.bye()
+            self.sip.reject(488)
+            self.sip.bye()
+            return
+        if self._written:
+            at = house.line.now()
+            self.outside.meter.answered(self.id)
+            house.ledger.note(lambda db: outbound.connected(db, self.id, self.trunk, at))
+        await self._talk(call)
+
+    # Whom it goes to
+
+    async def _ring_colleague(self, extension: str) -> Outgoing | None:
+        """Ring every phone of an extension until one picks up; return its call, or one that was not taken."""
+        endpoint = self.outside.endpoint
+        own = Address(Uri("sip", self.sip.extension, endpoint.local.host))
+        rung: list[Rung] = []
+        taken: Rung | None = None
+        try:
+            for contact in endpoint.registrar.contacts(extension):
+                leg = await self.house.relay.allocate(wanted(contact.hop()), self.near)
+                rung.append(Rung(leg))
+                call = rung[-1].sip = endpoint.call(
+                    contact,
+                    await leg.offer(),
+                    from_=own,
+                    ring_seconds=INTERNAL_RING_SECONDS,
+                    max_forwards=self.sip.max_forwards - 1,
+                )
+                call.on_progress = lambda status, _: self.sip.ring() if status > 100 else None
+            taken = await first_answer(rung)
+        finally:
+            for each in rung:
+                if each is not taken:
+                    each.stop()
+        if taken is not None:
+            self.far, self.call = taken.leg, taken.sip
+        return taken.sip if taken is not None else next((each.sip for each in rung), None)
+
+    async def _ring_outside(self, decision: External | Emergency) -> Outgoing | None:
+        """Call a number over the trunks of the policy; return the call, answered or ended."""
+        practice, helped = self.house.line.practice, isinstance(decision, Emergency)
+        price = decision.price if isinstance(decision, External) else FREE
+        self.outside.meter.begin(self.id, self.sip.extension, price)
+        known = decision.number.startswith("+")
+        self._note(decision, price, await self.house.line.match(decision.number) if known else NOBODY)
+        names = dialling.trunks_for(practice, emergency=helped)
+        first = practice.find_trunk(names[0]) if names else None
+        if first is None:
+            return None
+        secure = first.transport == "tls"
+        self.far = await self.house.relay.allocate(Wanted(secure=secure, least=LEAST[first.protection]), self.near)
+        shown = dialling.shown_number(practice)
+        wish = Wish(
+            decision.number,
+            shown,
+            await self.far.offer(),
+            ring_seconds=RING_SECONDS,
+            max_forwards=self.sip.max_forwards - 1,
+            insistent=helped,
+        )
+        place = dialling.location_of(practice, self.sip.extension) if helped else None
+        if place is not None:
+            headers, part = pidf.sent_along(place, shown, first.known_as, self.house.line.now())
+            wish = replace(wish, headers=headers, parts=(part,))
+        self.call, self.trunk = await self.outside.trunks.reach(names, wish, self._progressed)
+        return self.call
+
+    # Two legs
+
+    def _progressed(self, _status: int, early: Session | None) -> None:
+        if early is None or self.sip.offer is None:
+            self.sip.ring()
+        elif self._early is None:
+            self._early = asyncio.create_task(self._let_hear(early))
+
+    async def _let_hear(self, early: Session) -> None:
+        """Pass early audio on: the carrier's ringing tone, or its words why it does not ring."""
+        if self.near is None or self.far is None or self.sip.offer is None:
+            return
+        try:
+            await self.far.settle(early)
+            answer = await self.near.answer(self.sip.offer, via=self.sip.source.host)
+        except UnacceptableError:
+            self.sip.ring()
+            return
+        self._answer = answer
+        self.house.relay.bridge(self.near, self.far)
+        self.sip.ring(early=answer)
+
+    async def _connect(self, near: Leg, far: Leg, call: Outgoing) -> None:
+        """Answer the caller now that the far end has.
+
+        Raises:
+            UnacceptableError: one of the two has nothing to speak with.
+        """
+        if call.remote is not None:
+            await far.settle(call.remote)
+        call.on_offer = far.answer
+        self.sip.on_offer = near.answer
+        if self._answer is not None:
+            self.sip.answer(self._answer)
+        elif self.sip.offer is not None:
+            self.sip.answer(await near.answer(self.sip.offer, via=self.sip.source.host))
+        else:
+            self.sip.answer(await near.offer())
+            if await self.sip.acked and self.sip.remote is not None:
+                await near.settle(self.sip.remote, via=self.sip.source.host)
+        self.house.relay.bridge(near, far)
+
+    async def _talk(self, call: Outgoing) -> None:
+        """Wait until one of them hangs up, or the policy's limits are reached."""
+        until = asyncio.get_running_loop().time() + self.house.line.practice.dialling.longest_minutes * 60
+        while not call.ended.done():
+            left = until - asyncio.get_running_loop().time()
+            limited = self._written and not self.helped
+            if limited:
+                left = min(left, self.outside.meter.seconds_left(), LOOK_S)
+                if left <= 0:
+                    log.warning("call ended by its limit", call=str(self.id))
+                    self.cause = "limit"
+                    return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left if limited else None):
+                    await asyncio.shield(call.ended)
+        self.cause = "far-end" if call.ended.result() is Cause.HANGUP else "system"
+
+    def _pass_on(self, call: Outgoing | None) -> None:
+        """Tell the caller why nobody answered, with the far end's own status where it has one to pass on."""
+        if call is None:
+            status = 503 if self._written else 480
+            self.cause = str(status)
+            self.sip.reject(status)
+            return
+        status = call.status
+        if status < 400 or status in (401, 407):  # our own matter with the carrier
+            cause = call.ended.result() if call.ended.done() else Cause.FAILED
+            status = _CAUSES.get(cause, 503) if self._written else 480
+        self.cause = str(status)
+        self.sip.reject(status)
+
+    # The record
+
+    def _note(self, decision: External | Emergency, price: Decimal, match: Match) -> None:
+        house = self.house
+        line, now, self.helped = house.line, house.line.now(), isinstance(decision, Emergency)
+        owner = line.directory.owners.get(self.sip.extension)
+        self._written = True
+        if self.helped:
+            log.warning("emergency call", call=str(self.id), extension=self.sip.extension)
+
+        def change(db: Db) -> None:
+            seal, index = line.instance.sealer, line.instance.index
+            subject = outbound.dial(
+                db,
+                self.id,
+                shown=dialling.shown_number(line.practice),
+                host=line.host,
+                number=decision.number,
+                match=match,
+                price=price,
+                agent_id=owner,
+                seal=seal,
+                index=index,
+                now=now,
+            )
+            if self.helped:
+                self._call_desk(db, decision.number, subject)
+
+        house.ledger.note(change, soon=self.helped)
+
+    def _call_desk(self, db: Db, number: str, subject: UUID) -> None:
+        """Tell the front desk that somebody calls for help from inside (47 CFR 9.16(b)(2))."""
+        line = self.house.line
+        place = dialling.location_of(line.practice, self.sip.extension)
+        row = task.ask(
+            db, "emergency", key=f"emergency:{self.id}", reason="emergency-call", now=line.now(), call_id=self.id
+        )
+        where = [place.name, place.building, place.floor, place.room, place.detail] if place is not None else []
+        text = ", ".join([f"{number} dialled at extension {self.sip.extension}", *(word for word in where if word)])
+        task.note(db, row.id, text, subject=subject, by="system:media", seal=line.instance.sealer)
+
+    async def _end(self) -> None:
+        """Hang up on whoever is left, and write how it went; runs to its end whatever happened."""
+        house = self.house
+        self.sip.bye()
+        if self._early is not None:
+            self._early.cancel()
+        if self.call is not None:
+            self.call.bye()
+        figures = [(role, leg.stats) for role, leg in (("agent", self.near), ("far-end", self.far)) if leg is not None]
+        for leg in (self.near, self.far):
+            if leg is not None:
+                leg.close()
+        self.outside.meter.end(self.id)
+        if not self._written:
+            return
+        at = house.line.now()
+
+        def change(db: Db) -> list[Emitted]:
+            for role, stats in figures:
+                record.leg(db, self.id, role, protection=stats.protection, loss=stats.loss, jitter_ms=stats.jitter_ms)
+            row = outbound.over(db, self.id, self.cause, at)
+            return [house.notices.emit(db, "call.ended", self.id, {"status": row.path or ""}, at)]
+
+        written = house.ledger.note(change)
+        house.notices.follow(written)
+        await asyncio.wrap_future(written)
+        house.floor.again()
+        await house.planner.ended(self.id)
+
+
+def _answered(call: Outgoing) -> bool:
+    return call.answered.done() and not call.answered.cancelled() and call.answered.result() is not None
