@@ -17,9 +17,6 @@ from media.sdp import Codec, Direction, Media, Origin, Session
 SECURED = OVER_DTLS[1]
 "What browsers call it (RFC 8829 section 5.1.2)."
 
-SEALED = "x-chartline-e2e"
-"Attribute by which two pages agree on keys of their own (hub/web/static/e2e.js); passed on, and not looked into."
-
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -55,7 +52,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """How we can be reached, and what else we say; as it is written."""
+    """How we can be reached, as it is written."""
 
     local: Address
     ufrag: str
@@ -65,9 +62,6 @@ class Own:
     ssrc: int
     name: str
     "Canonical name of RTCP."
-
-    tells: str = ""
-    "What another page says by `SEALED`."
 
     def lines(self, setup: str, mid: str) -> tuple[str, ...]:
         """Return the attributes of a section."""
@@ -81,7 +75,6 @@ class Own:
             f"fingerprint:{self.fingerprint}",
             f"setup:{setup}",
             f"ssrc:{self.ssrc} cname:{self.name}",
-            *([f"{SEALED}:{self.tells}"] if self.tells else []),
         )
 
     def offer(self, origin: Origin, direction: Direction, codecs: Sequence[Codec]) -> Session:
@@ -130,12 +123,6 @@ class _Said(Terms):
 
     def lines(self) -> tuple[str, ...]:
         return self.lines_
-
-
-def said_in(session: Session) -> str:
-    """Return what a page says to another page by `SEALED`; empty where it says nothing."""
-    audio = session.audio
-    return next(values_of(SEALED, audio.attributes), "") if audio is not None else ""
 
 
 def placed(session: Session, local: Address) -> Session:

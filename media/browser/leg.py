@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from media.browser.association import Association
-from media.browser.description import Own, Way, said_in
+from media.browser.description import Own, Way
+from media.browser.sealing import said_in
 from media.dtls import identity
 from media.errors import MediaError, ProtocolError, UnacceptableError
 from media.latch import Address
@@ -57,10 +58,8 @@ class BrowserLeg(AudioLeg):
         self.local = pair.local
         self.codecs: Sequence[Codec] = CODECS
         "What the next description offers or accepts."
-        self.tells = ""
-        "What the page is told of the other page's key, with the next description (`description.said_in`)."
-        self.says = ""
-        "What the page said of its own."
+        self.sealed = False
+        "Whether its page encrypts for another page (`sealing`)."
         self.on_gone: Callable[[], None] | None = None
         "Told once when the browser is lost: a page that was closed or reloaded, or a network that is gone."
         self.connected: asyncio.Future[None] = self._loop.create_future()
@@ -111,7 +110,7 @@ class BrowserLeg(AudioLeg):
             except NoPortError as error:
                 raise UnacceptableError("no port for another path") from error
         session, agreed = self._own().answer(offer, self._next(), setup, self.codecs)
-        self._follow(agreed, way, setup, said_in(offer))
+        self._follow(agreed, way, setup, sealed=bool(said_in(offer)))
         self._said = session
         return session
 
@@ -128,15 +127,15 @@ class BrowserLeg(AudioLeg):
         if self._way.restarts(way):
             raise UnacceptableError("an ICE restart that was not offered")
         setup = self._setup or ("passive" if way.setup == "active" else "active")
-        self._follow(agreed, way, setup, said_in(answer))
+        self._follow(agreed, way, setup, sealed=bool(said_in(answer)))
 
     def _same(self, way: Way) -> None:
         before = self._way.peer
         if before is not None and way.fingerprints != before.fingerprints:
             raise UnacceptableError("another certificate than before")
 
-    def _follow(self, agreed: Agreed, way: Way, setup: str, says: str) -> None:
-        self._setup, self.says = setup, says
+    def _follow(self, agreed: Agreed, way: Way, setup: str, *, sealed: bool) -> None:
+        self._setup, self.sealed = setup, sealed
         self.follow(agreed)
         self._way.begin(way, active=setup == "active")
 
@@ -163,11 +162,6 @@ class BrowserLeg(AudioLeg):
                 self._peer.align()
 
     @property
-    def sealed(self) -> bool:
-        """Whether both pages have said that they encrypt from end to end."""
-        return bool(self.says and self.tells)
-
-    @property
     def profile(self) -> str:
         """SRTP's protection profile, once it is connected."""
         return self._writer.key.suite.name if self._writer is not None else ""
@@ -182,7 +176,6 @@ class BrowserLeg(AudioLeg):
             str(self._identity.fingerprint),
             self._outbound.ssrc,
             self.report.name,
-            self.tells,
         )
 
     def _next(self) -> Origin:

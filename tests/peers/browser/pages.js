@@ -1,0 +1,20 @@
+// What the tests' pages load: the product's phone, which says a tone in place of a microphone, and an ear.
+import { Phone } from "../../../hub/web/static/phone.js";
+
+const player = new Audio();
+const phone = new Phone({
+  url: `ws://${location.host}/phone`,
+  extension: options.extension,
+  worker: "/test/e2e.js",
+  capture: async () => tone(options.hz),
+  player,
+});
+const calls = [];
+phone.addEventListener("call", ({ call }) => {
+  calls.push(call);
+  window.call = call;
+});
+// The ear hears what the player plays, whichever call that is.
+player.addEventListener("loadedmetadata", () => listen(player.srcObject));
+Object.assign(window, { phone, calls, player });
+phone.start();
