@@ -1,0 +1,141 @@
+"""A small driver of kamailio (Debian `kamailio`, `kamailio-tls-modules`): a proxy that stays in the way of calls."""
+
+import asyncio
+from pathlib import Path
+
+from media.sip.hop import Hop
+from media.sip.transport import Identity
+from tests.peers import require
+from tests.peers.sipp import HOST, free_port, until_taken
+
+_CONFIG = """
+debug=0
+log_stderror=yes
+fork=yes
+children=1
+tcp_children=1
+disable_core_dump=yes
+auto_aliases=no
+enable_tls={with_tls}
+listen=udp:{host}:{port}
+listen=tcp:{host}:{port}
+{listen_tls}
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "xlog.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+{load_tls}
+modparam("rr", "enable_double_rr", 1)
+modparam("tm", "fr_timer", 5000)
+
+request_route {{
+    if (has_totag()) {{
+        if (loose_route()) {{
+            xlog("L_ALERT", "PASSED $rm from $proto to $(du{{uri.transport}})\\n");
+            t_relay();
+            exit;
+        }}
+        if (is_method("ACK") && t_check_trans()) {{ t_relay(); exit; }}
+        xlog("L_ALERT", "LOST $rm\\n");
+        if (!is_method("ACK")) {{ sl_send_reply("404", "No Route"); }}
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) {{ t_relay(); }}
+        exit;
+    }}
+    record_route();
+    if ($rU == "101") {{ $du = "{phone}"; }} else {{ $du = "{gateway}"; }}
+    t_relay();
+}}
+"""
+
+_TLS = """
+[server:default]
+method = TLSv1.2+
+certificate = {certificate}
+private_key = {key}
+[client:default]
+method = TLSv1.2+
+certificate = {certificate}
+private_key = {key}
+ca_list = {authorities}
+verify_certificate = yes
+require_certificate = yes
+"""
+
+
+class Proxy:
+    """One kamailio on loopback."""
+
+    def __init__(self, process: asyncio.subprocess.Process, hops: dict[str, Hop], log: Path) -> None:
+        self._process = process
+        self.hops = hops
+        "Where it listens, by transport."
+        self._log = log
+
+    def said(self, word: str) -> list[str]:
+        """Return what it logged behind a word."""
+        return [line.partition(word)[2].strip() for line in self._log.read_text().splitlines() if f" {word} " in line]
+
+    async def passes(self, requests: int) -> None:
+        """Wait until so many requests inside calls have gone through.
+
+        Raises:
+            ChildProcessError: it ended instead.
+        """
+        while len(self.said("PASSED")) < requests:
+            if self._process.returncode is not None:
+                raise ChildProcessError(self._process.returncode)
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """End it and its children."""
+        if self._process.returncode is None:
+            self._process.terminate()
+        await self._process.wait()
+
+
+async def start(work: Path, *, gateway: Hop, phone: Hop | None = None, identity: Identity | None = None) -> Proxy:
+    """Start a proxy that sends calls for 101 to `phone` and all others to `gateway`.
+
+    Raises:
+        ChildProcessError: it ended instead; its log is in `work`.
+    """
+    require("kamailio")
+    port = free_port("tcp")
+    hops = {name: Hop(HOST, port, name) for name in ("udp", "tcp")}
+    listen_tls = load_tls = ""
+    if identity is not None:
+        hops["tls"] = Hop(HOST, free_port("tcp"), "tls")
+        listen_tls = f"listen=tls:{HOST}:{hops['tls'].port}"
+        paths = {"certificate": identity.certificate, "key": identity.key, "authorities": identity.authorities}
+        (work / "tls.cfg").write_text(_TLS.format(**paths))
+        load_tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{work / "tls.cfg"}")'
+    config = work / "kamailio.cfg"
+    config.write_text(
+        _CONFIG.format(
+            host=HOST,
+            port=port,
+            gateway=_uri(gateway),
+            phone=_uri(phone or gateway),
+            with_tls="yes" if identity is not None else "no",
+            listen_tls=listen_tls,
+            load_tls=load_tls,
+        )
+    )
+    log = work / "kamailio.log"
+    command = ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(work), "-w", str(work), "-m", "32", "-M", "8"]
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+    await until_taken(port, process, 10, "tcp")
+    if identity is not None:
+        await until_taken(hops["tls"].port, process, 10, "tcp")
+    return Proxy(process, hops, log)
+
+
+def _uri(hop: Hop) -> str:
+    return f"sip:{hop.host}:{hop.port};transport={hop.transport}"
