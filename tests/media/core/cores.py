@@ -1,0 +1,91 @@
+"""Media core processes for tests: a relay of real ones, and far ends that are connected as signalling would."""
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from media.core.leg import RemoteLeg
+from media.core.relay import CoreRelay
+from media.latch import Address
+from media.offer import answer_audio, offer_audio
+from media.rtp import FRAME
+from media.sdp import PCMA, PCMU, Codec, Session
+from media.sound import Sound
+from tests.media.farend import FarEnd
+
+HOST = "127.0.0.1"
+_PORTS = itertools.count(40_000, 400)
+
+
+@asynccontextmanager
+async def cores(
+    count: int = 1, *, music: Sound | None = None, run: Path | None = None, pairs: int = 200
+) -> AsyncIterator[CoreRelay]:
+    first = next(_PORTS)
+    relay = CoreRelay(HOST, first, first + 2 * pairs - 1, music or Sound(b"\xff" * FRAME), cores=count, run=run)
+    async with asyncio.timeout(30):
+        await relay.start()
+    try:
+        yield relay
+    finally:
+        await relay.close()
+
+
+def _spoken(phone: FarEnd) -> tuple[Codec]:
+    return (PCMU if int(phone.codec) == PCMU.payload_type else PCMA,)
+
+
+def offer_of(phone: FarEnd) -> Session:
+    return offer_audio(phone.address, codecs=_spoken(phone))
+
+
+def answer_of(phone: FarEnd, offer: Session) -> Session:
+    return answer_audio(offer, phone.address, codecs=_spoken(phone))[0]
+
+
+def place_of(session: Session) -> Address:
+    audio = session.audio
+    assert audio is not None
+    return audio.address, audio.port
+
+
+async def connected(leg: RemoteLeg, phone: FarEnd) -> Address:
+    """Let the phone call the leg; return where the leg wants its packets."""
+    return place_of(await leg.answer(offer_of(phone)))
+
+
+async def called(leg: RemoteLeg, phone: FarEnd) -> Address:
+    """Let the leg call the phone."""
+    offer = await leg.offer()
+    await leg.settle(answer_of(phone, offer))
+    return place_of(offer)
+
+
+def pid_of(leg: RemoteLeg) -> int:
+    assert leg.core is not None
+    return leg.core.pid
+
+
+def kill(leg: RemoteLeg) -> int:
+    """Kill the core of a leg, and return its process id."""
+    pid = pid_of(leg)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in processes
+            await asyncio.sleep(0.005)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

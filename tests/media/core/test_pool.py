@@ -1,0 +1,76 @@
+"""The processes of a relay: how many, who is where, and what becomes of one that hangs or does not start."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from media.core import pool
+from media.core.pool import shares
+from media.ports import NoPortError
+from tests.media.core.cores import cores, pid_of, until
+
+
+def pids_in(run: Path) -> set[int]:
+    return {int(path.read_text()) for path in run.glob("media-core-*.pid")}
+
+
+async def test_no_port_left_is_said() -> None:
+    async with cores(pairs=2) as small:
+        legs = [await small.allocate() for _ in range(2)]
+        with pytest.raises(NoPortError):
+            await small.allocate()
+        legs[0].close()
+        await small.last_stats(legs[0])
+        assert (await small.allocate()).core is not None
+
+
+async def test_legs_are_spread_over_the_cores_and_bridged_ones_share_one(tmp_path: Path) -> None:
+    async with cores(2, run=tmp_path) as relay:
+        first, second = await relay.allocate(), await relay.allocate()
+        assert pid_of(first) != pid_of(second)
+        assert pids_in(tmp_path) == {pid_of(first), pid_of(second)}
+        beside = [await relay.allocate(beside=first) for _ in range(3)]
+        assert {pid_of(leg) for leg in beside} == {pid_of(first)}
+        assert pid_of(await relay.allocate()) == pid_of(second)
+    assert pids_in(tmp_path) == set()
+
+
+async def test_a_core_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cores() as relay:
+        leg = await relay.allocate()
+        pid = pid_of(leg)
+        monkeypatch.setattr("media.core.process.LOOK_S", 0.05)
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: leg.core is not None and leg.core.pid != pid)
+        assert (await relay.last_stats(leg)).packets == 0
+
+
+def test_ports_are_divided_in_pairs() -> None:
+    divided = shares(20_001, 20_012, 3)
+    assert [(slot.first, slot.last) for slot in divided] == [(20_002, 20_003), (20_004, 20_007), (20_008, 20_011)]
+    assert len(shares(20_000, 20_003, 8)) == 2
+    with pytest.raises(NoPortError):
+        shares(20_001, 20_001, 1)
+
+
+async def test_a_core_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pool, "PAUSE_S", 0.01)
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    starting = asyncio.create_task(_start_and_end())
+    async with asyncio.timeout(10):
+        out = ""
+        while "not started" not in out:
+            await asyncio.sleep(0.01)
+            out += "".join(capfd.readouterr())
+    monkeypatch.undo()
+    await starting
+
+
+async def _start_and_end() -> None:
+    async with cores():
+        pass
