@@ -50,7 +50,7 @@ class Binding:
     def bound(self) -> bool:
         """Whether only the connection that it registered over leads to it, not its address."""
         source = self.source
-        return bool(source.flow) and (self.hidden or source.transport == "tls" or not is_numeric(self.contact.hop.host))
+        return source.reliable and (self.hidden or source.transport == "tls" or not is_numeric(self.contact.hop.host))
 
     def hop(self) -> Hop:
         """Return where a call to this phone is sent."""
@@ -85,9 +85,14 @@ class Registrar:
         return max(0.0, binding.expires_at - self._timers.clock())
 
     def restore(self, extension: str, key: str, seconds: float, binding: Binding) -> None:
-        """Take up a phone that registered with a predecessor and stays for `seconds`; nobody is told of it."""
+        """Take up a phone that registered with a predecessor and stays for `seconds`; nobody is told of it.
+
+        A connection ended with that predecessor: who can be reached over it alone is called when it is back.
+        """
         self._remove(extension, key)
-        self._keep(extension, key, seconds, replace(binding, expires_at=self._timers.clock() + seconds))
+        source = binding.source._replace(flow=0)
+        at = self._timers.clock() + seconds
+        self._keep(extension, key, seconds, replace(binding, expires_at=at, source=source, lost=binding.bound))
 
     def holds(self, source: Hop) -> bool:
         """Tell whether a phone is registered from this address."""

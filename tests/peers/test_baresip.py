@@ -11,6 +11,7 @@ import pytest
 
 from media.offer import answer_audio, offer_audio, settle
 from media.sip import Address, Cause, Credentials, Endpoint, Hop, Incoming
+from tests.media.sip.certificate import Office
 from tests.peers.sipp import free_port
 
 HOST = "127.0.0.1"
@@ -27,7 +28,10 @@ module_app menu.so
 audio_source aufile,{voice}
 audio_player aufile,{work}/heard.wav
 audio_alert aufile,{voice}
+sip_cafile {work}/office.pem
 """
+
+TRANSPORTS = ["udp", "tcp", "tls"]
 
 
 def outward_address() -> str:
@@ -47,15 +51,16 @@ pytestmark = [
 
 
 @asynccontextmanager
-async def baresip(work: Path, target: int, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a phone with extension 101 at the endpoint on port `target`, which answers by itself."""
+async def baresip(work: Path, target: Hop, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a phone with extension 101 at the endpoint's address `target`, which answers by itself."""
     voice = work / "voice.wav"
     with wave.open(str(voice), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(8000)
         file.writeframes(bytes(16_000))
-    account = f"<sip:101@{HOST}:{target}>;auth_pass=right;regint=60;answermode=auto;audio_codecs=PCMA/8000/1\n"
+    options = "auth_pass=right;regint=60;answermode=auto;audio_codecs=PCMA/8000/1"
+    account = f"<sip:101@{HOST}:{target.port};transport={target.transport}>;{options}\n"
     (work / "accounts").write_text(account)
     (work / "config").write_text(CONFIG.format(port=free_port(), modules=MODULES, voice=voice, work=work))
     process = await asyncio.create_subprocess_exec(
@@ -76,9 +81,14 @@ async def baresip(work: Path, target: int, *arguments: str) -> AsyncIterator[asy
 class Desk:
     """An endpoint that answers calls and tells when a phone comes and goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Path) -> None:
         secret = Credentials.of("101", "chartline", "right")
-        self.endpoint = Endpoint([Hop(HOST, 0)], credentials={"101": secret}.get, trunks=lambda _address: None)
+        self.endpoint = Endpoint(
+            [Hop(HOST, 0, transport) for transport in TRANSPORTS],
+            identity=Office(work).identity(HOST),
+            credentials={"101": secret}.get,
+            trunks=lambda _address: None,
+        )
         self.endpoint.on_invite = self.take
         self.endpoint.on_registered = lambda extension, seconds: self.registered.put_nowait((extension, seconds))
         self.registered: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
@@ -92,18 +102,21 @@ class Desk:
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    made = Desk()
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(tmp_path)
     await made.endpoint.start()
     yield made
     await made.endpoint.close()
 
 
-async def test_a_phone_registers_is_called_and_signs_off(desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_phone_registers_is_called_and_signs_off(desk: Desk, transport: str, tmp_path: Path) -> None:
     async with asyncio.timeout(20):
-        async with baresip(tmp_path, desk.endpoint.local[1]):
+        async with baresip(tmp_path, desk.endpoint.listening[transport]):
             assert await desk.registered.get() == ("101", 60)
             (binding,) = desk.endpoint.registrar.contacts("101")
+            assert binding.hop().transport == transport
+            assert bool(binding.hop().flow) == (transport != "udp")
             offer = offer_audio(MEDIA)
             leg = desk.endpoint.call(binding, offer, from_=Address.parse("<sip:+12125550123@127.0.0.1>"))
             session = await leg.answered
@@ -115,12 +128,16 @@ async def test_a_phone_registers_is_called_and_signs_off(desk: Desk, tmp_path: P
         assert await desk.registered.get() == ("101", 0)
 
 
-async def test_a_phone_calls_with_its_password_and_hangs_up(desk: Desk, tmp_path: Path) -> None:
-    target = desk.endpoint.local[1]
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_phone_calls_with_its_password_and_hangs_up(desk: Desk, transport: str, tmp_path: Path) -> None:
+    target = desk.endpoint.listening[transport]
     async with asyncio.timeout(20):
-        async with baresip(tmp_path, target, "-e", f"/dial sip:102@{HOST}:{target}") as phone:
+        async with baresip(
+            tmp_path, target, "-e", f"/dial sip:102@{HOST}:{target.port};transport={transport}"
+        ) as phone:
             call = await desk.calls.get()
             assert (call.extension, call.to_number, call.trunk) == ("101", "102", "")
+            assert call.source.transport == transport
             assert await call.acked
             phone.terminate()
             assert await call.ended is Cause.HANGUP

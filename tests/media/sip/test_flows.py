@@ -173,6 +173,16 @@ def test_connections_that_follow_each_other_lead_to_the_last(pages: Pages) -> No
     assert registrar.current(pages.at(12)).flow == 12
 
 
+def test_a_page_of_a_predecessor_is_rung_when_it_is_back(pages: Pages) -> None:
+    pages.say(register(), 11)
+    ((key, binding),) = pages.endpoint.registrar.bindings("101").items()
+    after = Pages()
+    after.endpoint.registrar.restore("101", key, 50.0, binding)
+    assert after.contacts() == []
+    assert statuses(after.say(register(sequence=2, call_id="reg-2"), 14)) == [200]
+    assert [found.hop().flow for found in after.contacts()] == [14]
+
+
 # TLS and TCP
 
 
