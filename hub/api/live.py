@@ -93,7 +93,8 @@ class Desk:
 
     idle_at: datetime | None = None
     ends_at: datetime | None = None
-    over: bool = False
+    over: str = ""
+    "Why the session is over: `idle`, or `over`; empty while it holds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ class _Look:
     states: dict[UUID, State]
     sessions: dict[UUID, tuple[datetime, datetime]]
     "By token: when it is idle for too long, and when it ends; missing where it is over."
+
+    idle: set[UUID]
+    "Tokens that nobody used for too long."
 
     due: list[UUID]
     "Tokens of people who talk, whose use is to be noted."
@@ -162,7 +166,7 @@ class Live:
             for desk in desks:
                 session = look.sessions.get(desk.token_id)
                 if session is None:
-                    desk.over = True
+                    desk.over = "idle" if desk.token_id in look.idle else "over"
                 elif session != (desk.idle_at, desk.ends_at):
                     desk.idle_at, desk.ends_at = session
                 elif desk.feed not in told:
@@ -245,7 +249,7 @@ async def _tell(socket: WebSocket, following: Live, desk: Desk, seen: int) -> No
         for seq, changed in changes:
             await _send(socket, {"type": "change", "seq": seq, "state": changed})
         await desk.told.wait()
-    await socket.close(OVER)
+    await socket.close(OVER, desk.over)
 
 
 async def _hear(socket: WebSocket, following: Live, desk: Desk) -> None:
@@ -255,7 +259,7 @@ async def _hear(socket: WebSocket, following: Live, desk: Desk) -> None:
             try:
                 await following.active(desk)
             except TokenError:
-                desk.over = True
+                desk.over = "over"
                 desk.told.set()
 
 
@@ -268,11 +272,14 @@ def _look(db: Session, instance: Instance, desks: list[Desk]) -> _Look:
     _, practice = instance.policy()
     sessions: dict[UUID, tuple[datetime, datetime]] = {}
     people: dict[UUID, tuple[Staff, Actor]] = {}
-    rows = []
+    rows, idle = [], set()
     for desk in desks:
+        kept = db.get(Token, desk.token_id)
         try:
-            row, owner = token.checked(db, db.get(Token, desk.token_id), now)
+            row, owner = token.checked(db, kept, now)
         except TokenError:
+            if kept is not None and kept.revoked_at is None and token.idle_at(kept) <= now:
+                idle.add(desk.token_id)
             continue
         if owner is not None:
             rows.append(row)
@@ -284,7 +291,7 @@ def _look(db: Session, instance: Instance, desks: list[Desk]) -> _Look:
     rested = any(
         row.presence is Presence.WRAP_UP and (row.wrap_up_until or now) <= now for row in floor.agents.values()
     )
-    return _Look(states, sessions, due, rested)
+    return _Look(states, sessions, idle, due, rested)
 
 
 def _talking(floor: Floor) -> set[UUID]:

@@ -6,6 +6,8 @@ import { INFO_TYPE, saidIn } from "./sealing.js";
 
 const PATIENCE_MS = 2000; // a path that breaks for less mends itself
 const LOST_MS = 15000; // ... and one that is not back by then is given up
+const WAIT_MS = 5000; // for a change that the other side is making
+const AGAIN_MS = 50;
 const KEY_MS = 120;
 const GAP_MS = 70;
 
@@ -83,12 +85,12 @@ export class Call extends EventTarget {
     this.#session.terminate(declines ? { status_code: 486, reason_phrase: "Busy Here" } : {});
   }
 
-  hold() {
-    return this.#signalled((done) => this.#session.hold({}, done));
+  async hold() {
+    if (!this.held) await this.#signalled((done) => this.#session.hold({}, done));
   }
 
-  resume() {
-    return this.#signalled((done) => this.#session.unhold({}, done));
+  async resume() {
+    if (this.held) await this.#signalled((done) => this.#session.unhold({}, done));
   }
 
   mute() {
@@ -107,11 +109,13 @@ export class Call extends EventTarget {
 
   // Hand the call over to a number, unasked; resolves when the other side has answered there.
   transfer(number) {
+    if (this.code) return Promise.reject(new Error("an encrypted call stays between two"));
     return this.#refer(this.#phone.address(number));
   }
 
   // Hand the call over to the far end of another call of ours, whom we have asked.
   transferTo(other) {
+    if (this.code || other.code) return Promise.reject(new Error("an encrypted call stays between two"));
     return this.#refer(other.#session.remote_identity.uri, { replaces: other.#session });
   }
 
@@ -124,10 +128,18 @@ export class Call extends EventTarget {
     return this.#sealing?.counts() ?? null;
   }
 
+  // Change the session; one change at a time, so what is under way is waited for: JsSIP would only return false.
   #signalled(ask) {
+    const until = performance.now() + WAIT_MS;
     return new Promise((resolve, reject) => {
-      if (this.#phone.state !== "ready") reject(new Error("not connected"));
-      else if (!ask(resolve)) reject(new Error("not now")); // another change is under way, and JsSIP would say nothing
+      const attempt = () => {
+        if (this.#phone.state !== "ready") reject(new Error("not connected"));
+        else if (this.state !== "talking") reject(new Error("no call"));
+        else if (ask(resolve)) return;
+        else if (performance.now() > until) reject(new Error("not now"));
+        else setTimeout(attempt, AGAIN_MS);
+      };
+      attempt();
     });
   }
 

@@ -45,7 +45,7 @@ function changed(parts) {
     if (phase !== body.dataset.phase || parts.includes("caller")) htmx.trigger(body, "live:head");
     if (phase === "ringing" && body.dataset.phase !== "ringing") announce("Incoming call.");
     body.dataset.phase = phase;
-    document.title = phase === "ringing" ? `Incoming call – ${title}` : title;
+    document.title = phase === "ringing" ? `Incoming call | ${title}` : title;
     popped();
   }
   if (parts.includes("asked") && (asked ?? "") !== keyOf("asked", "call")) htmx.trigger(body, "live:asked");
@@ -156,7 +156,7 @@ live.addEventListener("session", () => tick());
 live.addEventListener("link", ({ up }) => {
   find("link").textContent = up ? "" : "Connection lost: what you see may be old.";
 });
-live.addEventListener("over", () => leave(live.idleAt !== null && live.now() >= live.idleAt - 1000 ? "idle" : "over"));
+live.addEventListener("over", ({ reason }) => leave(reason === "idle" ? "idle" : "over"));
 live.start();
 setInterval(tick, 1000);
 phone?.start();

@@ -1,6 +1,6 @@
 // What the hub tells this desk while it happens (hub/api/live.py): the state by parts, kept whole over lost connections.
 //
-// Events: "change" with `parts` (names) after each message, "session" with `idleAt`, "link" with `up`, "over" once.
+// Events: "change" with `parts` (names) after each message, "session" with `idleAt`, "link" with `up`, "over" with `reason` once.
 
 const OVER = 4401;
 const AGAIN_MS = { least: 500, most: 8000 };
@@ -28,7 +28,7 @@ export class Live extends EventTarget {
     const socket = new WebSocket(url);
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
-    socket.onclose = ({ code }) => this.#closed(code);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
   }
 
   // The hub's clock, in milliseconds.
@@ -61,10 +61,10 @@ export class Live extends EventTarget {
     this.#tell("change", { parts });
   }
 
-  #closed(code) {
+  #closed(code, reason) {
     if (this.up) this.#tell("link", { up: (this.up = false) });
     if (code === OVER) {
-      this.#tell("over", {});
+      this.#tell("over", { reason });
       return;
     }
     // By chance, so that desks do not all come back at once when the hub does.

@@ -1,0 +1,231 @@
+"""An agent's whole call in a real browser: what they see at each stage, by keyboard; axe-core finds no fault in it."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from playwright.async_api import Page
+
+from hub.record import agent, task, token, wrapup
+from hub.record.agent import Presence
+from hub.record.call import Call
+from hub.record.task import Task, TaskState
+from hub.record.wrapup import Disposition, WrapUp
+from tests.hub.api.office import Worker, number, phones
+from tests.hub.web.stage import Seat, Stage, chromium
+
+pytestmark = pytest.mark.peer("chromium")
+
+POP_S = 0.25
+"From the commit of the offer to the pop on the page."
+
+DESK_WIDTH = 1024
+"Where a whole call fits on the screen without scrolling."
+
+BUSY = 4
+"How much slower a machine may be that runs other tests beside."
+
+
+@pytest.fixture
+async def seat(stage: Stage) -> AsyncIterator[Seat]:
+    async with chromium(stage.base) as seat:
+        yield seat
+
+
+async def test_a_whole_call(stage: Stage, seat: Seat) -> None:
+    page, ana, calls_from = seat.page, stage.ana(), number()
+    who = stage.office.patient(**phones(calls_from), starts_at=stage.office.now + timedelta(days=3))
+    await seat.log_in(ana)
+    await page.wait_for_selector("#pop .nothing")
+
+    offer = stage.offer(ana, calls_from)
+    await page.wait_for_selector(".head--ringing")
+    await page.wait_for_selector("#verify-name")
+    assert await page.title() == "Incoming call | Desk | Harbor Family Medicine"
+    masked = await page.inner_text("#caller")
+    assert "Probable match" in masked
+    assert calls_from[-4:] in masked
+    assert "Rivera" not in await page.content()
+
+    await page.focus("#verify-name")
+    await page.keyboard.type("Ana Rivera")
+    stage.answer(offer)
+    await page.wait_for_selector(".head--talking")
+    assert await page.input_value("#verify-name") == "Ana Rivera"  # who types is not disturbed
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("2/4/1980")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#verify-wrong")
+    assert "2 tries left" in await page.inner_text(".verify")
+    await page.fill("#verify-birth", "02/03/1980")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(".pop--full")
+    full = await page.inner_text("#pop")
+    assert [word for word in ("Ana Rivera", "Spanish", "Dr. Lindqvist", "Checkup") if word not in full] == []
+    assert "1980" not in await page.content()
+
+    stage.end(offer)
+    await page.wait_for_selector(".head--wrap-up")
+    await page.select_option("#asked-what", "booked")
+    await page.fill("#asked-note", "Moved to Friday")
+    await page.click("text=Save and be available")
+    await page.wait_for_selector("#pop .nothing")
+    await page.wait_for_selector("#calls .todo__one")
+    assert "Rivera" not in await page.content()
+    with stage.office.instance.db.read() as db:
+        said = db.get_one(WrapUp, offer.call_id)
+        assert (said.disposition, said.agent_id) == (Disposition.BOOKED, ana.id)
+        assert agent.get(db, ana.id, stage.clock()).presence is Presence.AVAILABLE
+        assert db.get_one(Call, offer.call_id).patient_id == who
+        kept = wrapup.sealed_of(said)
+    assert kept is not None
+    assert seat.said == []
+
+
+async def test_the_pop_is_there_at_once(stage: Stage, seat: Seat) -> None:
+    ana = stage.ana()
+    await seat.log_in(ana)
+    await seat.page.wait_for_selector("#pop .nothing")
+    took = []
+    for _ in range(3):
+        offer = stage.offer(ana, number())
+        committed = time.monotonic()
+        await seat.page.wait_for_selector("#verify-name")
+        took.append(time.monotonic() - committed)
+        stage.refuse(offer)
+        await seat.page.wait_for_selector("#pop .nothing")
+    assert min(took) < POP_S * BUSY, took
+
+
+async def test_three_wrong_answers_lock(stage: Stage, seat: Seat) -> None:
+    page, ana, calls_from = seat.page, stage.ana(), number()
+    stage.office.patient(**phones(calls_from))
+    await seat.log_in(ana)
+    stage.answer(stage.offer(ana, calls_from))
+    await page.wait_for_selector("#verify-name")
+    for left in (2, 1, 0):
+        await page.fill("#verify-name", "Ana Rivera")
+        await page.fill("#verify-birth", f"{left + 5}/4/1980")
+        await page.press("#verify-birth", "Enter")
+        if left:
+            await page.wait_for_selector(f"text={left} {'try' if left == 1 else 'tries'} left")
+    await page.wait_for_selector("text=Locked after three wrong answers")
+    assert await page.query_selector(".verify") is None
+    assert await seat.violations() == []
+
+
+async def test_presence_is_a_switch_that_others_see(stage: Stage, seat: Seat) -> None:
+    page, ana = seat.page, stage.ana()
+    await seat.log_in(ana)
+    await page.focus("#presence-away")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#presence-away[aria-pressed=true]")
+    assert stage.office.read(agent.get, ana.id, stage.clock()).presence is Presence.AWAY
+    assert await page.evaluate("document.activeElement.id") == "presence-away"
+    stage.office.write(agent.presence, ana.id, Presence.AVAILABLE, stage.clock())
+    await page.wait_for_selector("#presence-available[aria-pressed=true]")
+
+
+async def test_a_task_is_done_from_the_desk(stage: Stage, seat: Seat) -> None:
+    with stage.office.instance.db.write() as db:
+        for row in task.open_tasks(db, limit=100):
+            task.done(db, row.id, by="system:test", now=stage.clock())
+    await seat.log_in(stage.ana())
+    await seat.page.wait_for_selector("text=Nothing is left to do")
+    left = stage.office.task()
+    await seat.page.click(f"#done-{left}")
+    await seat.page.wait_for_selector("text=Nothing is left to do")
+    with stage.office.instance.db.read() as db:
+        assert db.get_one(Task, left).state is TaskState.DONE
+
+
+def rested(stage: Stage, who: Worker, **ago: float) -> None:
+    """Let the person's sessions have been used so long ago and not since."""
+    with stage.office.instance.db.write() as db:
+        for row in token.of_staff(db, who.id):
+            row.used_at = stage.clock() - timedelta(**ago)
+            db.add(row)
+
+
+async def test_who_does_nothing_is_asked_and_then_signed_out(stage: Stage, seat: Seat) -> None:
+    page, ana = seat.page, stage.ana()
+    await seat.log_in(ana)
+    await page.wait_for_selector("#pop .nothing")
+    rested(stage, ana, minutes=9, seconds=20)
+    await page.wait_for_selector("#still:not([hidden])")
+    assert await page.evaluate("document.activeElement.id") == "still-yes"
+    assert await seat.violations() == []
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#still", state="hidden")
+    rested(stage, ana, minutes=11)
+    await page.wait_for_url("**/login?ended=idle")
+    assert "nothing was done here for ten minutes" in await page.inner_text("main")
+
+
+async def test_a_chart_that_the_ehr_opened_is_shown(stage: Stage, seat: Seat) -> None:
+    who = stage.office.patient(family="Okafor", given="Ngozi", **phones(number()))
+    hidden = stage.office.patient(family="Quist", given="Edda")
+    stage.office.restrict(hidden)
+    await seat.log_in(stage.ana())
+    await seat.page.goto(f"/desk?patient={who}")
+    await seat.page.wait_for_selector("text=Ngozi Okafor")
+    await seat.page.goto(f"/desk?patient={hidden}")
+    await seat.page.wait_for_selector("text=Nothing can be shown here")
+    assert "Quist" not in await seat.page.content()
+
+
+async def test_a_restricted_record_says_that_it_is(stage: Stage, seat: Seat) -> None:
+    page, ana, calls_from = seat.page, stage.ana(), number()
+    stage.office.restrict(stage.office.patient(**phones(calls_from)))
+    await seat.log_in(ana)
+    stage.offer(ana, calls_from)
+    await page.wait_for_selector("text=Restricted record")
+    assert await page.query_selector(".verify") is None
+    assert await seat.violations() == []
+
+
+async def test_axe_finds_nothing_at_any_stage(stage: Stage, seat: Seat) -> None:
+    page, ana, calls_from, found = seat.page, stage.ana(), number(), {}
+    stage.office.patient(**phones(calls_from))
+    await page.goto("/login")
+    found["login"] = await seat.violations()
+    await seat.log_in(ana)
+    stage.wait_in_queue()
+    await page.wait_for_selector("#queues .count--some")
+    found["idle"] = await seat.violations()
+    offer = stage.offer(ana, calls_from)
+    await page.wait_for_selector("#verify-name")
+    await page.wait_for_selector(".head--ringing")
+    found["ringing"] = await seat.violations()
+    stage.answer(offer)
+    await page.wait_for_selector("#asked-what")
+    await verified(page)
+    found["verified"] = await seat.violations()
+    stage.end(offer)
+    await page.wait_for_selector(".head--wrap-up")
+    found["wrap-up"] = await seat.violations()
+    assert {state: faults for state, faults in found.items() if faults} == {}
+
+
+async def verified(page: Page) -> None:
+    """Type who Ana Rivera is."""
+    await page.fill("#verify-name", "Ana Rivera")
+    await page.fill("#verify-birth", "2/3/1980")
+    await page.press("#verify-birth", "Enter")
+    await page.wait_for_selector(".pop--full")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 600), (360, 740)])
+async def test_a_small_screen_holds_it(stage: Stage, width: int, height: int) -> None:
+    ana, calls_from = stage.ana(), number()
+    async with chromium(stage.base, width, height) as seat:
+        page = seat.page
+        await seat.log_in(ana)
+        stage.offer(ana, calls_from)
+        await page.wait_for_selector("#verify-name")
+        assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        if width >= DESK_WIDTH:
+            button = await page.locator(".verify button").bounding_box()
+            assert button is not None
+            assert button["y"] + button["height"] <= height
