@@ -118,9 +118,10 @@ class Dtls:
         Raises:
             HandshakeError: it failed for good.
         """
-        if self._over:
+        records = _whole(datagram)
+        if self._over or not records:
             return []
-        self._ssl.bio_write(datagram)
+        self._ssl.bio_write(records)
         return self._go_on()
 
     @property
@@ -204,6 +205,20 @@ class Dtls:
             at = end
         if began < len(made):
             yield made[began:]
+
+
+def _whole(datagram: bytes) -> bytes:
+    """Return the records at the head of a datagram that are all there.
+
+    OpenSSL is given a stream of bytes, so the rest of a record that was cut short would be taken from the next one.
+    """
+    at = 0
+    while at + _RECORD_HEAD <= len(datagram) and datagram[at] in RECORDS and datagram[at + 1] == 0xFE:
+        end = at + _RECORD_HEAD + int.from_bytes(datagram[at + 11 : at + 13])
+        if end > len(datagram):
+            break
+        at = end
+    return datagram[:at]
 
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {

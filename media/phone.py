@@ -124,7 +124,8 @@ class PhoneLeg(AudioLeg):
             # The association lasts as long as the far end is the same, in the same place (RFC 5763 section 6.6).
             if self._handshake is None or before.peer != terms.peer or moved:
                 self._end_handshake()
-                self._rekey(None, None)
+                self._reader = self._writer = None
+                self._unsettle()
                 self._waits = True
                 self._handshake = Handshake(terms.peer, self._send_record, self._rekey, self._lose)
                 self._handshake.start()
@@ -186,6 +187,8 @@ class PhoneLeg(AudioLeg):
 
     def _settle(self) -> None:
         """Read from and write to the far end's place alone, once it is known; the rest of the world is `_read`'s."""
+        if self._waits:
+            return  # what comes next is the handshake's, and in its order
         source = self._latch.source if self._latch.remote == self._latch.source else None
         if source == self._settled:
             return
