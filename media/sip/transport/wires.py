@@ -1,5 +1,6 @@
 """All transports of one endpoint: which one a message takes, and by which address a peer knows us over it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -80,6 +81,7 @@ class Wires:
         for transport in self._open.values():
             if isinstance(transport, StreamTransport):
                 await transport.wait_closed()
+        await asyncio.sleep(0)  # the loop closes sockets in its next turn
 
     @property
     def listening(self) -> dict[str, Hop]:

@@ -155,7 +155,7 @@ class Wide(Layer):
 
 
 def large(method: str = "INVITE") -> Request:
-    return request(method, headers={"X": "y" * 1300})
+    return request(method, headers={"Subject": "y" * 1300})
 
 
 def test_a_large_request_takes_tcp_and_says_so_in_its_via() -> None:
