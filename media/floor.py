@@ -20,6 +20,7 @@ from media.errors import MediaError, UnacceptableError
 from media.ledger import Ledger
 from media.line import Line
 from media.relay import Leg, Relay, Wanted
+from media.rescue import follow
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
@@ -154,6 +155,7 @@ class Floor:
             taken = await first_answer(rung)
             if taken is not None and taken.sip is not None and await _connect(taken.leg, taken.sip):
                 answered = Answered(offer.agent_id, taken.sip, taken.leg)
+                follow(self._relay, taken.leg, taken.sip)
         except MediaError as error:
             log.error("agent not rung", offer=str(offer.id), code=error.code)
         finally:

@@ -28,12 +28,15 @@ from media.line import NOBODY
 from media.meter import Meter
 from media.notice import Emitted
 from media.relay import Leg, Wanted
+from media.rescue import follow
 from media.sdp import Session
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
+from media.sip.transfer import Refer
 from media.sip.uri import Address, Uri
+from media.switchboard import Side
 from media.trunks import Trunks, Wish
 
 RING_SECONDS = 120.0
@@ -84,11 +87,17 @@ class OutboundCall:
     "What the caller was told already, before anybody picked up."
 
     trunk: str = ""
+    colleague: UUID | None = None
+    "Whose extension was dialled."
+
     helped: bool = False
     "Whether it is a call for help, which no limit ends."
 
     _written: bool = False
     "Whether the call stands in the record."
+
+    _given: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set once the far end was passed on to somebody else."
 
     async def run(self) -> None:
         """Make the call, or refuse it."""
@@ -124,6 +133,7 @@ class OutboundCall:
         try:
             self.near = await house.relay.allocate(wanted(self.sip.source))
             if isinstance(decision, Internal):
+                self.colleague = house.line.directory.owners.get(decision.extension)
                 call = await self._ring_colleague(decision.extension)
             else:
                 call = await self._ring_outside(decision)
@@ -247,10 +257,15 @@ class OutboundCall:
             if await self.sip.acked and self.sip.remote is not None:
                 await near.settle(self.sip.remote, via=self.sip.source.host)
         self.house.relay.bridge(near, far)
+        follow(self.house.relay, near, self.sip)
+        follow(self.house.relay, far, call)
 
     async def _talk(self, call: Outgoing) -> None:
         """Wait until one of them hangs up, or the policy's limits are reached."""
         until = asyncio.get_running_loop().time() + self.house.line.practice.dialling.longest_minutes * 60
+        self.house.board.offer(self.sip, self._give)
+        self.sip.on_refer = self._refer
+        call.ended.add_done_callback(lambda _: self._given.set())
         while not call.ended.done():
             left = until - asyncio.get_running_loop().time()
             limited = self._written and not self.helped
@@ -262,8 +277,30 @@ class OutboundCall:
                     return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left if limited else None):
-                    await asyncio.shield(call.ended)
+                    await self._given.wait()
+            if self.call is None:
+                return
         self.cause = "far-end" if call.ended.result() is Cause.HANGUP else "system"
+
+    # Passed on by the phone that called (RFC 3515, RFC 3891)
+
+    def _give(self) -> Side | None:
+        """Hand over the colleague who was called; numbers outside stay with who may dial them, and pays for it."""
+        if self.call is None or self.far is None or self._written or self.call.ended.done():
+            return None
+        side = Side(self.call, self.far, self.colleague)
+        self.call = self.far = None
+        self._given.set()
+        return side
+
+    async def _refer(self, wish: Refer) -> None:
+        """Put the colleague in the place of the phone in the talk that it names."""
+        take = None if wish.replaces is None else self.house.board.taker(wish.replaces)
+        side = None if take is None else self._give()
+        if take is None or side is None:
+            wish.progress(403 if wish.replaces is None else 481)
+        else:
+            wish.progress(200 if await take(side) else 487)
 
     def _pass_on(self, call: Outgoing | None) -> None:
         """Tell the caller why nobody answered, with the far end's own status where it has one to pass on."""
@@ -328,11 +365,11 @@ class OutboundCall:
             self._early.cancel()
         if self.call is not None:
             self.call.bye()
-        figures = [(role, leg.stats) for role, leg in (("agent", self.near), ("far-end", self.far)) if leg is not None]
-        for leg in (self.near, self.far):
-            if leg is not None:
-                leg.close()
+        legs = [(role, leg) for role, leg in (("agent", self.near), ("far-end", self.far)) if leg is not None]
+        for _, leg in legs:
+            leg.close()
         self.outside.meter.end(self.id)
+        figures = [(role, await house.relay.last_stats(leg)) for role, leg in legs]
         if not self._written:
             return
         at = house.line.now()

@@ -121,6 +121,8 @@ class Sip(Table):
     "PEM: who vouches for those we call over TLS; without it those whom the operating system believes."
 
     rtp_ports: PortRange = PortRange("20000-29999")
+    cores: int | None = Field(default=None, ge=0, le=64)
+    "Media core processes; 0 carries sound in the signalling process, nothing is one for each CPU core."
 
 
 class Target(Table):

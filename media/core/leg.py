@@ -65,7 +65,6 @@ class RemoteLeg:
         self._said: Session | None = None
         self._offered_by: Process | None = None
         self._section = 0
-        self._direction = Direction.SENDRECV
         self._via: str | None = None
 
     # What the signalling says
@@ -77,7 +76,7 @@ class RemoteLeg:
             LegClosedError: it was closed.
         """
         said, self._offered_by = await self._ask(lambda request: wire.Offer(request, self.number, direction))
-        self.protection, self._direction = said.protection, direction
+        self.protection = said.protection
         session, self._section = continued(wire.session_of(said.session), self._said, offer=True)
         self._said = session
         return session
@@ -115,11 +114,6 @@ class RemoteLeg:
             return
         self.protection = settled.protection
         self._fresh()
-
-    @property
-    def direction(self) -> Direction:
-        """What was last offered."""
-        return self._direction
 
     # What it plays
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from hub.settings.practice import Sip
 from media.core import wire
 from media.core.leg import RemoteLeg
 from media.core.pool import Pool, Slot, shares
@@ -17,8 +19,9 @@ from media.core.process import CoreLostError, Process
 from media.core.recording import LOST, RemoteRecording
 from media.errors import MediaError
 from media.leg import LegStats
+from media.ports import Ports
 from media.recorder import Place, Recorded
-from media.relay import PLAIN, Wanted
+from media.relay import PLAIN, BuiltinRelay, Relay, Wanted
 from media.sound import Sound
 
 log = structlog.get_logger()
@@ -31,6 +34,24 @@ SOUNDS = 64 << 20
 
 CLOSING_S = 5.0
 "How long recordings may take to be sealed at the end."
+
+
+def relay_for(sip: Sip, music: Sound, run: Path) -> Relay:
+    """Return what carries sound as practice.toml says: media core processes, or with 0 of them this process.
+
+    Raises:
+        NoPortError: there is no whole pair of ports.
+    """
+    address, ports = sip.udp.host, sip.rtp_ports
+    cores = sip.cores if sip.cores is not None else cores_of(len(os.sched_getaffinity(0)))
+    if cores == 0:
+        return BuiltinRelay(Ports(address, ports.first, ports.last), music)
+    return CoreRelay(address, ports.first, ports.last, music, cores=cores, run=run)
+
+
+def cores_of(cpus: int) -> int:
+    """Return how many media core processes a machine with so many CPU cores runs: one of two is the signalling's."""
+    return 1 if cpus <= 2 else cpus
 
 
 class CoreRelay:

@@ -1,0 +1,44 @@
+"""Tells a party where its sound is now: a re-INVITE once its leg has moved, as when a media core process has died.
+
+The leg itself remembers what it was told (`media.core.leg`): what was played begins again, and who was bridged hears
+the other again, as soon as the party has answered.
+"""
+
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from media.errors import CallOverError, MediaError
+from media.relay import Leg, Relay
+from media.sdp import Session
+
+log = structlog.get_logger()
+
+
+class Party(Protocol):
+    """The signalling side of a leg: `media.sip.leg.Leg` is one."""
+
+    async def reinvite(self, session: Session) -> Session:
+        """Offer `session` and return the peer's answer."""
+        ...
+
+    def bye(self) -> None:
+        """Hang up."""
+        ...
+
+
+def follow(relay: Relay, leg: Leg, party: Party) -> None:
+    """Make the party a new offer whenever its leg has moved, from the answer of its call on."""
+    relay.watch(leg, partial(_tell, leg, party))
+
+
+async def _tell(leg: Leg, party: Party) -> None:
+    """Make the offer; a party that takes none would sit in silence, and is hung up."""
+    try:
+        await leg.settle(await party.reinvite(await leg.offer()))
+    except CallOverError:
+        return
+    except MediaError as error:
+        log.error("call lost with its sound", code=error.code)
+        party.bye()
