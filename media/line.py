@@ -17,10 +17,13 @@ from sqlmodel import Session
 
 from hub.instance import Instance
 from hub.record import patient, staff
+from hub.rules.attestation import UNSIGNED, Attestation
 from hub.rules.matching import Match
-from hub.settings import Number, Practice
+from hub.settings import Number, Practice, secret
 from media.sip.admission import TrunkTable
 from media.sip.digest import Credentials
+from media.sip.incoming import Incoming
+from media.stir import Verifier
 
 log = structlog.get_logger()
 
@@ -57,6 +60,7 @@ class Line:
         self.version, self.practice = instance.policy()
         self.directory = Directory()
         self.trunks = _trunks(self.practice)
+        self._verifier = self._verifier_of(self.practice)
         self.on_change: list[Callable[[], None]] = []
         "Called on the loop after somebody committed to the record."
 
@@ -74,6 +78,7 @@ class Line:
         if version != self.version:
             self.version, self.practice = version, practice
             self.trunks = _trunks(practice)
+            self._verifier = self._verifier_of(practice)
             log.info("policy in force", version=version)
             for tell in self.on_policy:
                 tell()
@@ -110,6 +115,10 @@ class Line:
         """Return the instance's instant."""
         return self.instance.clock()
 
+    def _verifier_of(self, practice: Practice) -> Verifier | None:
+        root = self.instance.paths.root
+        return Verifier.of(practice.stir, lambda reference: secret(reference, env={}, root=root), self.now)
+
     def number_of(self, dialled: str) -> Number | None:
         """Return the practice's number that was dialled, however it is written; None where it is none of its own."""
         return self.practice.find_number(self.e164(dialled) or dialled)
@@ -121,6 +130,13 @@ class Line:
             if phonenumbers.is_possible_number(parsed):
                 return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
         return None
+
+    def attested(self, incoming: Incoming) -> Attestation:
+        """Return what the carrier of a trunk's call answers for."""
+        caller, called = self.e164(incoming.from_number), self.e164(incoming.to_number)
+        if self._verifier is None or not incoming.trunk or caller is None or called is None:
+            return UNSIGNED
+        return self._verifier.verify(incoming.request.headers.get("Identity", []), caller, called)
 
     async def match(self, number: str | None) -> Match:
         """Return who gave this number, or nobody when that cannot be said in time."""

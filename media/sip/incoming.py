@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hub.rules.attestation import UNSIGNED
 from media.errors import ProtocolError
 from media.sdp import Session
 from media.sip import session_timer
 from media.sip.capability import ALLOW, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog, new_tag
+from media.sip.diversion import Diversion, first_called
 from media.sip.hop import Hop
 from media.sip.leg import Leg
 from media.sip.message import Request, Response
@@ -54,6 +56,9 @@ class Incoming(Leg):
 
     `ring`, `answer` and `reject` do nothing once the caller is gone: its CANCEL may cross them.
     """
+
+    attestation = UNSIGNED
+    "What the caller's carrier answers for; set by whoever checks it, for a trunk's call."
 
     def __init__(
         self,
@@ -124,6 +129,11 @@ class Incoming(Leg):
         self.to_number = dialled.number or dialled.user or Address.parse(request.headers["To"][0]).uri.user
         self.max_forwards = request.max_forwards
         self.remote = self.offer
+
+    @property
+    def diversion(self) -> Diversion | None:
+        """Whom a trunk's call was first meant for; None where nobody sent it on to us."""
+        return first_called(self.request) if self.trunk else None
 
     @property
     def answered(self) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.sip.diversion import Diversion, first_called
-from tests.media.sip.line import invite
+from tests.media.sip.line import Line, invite
 
 
 def of(**headers: str) -> Diversion | None:
@@ -77,3 +77,11 @@ def test_without_a_hint_nobody_was_called_first() -> None:
 @given(st.text(alphabet='<>;,="%1.?&@:sip tel+', max_size=80))
 def test_no_text_raises(text: str) -> None:
     of(History_Info=text or "x", Diversion=text or "x")
+
+
+async def test_a_call_from_a_trunk_tells_whom_it_was_first_meant_for() -> None:
+    line = Line()
+    line.put(invite(headers={"Diversion": "<sip:+12125550188@c>;reason=no-answer"}))
+    await line.settle()
+    assert line.calls[0].diversion == Diversion("+12125550188", "no-answer")
+    assert line.calls[0].attestation.doubt == "absent"
