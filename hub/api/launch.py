@@ -30,7 +30,7 @@ from hub.security.sealed import Table
 
 router = APIRouter(prefix="/launch", tags=["launch"], responses=GUARDED)
 
-PAGE = "/v1/patients/{id}"
+PAGE = "/desk?patient={id}"
 "Where the browser lands."
 
 KNOWN = timedelta(minutes=10)

@@ -114,7 +114,7 @@ class Browser:
 
     async def get(self, url: str, shown: str | None = None) -> httpx.Response:
         cookies = {SESSION_COOKIE: shown if shown is not None else self.shown}
-        ours = urlsplit(url).path.startswith(("/launch", "/v1"))
+        ours = urlsplit(url).path.startswith(("/launch", "/desk", "/v1"))
         transport = httpx.ASGITransport(self.office.app) if ours else None
         there = httpx.URL(url)
         if ours:
@@ -166,9 +166,10 @@ async def test_a_chart_that_is_open_there_opens_here(office: Office) -> None:
         assert begun.status_code == 303
         let_in = await browser.get(begun.headers["location"])
         ended = await browser.get(let_in.headers["location"])
-        assert (ended.status_code, ended.headers["location"]) == (303, f"/v1/patients/{own}")
-        page = await browser.get(ended.headers["location"])
-        assert (page.status_code, page.json()["id"]) == (200, own)
+        assert (ended.status_code, ended.headers["location"]) == (303, f"/desk?patient={own}")
+        page = await browser.get(f"/desk/part/patient?patient={own}")
+        assert page.status_code == 200
+        assert "Ana Rivera" in page.text
     assert acts(office, begun) == ["launch.begun"]
     (noted,) = office.audited(ended)
     assert (noted["act"], noted["detail"]) == ("launch.opened", {"connection": "ehr"})
@@ -265,7 +266,7 @@ async def test_the_id_of_a_merged_record_leads_to_the_survivor(office: Office) -
         merged = (Identifier(system="fhir/Patient", value=browser.ehr.patient),)
         office.tell(MergeFacts(survivor=survivor, merged=merged, version=version), connection="ehr")
         answer = await browser.get(await browser.back())
-    assert answer.headers["location"] == f"/v1/patients/{left}"
+    assert answer.headers["location"] == f"/desk?patient={left}"
 
 
 async def test_a_connection_that_launches_nothing_is_not_found(office: Office) -> None:

@@ -129,7 +129,7 @@ async def test_no_answer_may_be_kept(office: Office) -> None:
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nothing", 404, "not-found"),
-        ("GET", "/", 404, "not-found"),
+        ("GET", "/nowhere", 404, "not-found"),
         ("PATCH", "/v1/calls", 405, "method-not-allowed"),
         ("POST", "/v1/login", 413, "too-large"),
     ],
