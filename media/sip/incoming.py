@@ -136,6 +136,13 @@ class Incoming(Leg):
         return first_called(self.request) if self.trunk else None
 
     @property
+    def provenance(self) -> dict[str, str]:
+        """What the record keeps of where a call comes from, beside the caller's number (hub.record.call.ring)."""
+        first = self.diversion
+        told = {} if first is None else {"first_called": first.number, "first_reason": first.reason}
+        return {"attestation": str(self.attestation), **told}
+
+    @property
     def answered(self) -> bool:
         """Whether this side has answered."""
         return self._answer is not None
