@@ -132,6 +132,7 @@ export class Call extends EventTarget {
   #signalled(ask) {
     const until = performance.now() + WAIT_MS;
     return new Promise((resolve, reject) => {
+      this.addEventListener("ended", () => reject(new Error("no call")), { once: true });
       const attempt = () => {
         if (this.#phone.state !== "ready") reject(new Error("not connected"));
         else if (this.state !== "talking") reject(new Error("no call"));

@@ -77,6 +77,10 @@ async function silent(within = 5000) {
   }
   throw new Error(`heard ${found}`);
 }
+async function heardPackets(call) {
+  const found = [...(await call.stats()).values()].find(each => each.type === "inbound-rtp");
+  return found ? found.packetsReceived : 0;
+}
 function tone(hz) {
   const source = sounds.createOscillator(), volume = sounds.createGain(), out = sounds.createMediaStreamDestination();
   source.frequency.value = hz;

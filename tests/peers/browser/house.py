@@ -26,7 +26,9 @@ from hub.security.access import Scope
 from media.browser import sealing
 from media.browser.leg import BrowserLeg
 from media.floor import wanted
+from media.latch import Address
 from media.leg import AudioLeg
+from media.phone import PhoneLeg
 from media.relay import BuiltinRelay
 from media.sdp import Direction, Session
 from media.sip.endpoint import Endpoint
@@ -35,7 +37,8 @@ from media.sip.incoming import Incoming
 from media.sip.leg import Leg
 from media.sip.transfer import Refer
 from media.sip.transport.websocket import WebSocketTransport
-from media.sip.uri import Address, Uri
+from media.sip.uri import Address as SipAddress
+from media.sip.uri import Uri
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd
 from tests.peers.browser.chromium import EAR
@@ -71,6 +74,12 @@ class Talk:
     "Directions of the offers that came inside the call."
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     "The page is lost."
+
+    @property
+    def port(self) -> Address:
+        """Where the far end of this party sends its packets."""
+        assert isinstance(self.leg, PhoneLeg)
+        return self.leg.local
 
     def end(self) -> None:
         if self.sip is not None:
@@ -140,7 +149,7 @@ class Switchboard:
         if not contacts:
             return None
         leg = await self.relay.allocate(wanted(contacts[0].hop()))
-        speaks = Address(Uri.parse(f"sip:{from_}@chartline.invalid"))
+        speaks = SipAddress(Uri.parse(f"sip:{from_}@chartline.invalid"))
         offered = sealing.told(await leg.offer(), sealing.said_in(offer))
         sip = self.endpoint.call(contacts[0], offered, from_=speaks, headers=headers)
         answer = await sip.answered

@@ -11,6 +11,7 @@ from hub.audio import tone
 from hub.g711 import Codec
 from media.browser.leg import BrowserLeg
 from media.leg import AudioLeg
+from media.phone import PhoneLeg
 from media.ports import Ports
 from media.relay import BuiltinRelay, Wanted
 from media.rtp import FRAME
@@ -108,6 +109,7 @@ async def test_a_page_and_a_phone_hear_each_other(page: Page, way: str) -> None:
 
 
 async def talk(engine: BuiltinRelay, leg: BrowserLeg, other: AudioLeg, phone: FarEnd, page: Page) -> None:
+    assert isinstance(other, PhoneLeg)
     other.connect(phone.address, Codec.PCMU, 101)
     engine.bridge(leg, other)
     speaking = asyncio.create_task(phone.say(other.local, tone(1000, seconds=3)))

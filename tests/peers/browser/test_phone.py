@@ -7,10 +7,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from hub.audio import tone
+from hub.audio import level_of, tone
+from media.browser.leg import BrowserLeg
 from media.sdp import Direction
 from tests.hub.api.office import Office, opened
-from tests.media.farend import FarEnd, far_end, relay
+from tests.media.farend import FarEnd, far_end, relay, until
 from tests.peers.browser.chromium import chromium
 from tests.peers.browser.house import House, Talk, practice
 
@@ -47,7 +48,10 @@ async def desk(house: House, request: pytest.FixtureRequest) -> Page:
     return await house.page(f"2{abs(hash(request.node.name)) % 10000:04}")
 
 
-async def talk_of(house: House) -> Talk:
+async def talk_of(house: House, number: str = "", page: Page | None = None) -> Talk:
+    """Return the next call that was connected; where a page is named, it calls the number first."""
+    if page is not None:
+        await page.evaluate("number => phone.call(number).then(() => true)", number)
     async with asyncio.timeout(5):
         return await house.switchboard.talks.get()
 
@@ -56,7 +60,7 @@ async def hear_each_other(page: Page, end: FarEnd, talk: Talk) -> None:
     """Prove both ways by a tone that is measured at the other end."""
     assert talk.other is not None
     end.heard.clear()
-    speaking = asyncio.create_task(end.say(talk.other.leg.local, tone(1000, seconds=5)))
+    speaking = asyncio.create_task(end.say(talk.other.port, tone(1000, seconds=5)))
     await page.evaluate("hears(1000)")
     await end.hear(40)
     assert 440 in end.hz()
@@ -64,12 +68,169 @@ async def hear_each_other(page: Page, end: FarEnd, talk: Talk) -> None:
 
 
 async def test_a_page_calls_and_both_hear_each_other(house: House, desk: Page, far: FarEnd) -> None:
-    await desk.evaluate("phone.call('7001').then(() => true)")
-    talk = await talk_of(house)
+    talk = await talk_of(house, "7001", desk)
     await hear_each_other(desk, far, talk)
+    assert await desk.evaluate("[call.state, call.number, call.code]") == ["talking", "7001", None]
     await desk.evaluate("call.hangUp()")
+    assert talk.sip is not None
     async with asyncio.timeout(5):
-        assert talk.sip is not None
         await talk.sip.ended
     assert await desk.evaluate("call.state") == "ended"
     assert await desk.evaluate("phone.calls.size") == 0
+
+
+async def test_a_page_is_called_answers_and_is_hung_up_on(house: House, desk: Page, far: FarEnd) -> None:
+    board, extension = house.switchboard, await desk.evaluate("phone.extension")
+    ringing = asyncio.create_task(board.ring(extension, "7001"))
+    await desk.wait_for_function("window.call?.state === 'ringing'")
+    assert await desk.evaluate("[call.number, call.outgoing]") == ["7001", False]
+    await desk.evaluate("call.answer()")
+    async with asyncio.timeout(5):
+        talk = await ringing
+    assert talk is not None
+    board.join(talk, await board.far("7001"))
+    await hear_each_other(desk, far, talk)
+    talk.end()
+    await desk.wait_for_function("call.state === 'ended'")
+
+
+async def test_a_page_declines(house: House, desk: Page) -> None:
+    ringing = asyncio.create_task(house.switchboard.ring(await desk.evaluate("phone.extension"), "7001"))
+    await desk.wait_for_function("window.call?.state === 'ringing'")
+    await desk.evaluate("call.hangUp()")
+    async with asyncio.timeout(5):
+        assert await ringing is None
+
+
+async def test_keys_go_both_ways(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await desk.evaluate("call.press('159#')")
+    async with asyncio.timeout(5):
+        assert [await talk.leg.digits.get() for _ in range(4)] == ["1", "5", "9", "#"]
+        while far.keys() != "159#":
+            await far.hear(len(far.heard) + 1)
+    assert talk.other is not None
+    before = await desk.evaluate("heardPackets(call)")
+    await far.press(talk.other.port, "42")
+    async with asyncio.timeout(5):
+        assert [await talk.other.leg.digits.get() for _ in range(2)] == ["4", "2"]
+    await desk.wait_for_function(f"heardPackets(call).then(now => now >= {before} + 12)")
+
+
+async def test_hold_stops_the_sound_and_resume_brings_it_back_once(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate("call.hold()")
+    assert await desk.evaluate("call.held")
+    assert talk.offers == [Direction.SENDONLY]
+    loop = asyncio.get_running_loop()
+    passed = len(far.heard)
+    await until(loop.time() + 0.3)
+    assert len(far.heard) <= passed + 1  # one may have been on its way
+    await desk.evaluate("call.hold()")  # twice is once
+    await desk.evaluate("call.resume()")
+    assert talk.offers[1:] == [Direction.SENDRECV]
+    await hear_each_other(desk, far, talk)
+    assert await desk.evaluate("document.querySelectorAll('audio').length + 1") == 1
+
+
+async def test_mute_is_heard_as_silence_and_tells_nobody(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate("call.mute()")
+    await far.hear(len(far.heard) + 10)
+    far.heard.clear()
+    await far.hear(20)
+    assert level_of(far.sound()) < -60
+    assert talk.offers == []
+    await desk.evaluate("call.unmute()")
+    await hear_each_other(desk, far, talk)
+
+
+async def test_a_blind_transfer_hands_the_far_end_over(house: House, desk: Page, far: FarEnd) -> None:
+    async with far_end() as third:
+        house.switchboard.far_ends["7002"] = third
+        talk = await talk_of(house, "7001", desk)
+        await hear_each_other(desk, far, talk)
+        await desk.evaluate("call.transfer('7002')")
+        await desk.evaluate("call.hangUp()")
+        far.heard.clear()
+        assert talk.other is not None
+        other = talk.other.other
+        assert other is not None
+        speaking = asyncio.create_task(third.say(other.port, tone(700, seconds=3)))
+        await far.hear(50)
+        assert 700 in far.hz()
+        speaking.cancel()
+
+
+async def test_an_attended_transfer_brings_the_two_far_ends_together(house: House, desk: Page, far: FarEnd) -> None:
+    async with far_end() as third:
+        house.switchboard.far_ends["7002"] = third
+        first = await talk_of(house, "7001", desk)
+        await desk.evaluate("call.hold()")
+        second = await talk_of(house, "7002", desk)
+        await hear_each_other(desk, third, second)
+        await desk.evaluate("calls[0].transferTo(calls[1])")
+        far.heard.clear()
+        assert first.other is not None
+        assert second.other is not None
+        assert first.other.other is second.other
+        speaking = asyncio.create_task(third.say(second.other.port, tone(700, seconds=3)))
+        await far.hear(50)
+        assert 700 in far.hz()
+        speaking.cancel()
+
+
+async def test_a_refused_transfer_is_told(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    assert talk.sip is not None
+    talk.sip.on_refer = None
+    refused = await desk.evaluate("call.transfer('7002').then(() => '', error => error.message)")
+    assert refused == "Rejected"
+    await hear_each_other(desk, far, talk)
+
+
+async def test_sound_goes_on_while_the_socket_is_away_and_the_page_comes_back_by_itself(
+    house: House, desk: Page, far: FarEnd
+) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    board, path = house.switchboard, house.office.instance.paths.phone_socket
+    board.transport.close()
+    await board.transport.wait_closed()
+    await desk.wait_for_function("phone.state === 'connecting'")
+    await hear_each_other(desk, far, talk)
+    assert await desk.evaluate("call.hold().then(() => '', error => error.message)") == "not connected"
+    await board.listen(path)
+    await desk.wait_for_function("phone.state === 'ready'", timeout=15_000)
+    await desk.evaluate("call.hold()")
+    await desk.evaluate("call.resume()")
+    assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
+    talk.end()
+    await desk.wait_for_function("call.state === 'ended'")
+
+
+async def test_a_page_that_is_loaded_anew_gets_its_call_back_within_a_second(
+    house: House, desk: Page, far: FarEnd
+) -> None:
+    board, extension = house.switchboard, await desk.evaluate("phone.extension")
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    while not board.registered.empty():
+        board.registered.get_nowait()
+    await desk.reload(wait_until="commit")
+    loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+    async with asyncio.timeout(5):
+        await talk.gone.wait()
+        while (await board.registered.get())[1] == 0:
+            pass
+        again = await board.ring(extension, "7001", headers={"X-Resume": "call-1"})
+    assert again is not None
+    assert talk.other is not None
+    board.join(again, talk.other)
+    assert isinstance(again.leg, BrowserLeg)
+    await again.leg.connected
+    assert loop.time() - began < 1
+    assert await desk.evaluate("call.resumed") == "call-1"
+    await hear_each_other(desk, far, again)
