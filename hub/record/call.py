@@ -4,6 +4,7 @@ The caller's number and name are sealed: for the patient where the number is one
 day. What the plan was and how the call went is codes, names of the policy and times.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import bindparam, case, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.record import agent, column, plain, queue, task
+from hub.record.agent import Presence
 from hub.record.trail import touch
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
@@ -161,10 +163,12 @@ def ring(
     seal: Sealer,
     index: BlindIndex,
     now: datetime,
+    more: Mapping[str, str] | None = None,
 ) -> UUID:
     """Note that a call came in, once, and return whom it is sealed for.
 
-    `number` is E.164, or None where it is withheld.
+    `number` is E.164, or None where it is withheld. `more` is sealed beside it: `attestation` (A, B, C or why none),
+    and `first_called` with `first_reason` where somebody else's telephone sent the call on.
     """
     kept: UUID | None = db.connection().execute(_SUBJECT, {"of": call_id}).scalar()
     if kept is not None:
@@ -183,7 +187,7 @@ def ring(
         patient_id=patient_id,
         caller_key=_key(index, number),
         subject=subject,
-        sealed=seal.seal(db, subject, Table.CALL, call_id, {"number": number, "name": name}),
+        sealed=seal.seal(db, subject, Table.CALL, call_id, {"number": number, "name": name, **(more or {})}),
     )
     touch(db, "system:media", "write", subject, Table.CALL, row.id)
     plain.add(db, [row])
@@ -216,6 +220,20 @@ def bridged(db: Session, call_id: UUID, agent_id: UUID, at: datetime) -> Call:
     row.bridged_at = row.bridged_at or at
     row.agent_id = row.agent_id or agent_id
     return _forward(db, row, CallState.BRIDGED)
+
+
+def passed(
+    db: Session, call_id: UUID, before: UUID | None, after: UUID | None, at: datetime, *, wrap_up_seconds: int = 0
+) -> Call:
+    """Somebody else carries the talk on: `before` is free of it, and it is `after`'s, if they are staff."""
+    row = db.get_one(Call, call_id)
+    if before is not None and before != after:
+        agent.freed(db, before, call_id, at, wrap_up_seconds=wrap_up_seconds)
+    if after is not None:
+        row.agent_id = after
+        if agent.get(db, after, at).presence in (Presence.AVAILABLE, Presence.WRAP_UP):
+            agent.engaged(db, after, call_id, at)
+    return _kept(db, row)
 
 
 def ended(db: Session, call_id: UUID, cause: str, at: datetime, *, path: str | None = None) -> Call:
@@ -314,7 +332,7 @@ def close_orphans(db: Session, host: str, now: datetime) -> list[UUID]:
                 patient_id=row.patient_id,
             )
         queue.leave(db, row.id, DROPPED, now)
-        if row.direction == OUT and row.agent_id is not None:
+        if row.agent_id is not None:
             agent.freed(db, row.agent_id, row.id, now)
         ended(db, row.id, "media-lost", now, path=_path(row) if row.direction == OUT else DROPPED)
     return [row.id for row in rows]

@@ -1,0 +1,127 @@
+"""Who in the house can be passed on to whom: the far ends of its calls, and the extensions that can be rung."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from media.errors import UnacceptableError
+from media.floor import Rung, first_answer, wanted
+from media.line import Line
+from media.relay import Leg, Relay
+from media.sip.endpoint import Endpoint
+from media.sip.leg import Leg as SipLeg
+from media.sip.referral import Replaces
+from media.sip.status import Cause
+from media.sip.uri import Address, Uri
+
+RING_SECONDS = 50.0
+"How long a colleague is rung for a call that is passed on: less than a phone waits to hear of its transfer."
+
+_STATUSES = {Cause.BUSY: 486, Cause.REFUSED: 603, Cause.UNREACHABLE: 480, Cause.NO_ANSWER: 480}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One party of a talk, answered."""
+
+    sip: SipLeg
+    leg: Leg
+    agent_id: UUID | None = None
+    "The person of the practice whose phone it is; None for somebody outside."
+
+
+Give = Callable[[], Side | None]
+"Hands over the party at the other end of a call and ends what is left of it; None where there is nobody yet."
+
+Take = Callable[[Side], Awaitable[bool]]
+"Puts a party in the place of the one that a leg belongs to; False where the talk is over."
+
+
+class Switchboard:
+    """Finds calls by what a phone knows them as (RFC 3891), and rings extensions."""
+
+    def __init__(self, line: Line, endpoint: Endpoint, relay: Relay) -> None:
+        self._line = line
+        self._endpoint = endpoint
+        self._relay = relay
+        self._gives: dict[SipLeg, Give] = {}
+        self._takes: dict[SipLeg, Take] = {}
+
+    def offer(self, sip: SipLeg, give: Give) -> None:
+        """Let the far end of the call that `sip` made be passed on, until `sip` ends."""
+        self._gives[sip] = give
+        sip.gone.add_done_callback(lambda _: self._gives.pop(sip, None))
+
+    def put(self, sip: SipLeg, take: Take) -> None:
+        """Let the talk that `sip` is in be taken over by somebody else, until `sip` ends."""
+        self._takes[sip] = take
+        sip.gone.add_done_callback(lambda _: self._takes.pop(sip, None))
+
+    def far_end(self, replaces: Replaces) -> Side | None:
+        """Return whoever is at the other end of the call that a phone names, which thereby leaves it."""
+        sip = self._endpoint.find_leg(replaces)
+        give = self._gives.get(sip) if sip is not None else None
+        return None if give is None else give()
+
+    def taker(self, replaces: Replaces) -> Take | None:
+        """Return what puts somebody in the place of the phone in a talk that it names."""
+        sip = self._endpoint.find_leg(replaces)
+        return None if sip is None else self._takes.get(sip)
+
+    def is_extension(self, name: str) -> bool:
+        """Tell whether this is an extension of the house."""
+        return name in self._line.directory.credentials
+
+    async def ring(
+        self, extension: str, caller: str, *, max_forwards: int, referred_by: str, heard: Callable[[int], None]
+    ) -> tuple[Side | None, int]:
+        """Ring every phone of an extension until one picks up; return who did, and the status that says how it went.
+
+        `heard` is told of each status before that. A task that is cancelled here stops the ringing.
+
+        Raises:
+            MediaError: no leg can be had.
+        """
+        speaks = Address(Uri("sip", caller or "anonymous", self._endpoint.local.host))
+        headers = {"Referred-By": referred_by} if referred_by else {}
+        rung: list[Rung] = []
+        taken: Rung | None = None
+        try:
+            for contact in self._endpoint.registrar.contacts(extension):
+                leg = await self._relay.allocate(wanted(contact.hop()))
+                rung.append(Rung(leg))
+                sip = rung[-1].sip = self._endpoint.call(
+                    contact,
+                    await leg.offer(),
+                    from_=speaks,
+                    headers=headers,
+                    ring_seconds=RING_SECONDS,
+                    max_forwards=max_forwards,
+                )
+                sip.on_progress = lambda status, _: heard(status)
+            taken = await first_answer(rung)
+            side = await self._answered(extension, taken)
+            if side is None:
+                taken = None
+        finally:
+            for each in rung:
+                if each is not taken:
+                    each.stop()
+        return side, 200 if side is not None else _status([each.sip for each in rung if each.sip is not None])
+
+    async def _answered(self, extension: str, taken: Rung | None) -> Side | None:
+        if taken is None or taken.sip is None or taken.sip.remote is None:
+            return None
+        try:
+            await taken.leg.settle(taken.sip.remote)
+        except UnacceptableError:
+            taken.sip.bye()
+            return None
+        taken.sip.on_offer = taken.leg.answer
+        return Side(taken.sip, taken.leg, self._line.directory.owners.get(extension))
+
+
+def _status(calls: Sequence[SipLeg]) -> int:
+    """Return the status that says best why nobody took it."""
+    causes = [call.ended.result() for call in calls if call.ended.done()]
+    return next((_STATUSES[cause] for cause in causes if cause in _STATUSES), 480)

@@ -1,0 +1,190 @@
+"""A caller and whoever they talk to: hold with music, and the call passed on by a phone of the practice."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlmodel import Session as Db
+
+from hub.record import call
+from media.errors import MediaError
+from media.line import Line
+from media.notice import Notices
+from media.relay import Leg, Relay
+from media.sip.referral import Replaces
+from media.sip.status import Cause
+from media.sip.transfer import Refer
+from media.switchboard import Side, Switchboard
+
+log = structlog.get_logger()
+
+FORBIDDEN, UNKNOWN, GONE = 403, 481, 487
+"SIP statuses: a number that may not be dialled so; a call that is not there; the caller hung up meanwhile."
+
+
+@dataclass(slots=True)
+class Talk:
+    """One conversation, whoever of the practice carries it on.
+
+    The caller stays; the other side changes when its phone transfers the call.
+    """
+
+    id: UUID
+    line: Line
+    relay: Relay
+    notices: Notices
+    board: Switchboard
+    caller: Side
+    other: Side
+    number: str
+    "The caller's, as a phone that the call is passed on to shows it; empty where it is withheld."
+
+    max_forwards: int
+    wrap_up_seconds: int
+    on_passed: Callable[[Side], None]
+    "Hears who carries the talk on from now."
+
+    _wait: asyncio.Future[None] | None = None
+    _passing: bool = field(default=False)
+    "Whether somebody is being rung to take the call."
+
+    async def run(self) -> Cause:
+        """Bridge the two, and wait until whoever talks to the caller hangs up; return how that ended."""
+        self._attend(self.other)
+        self.caller.sip.on_held = self._held
+        self._join()
+        try:
+            while True:
+                other = self.other
+                self._wait = asyncio.get_running_loop().create_future()
+                await _first(self._wait, other.sip.ended)
+                if other.sip.ended.done() and self.other is other and not self._passing:
+                    return other.sip.ended.result()
+                if other.sip.ended.done() and self.other is other:
+                    # The phone hung up on its transfer before that is over, as many do: the caller waits on.
+                    await self._wait
+        finally:
+            self._leave(self.other)
+            self.caller.sip.on_held = None
+
+    # Hold
+
+    def _held(self, _held: bool) -> None:
+        self._join()
+        if self.other.sip.held or self.caller.sip.held:
+            self.notices.tell("call.held", self.id, self._who(self.other))
+
+    def _join(self) -> None:
+        """Let the two hear each other, or the one that is held some music."""
+        caller, other = self.caller, self.other
+        if not (caller.sip.held or other.sip.held or self._passing):
+            self.relay.bridge(caller.leg, other.leg)
+            return
+        self.relay.unbridge(caller.leg)
+        for side, holder in ((caller, other), (other, caller)):
+            waits = holder.sip.held or (side is caller and self._passing)
+            if waits and not side.sip.held:
+                side.leg.hold_music()
+            else:
+                side.leg.quiet()
+
+    # Passing on (RFC 3515, RFC 3891)
+
+    def _attend(self, side: Side) -> None:
+        side.sip.on_held = self._held
+        side.sip.on_refer = self._refer
+        side.sip.on_digit = partial(press, side.leg)
+        self.board.put(side.sip, self._take)
+
+    def _leave(self, side: Side) -> None:
+        side.sip.on_held = side.sip.on_refer = side.sip.on_digit = None
+
+    async def _refer(self, wish: Refer) -> None:
+        """Carry out what the phone asks for, and tell it how that goes."""
+        self._passing = True
+        search = asyncio.ensure_future(self._find(wish))
+        try:
+            await _first(search, self.caller.sip.ended)
+            side, status = (None, GONE)
+            if search.done():
+                side, status = search.result()
+        except MediaError as error:
+            side, status = None, error.status
+        finally:
+            search.cancel()
+            self._passing = False
+        if side is None or not await self._take(side, told=wish):
+            wish.progress(status if side is None else GONE)
+            if not self.other.sip.ended.done() and not self.caller.sip.ended.done():
+                self._join()
+            self._wake()
+
+    async def _find(self, wish: Refer) -> tuple[Side | None, int]:
+        """Return whom the call goes to, and the status that says how it went."""
+        if wish.replaces is not None:
+            return self._consulted(wish.replaces)
+        target = wish.target.user
+        if not self.board.is_extension(target):
+            return None, FORBIDDEN
+        self._join()
+        return await self.board.ring(
+            target,
+            self.number,
+            max_forwards=self.max_forwards,
+            referred_by=wish.referred_by,
+            heard=lambda status: wish.progress(status) if 100 < status < 200 else None,
+        )
+
+    def _consulted(self, replaces: Replaces) -> tuple[Side | None, int]:
+        side = self.board.far_end(replaces)
+        return side, 200 if side is not None else UNKNOWN
+
+    async def _take(self, side: Side, *, told: Refer | None = None) -> bool:
+        """Put `side` in the place of the phone that carried the talk; False where the caller is gone."""
+        if self.caller.sip.ended.done():
+            side.sip.bye()
+            side.leg.close()
+            return False
+        before, self.other = self.other, side
+        self._leave(before)
+        self._attend(side)
+        self._join()
+        self.on_passed(side)
+        self._note(before, side)
+        if told is not None:
+            told.progress(200)
+        before.sip.bye()
+        before.leg.close()
+        self._wake()
+        return True
+
+    def _note(self, before: Side, side: Side) -> None:
+        at = self.line.now()
+
+        def change(db: Db) -> None:
+            call.passed(db, self.id, before.agent_id, side.agent_id, at, wrap_up_seconds=self.wrap_up_seconds)
+
+        log.info("call passed on", call=str(self.id))
+        self.notices.tell("call.transferred", self.id, self._who(side), along=change, soon=True)
+
+    def _who(self, side: Side) -> dict[str, str]:
+        return {} if side.agent_id is None else {"agent": str(side.agent_id)}
+
+    def _wake(self) -> None:
+        if self._wait is not None and not self._wait.done():
+            self._wait.set_result(None)
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def press(leg: Leg, key: str) -> None:
+    """Let a key that came by INFO be read like one that came with the sound."""
+    if leg.digits.full():
+        leg.digits.get_nowait()
+    leg.digits.put_nowait(key)
