@@ -3,11 +3,17 @@
 import pytest
 
 from media.errors import ProtocolError
-from media.sip.dialog import Dialog, is_numeric, new_branch, new_call_id, new_tag
+from media.sip.dialog import Dialog, is_numeric, new_branch, new_call_id, new_tag, reach
 from media.sip.hop import Hop
+from media.sip.uri import Uri
 from tests.media.sip.line import PHONE, TRUNK, follow, invite, reply, request
 
 VIA = "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKours;rport"
+
+
+_FLOW = Hop("198.51.100.7", 41234, "tcp", 7)
+_CALLED = Hop("198.51.100.7", 5060, "tcp")
+_NAMED = Hop("198.51.100.7", 5061, "tls", name="sip.carrier.example")
 
 
 def called(**changes: object) -> Dialog:
@@ -94,6 +100,37 @@ def test_a_contact_with_a_host_name_is_not_looked_up_in_the_middle_of_a_call() -
     assert called(contact="<sip:ada@pbx.example>").hop() == TRUNK
     assert called(contact="<sip:ada@999.1.1.1>").hop() == TRUNK
     assert called(headers={"Record-Route": "<sip:proxy.example;lr>"}).hop() == TRUNK
+
+
+@pytest.mark.parametrize(
+    ("uri", "known", "hop"),
+    [
+        # Over the connection that the peer opened, by its own word or without one.
+        ("sip:a@198.51.100.7:5060;transport=tcp", _FLOW, Hop("198.51.100.7", 5060, "tcp", 7)),
+        ("sip:a@198.51.100.7:5060;transport=TCP", _FLOW, Hop("198.51.100.7", 5060, "tcp", 7)),
+        ("sip:a@198.51.100.7", _FLOW, Hop("198.51.100.7", 5060, "tcp", 7)),
+        # Not where it asks for another transport, or is another host.
+        ("sip:a@198.51.100.7;transport=udp", _FLOW, Hop("198.51.100.7", 5060)),
+        ("sips:a@198.51.100.7", _FLOW, Hop("198.51.100.7", 5061, "tls")),
+        ("sip:a@198.51.100.8;transport=tcp", _FLOW, Hop("198.51.100.8", 5060, "tcp")),
+        ("sip:a@198.51.100.8", _FLOW, Hop("198.51.100.8", 5060)),
+        # A connection of ours to that very address, and its name.
+        ("sip:a@198.51.100.7:5060", _CALLED, Hop("198.51.100.7", 5060, "tcp")),
+        ("sip:a@198.51.100.7:5099", _CALLED, Hop("198.51.100.7", 5099)),
+        ("sip:a@198.51.100.7:5099;transport=tls", _NAMED, Hop("198.51.100.7", 5099, "tls", name="sip.carrier.example")),
+        ("sip:a@sbc.carrier.example;transport=tls", _NAMED, _NAMED),
+        ("sip:a@df7jal23ls0d.invalid;transport=ws", _FLOW, _FLOW),
+    ],
+)
+def test_which_way_a_request_to_a_contact_or_a_route_takes(uri: str, known: Hop, hop: Hop) -> None:
+    assert reach(Uri.parse(uri), known) == hop
+
+
+def test_the_way_and_its_transport_follow_the_first_route() -> None:
+    routes = {"Record-Route": "<sip:198.51.100.8:5070;transport=TCP;r2=on;lr>, <sip:198.51.100.8;r2=on;lr>"}
+    dialog = called(headers=routes)
+    assert dialog.hop() == Hop("198.51.100.8", 5070, "tcp")
+    assert called(headers={"Record-Route": "<sips:198.51.100.8;lr>"}).hop() == Hop("198.51.100.8", 5061, "tls")
 
 
 def test_a_later_contact_replaces_the_target() -> None:
