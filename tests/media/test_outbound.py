@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,85 +11,19 @@ from sqlmodel import Session, select
 
 from hub.cli import setup
 from hub.cli.instance import opened
-from hub.db import now
-from hub.demo.phone import free_port
 from hub.instance import Instance
 from hub.record import agent, call, staff, task
 from hub.record.agent import Presence
-from hub.record.call import Call, CallLeg
+from hub.record.call import CallLeg
 from hub.settings import Paths
-from hub.vault.client import Access
-from media.gateway import REALM, Gateway
-from media.offer import answer_audio, offer_audio
+from media.offer import answer_audio
 from media.sdp import Session as Sdp
-from media.sip.digest import Login
-from media.sip.endpoint import Endpoint
-from media.sip.hop import Hop
-from media.sip.incoming import Incoming
 from media.sip.message import Response
-from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
-from media.sip.uri import Address, Uri
+from tests.media.office import ACCESS, CARRIER_PORT, GATEWAY, POLICY, Office, opened_office, port_of, rtp
 from tests.media.sip.peer import Peer, answering, peer, saying, silent, speaking_early
 
 pytestmark = pytest.mark.xdist_group("gateway")
-
-CARRIER = free_port()
-GATEWAY = free_port()
-ACCESS = Access("system:test", "system", "operations")
-POLICY = f"""
-[practice]
-name = "Quiet Cove Clinic"
-timezone = "America/New_York"
-
-[http]
-bind = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"
-
-[sip]
-udp = "127.0.0.1:{GATEWAY}"
-rtp_ports = "19600-19899"
-
-[[trunk]]
-name = "line"
-hosts = ["192.0.2.9"]
-servers = ["127.0.0.1:{CARRIER}"]
-domain = "carrier.example"
-keepalive_seconds = 0
-
-[[number]]
-did = "+12125550100"
-voicemail = "desk"
-
-[[voicemail]]
-name = "desk"
-roles = ["front-desk"]
-
-[[staff]]
-email = "ana@cove.example"
-roles = ["front-desk"]
-extension = "101"
-
-[[staff]]
-email = "ben@cove.example"
-roles = ["front-desk"]
-extension = "102"
-
-[[location]]
-name = "main"
-country = "US"
-state = "NY"
-city = "New York"
-street = "Main & Front"
-house = "12"
-floor = "3"
-
-[dialling]
-countries = ["US"]
-concurrent_each = 1
-per_minute = 100
-per_hour = 100
-rates = {{ "+1" = 0.5 }}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -101,116 +34,15 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield instance
 
 
-class Phone:
-    """A phone with an extension's password, and a socket for its sound."""
-
-    def __init__(self, extension: str, secret: str) -> None:
-        self.extension = extension
-        self.login = Login(extension, secret)
-        self.endpoint = Endpoint(
-            [Hop("127.0.0.1", 0)], credentials=lambda _: None, trunks=lambda _: "gateway", realm=REALM
-        )
-        self.rung: asyncio.Queue[Incoming] = asyncio.Queue()
-        self.sound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.sound.bind(("127.0.0.1", 0))
-        self.sound.setblocking(False)
-
-    async def _ring(self, incoming: Incoming) -> None:
-        incoming.ring()
-        self.rung.put_nowait(incoming)
-
-    def offer(self) -> Sdp:
-        return offer_audio(self.sound.getsockname())
-
-    def dial(self, number: str) -> Outgoing:
-        uri = Uri.parse(f"sip:{number}@127.0.0.1:{GATEWAY}")
-        own = Address(Uri.parse(f"sip:{self.extension}@127.0.0.1"))
-        return self.endpoint.call(uri, self.offer(), from_=own, login=self.login)
-
-    async def register(self, seconds: int = 600) -> None:
-        own = f"<sip:{self.extension}@127.0.0.1>"
-        hop = Hop("127.0.0.1", GATEWAY)
-        headers = {"Contact": [self.endpoint.client.contact_for(hop, self.extension)], "Expires": [str(seconds)]}
-        response, _ = await self.endpoint.client.ask(
-            "REGISTER", "sip:127.0.0.1", hop, from_=own, to=own, headers=headers, login=self.login
-        )
-        assert response is not None
-        assert response.status == 200
-
-    async def hears(self, data: bytes) -> bool:
-        """Tell whether this very sound comes in, among whatever else does."""
-        async with asyncio.timeout(5):
-            while True:
-                packet = await asyncio.get_running_loop().sock_recv(self.sound, 2048)
-                if packet[12:] == data:
-                    return True
-
-
-class Office:
-    """The gateway, and phones that were just added."""
-
-    def __init__(self, instance: Instance, gateway: Gateway) -> None:
-        self.instance = instance
-        self.gateway = gateway
-
-    @asynccontextmanager
-    async def phone(self, extension: str) -> AsyncIterator[Phone]:
-        def secret(db: Session) -> str:
-            person = staff.find(db, {"101": "ana@cove.example", "102": "ben@cove.example"}[extension])
-            assert person is not None
-            return staff.add_device(db, person.id, extension, REALM, now())
-
-        phone = Phone(extension, await self.instance.db.run(secret, write=True))
-        await phone.endpoint.start()
-        phone.endpoint.on_invite = phone._ring
-        try:
-            yield phone
-        finally:
-            await phone.endpoint.close(0.2)
-            phone.sound.close()
-
-    async def rows(self, holds: Callable[[list[Call]], bool]) -> list[Call]:
-        """Return the outbound calls once they are as a test waits for."""
-        async with asyncio.timeout(10):
-            while True:
-                rows = await self.instance.db.run(
-                    lambda db: list(db.exec(select(Call).where(Call.direction == call.OUT).order_by(Call.started_at)))  # type: ignore[arg-type]
-                )
-                if holds(rows):
-                    return rows
-                await asyncio.sleep(0.02)
-
-    async def ended(self, before: int) -> Call:
-        return (await self.rows(lambda rows: len(rows) > before and rows[-1].ended_at is not None))[-1]
-
-    async def count(self) -> int:
-        return len(await self.rows(lambda _: True))
-
-
 @pytest.fixture
 async def office(instance: Instance) -> AsyncIterator[Office]:
-    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"}
-    gateway = await Gateway.open(instance, nobody, "media-test")
-    await gateway.start()
-    try:
-        yield Office(instance, gateway)
-    finally:
-        await gateway.close()
-
-
-def rtp(payload: bytes) -> bytes:
-    return b"\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07" + payload
-
-
-def port_of(session: Sdp | None) -> int:
-    assert session is not None
-    assert session.audio is not None
-    return session.audio.port
+    async with opened_office(instance) as office:
+        yield office
 
 
 async def test_a_phone_just_added_calls_a_number_outside_and_both_hear_each_other(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         far.bind(("127.0.0.1", 0))
         far.setblocking(False)
@@ -241,7 +73,7 @@ async def test_a_phone_just_added_calls_a_number_outside_and_both_hear_each_othe
 
 async def test_the_row_is_sealed_and_about_the_number_that_was_dialled(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550144")
         await dialled.answered
         carrier.requests.clear()
@@ -261,7 +93,7 @@ async def test_the_row_is_sealed_and_about_the_number_that_was_dialled(office: O
 
 
 async def test_early_words_of_the_carrier_are_heard_and_the_answer_follows(office: Office) -> None:
-    async with peer(speaking_early, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(speaking_early, CARRIER_PORT) as carrier, office.phone("101") as phone:
         early: asyncio.Future[Sdp] = asyncio.get_running_loop().create_future()
         dialled = phone.dial("+12125550123")
         dialled.on_progress = lambda status, session: early.set_result(session) if session and status == 183 else None
@@ -281,7 +113,7 @@ async def test_early_words_of_the_carrier_are_heard_and_the_answer_follows(offic
 )
 async def test_a_refusal_reaches_the_phone(office: Office, status: int, heard: int, cause: Cause) -> None:
     before = await office.count()
-    async with peer(saying(status), CARRIER), office.phone("101") as phone:
+    async with peer(saying(status), CARRIER_PORT), office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         assert await dialled.ended is cause
         assert dialled.status == heard
@@ -294,7 +126,7 @@ async def test_a_person_who_hangs_up_stops_the_ringing(office: Office) -> None:
         return answering(served, request)[:2] if request.method == "INVITE" else answering(served, request)
 
     before = await office.count()
-    async with peer(rings, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(rings, CARRIER_PORT) as carrier, office.phone("101") as phone:
         rung = asyncio.Event()
         dialled = phone.dial("+12125550123")
         dialled.on_progress = lambda status, _: rung.set() if status == 180 else None
@@ -309,14 +141,14 @@ async def test_a_person_who_hangs_up_stops_the_ringing(office: Office) -> None:
 
 async def test_the_far_end_hangs_up_and_the_phone_hears_of_it(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         await dialled.answered
         ack = (await carrier.until(1, "ACK"))[0]
         invite = carrier.of("INVITE")[0]
         bye = invite.respond(200)  # for its headers only
         text = (
-            f"BYE {invite.contacts[0].uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{CARRIER};branch=z9hG4bKbye\r\n"
+            f"BYE {invite.contacts[0].uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{CARRIER_PORT};branch=z9hG4bKbye\r\n"
             f"From: {ack.headers['To'][0]}\r\nTo: {bye.headers['From'][0]}\r\nCall-ID: {invite.call_id}\r\n"
             "CSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
         )
@@ -329,7 +161,7 @@ async def test_the_far_end_hangs_up_and_the_phone_hears_of_it(office: Office) ->
 @pytest.mark.parametrize(("number", "status"), [("+19005550123", 403), ("+442079460958", 403), ("nobody", 404)])
 async def test_what_is_not_allowed_is_refused_without_a_row(office: Office, number: str, status: int) -> None:
     before = await office.count()
-    async with peer(silent, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(silent, CARRIER_PORT) as carrier, office.phone("101") as phone:
         dialled = phone.dial(number)
         await dialled.ended
         assert dialled.status == status
@@ -338,7 +170,7 @@ async def test_what_is_not_allowed_is_refused_without_a_row(office: Office, numb
 
 
 async def test_a_second_call_waits_until_the_first_is_over_and_each_costs(office: Office) -> None:
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         spent = office.gateway._outside.meter.spent
         first = phone.dial("+12125550123")
         await first.answered
@@ -352,7 +184,7 @@ async def test_a_second_call_waits_until_the_first_is_over_and_each_costs(office
 
 async def test_help_is_called_with_where_the_phone_stands_and_the_desk_is_told(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         dialled = phone.dial("9911")
         await dialled.answered
         (invite,) = carrier.of("INVITE")
@@ -415,7 +247,7 @@ async def test_who_dials_is_busy_meanwhile_and_free_again(office: Office) -> Non
     assert person is not None
     before = await office.count()
     await office.instance.db.run(lambda db: presence(db, Presence.AVAILABLE), write=True)
-    async with peer(answering, CARRIER) as carrier, office.phone("101") as phone:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         await dialled.answered
         await office.rows(lambda rows: len(rows) > before and rows[-1].bridged_at is not None)

@@ -39,6 +39,7 @@ class Issuer:
         spc: bool = False,
         days: int = 30,
         curve: Any = None,
+        at: datetime = NOW,
     ) -> None:
         self.key = ec.generate_private_key(curve or ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -48,8 +49,8 @@ class Issuer:
             subject_name=self.name,
             public_key=self.key.public_key(),
             serial_number=x509.random_serial_number(),
-            not_valid_before=NOW - timedelta(days=30),
-            not_valid_after=NOW + timedelta(days=days),
+            not_valid_before=at - timedelta(days=30),
+            not_valid_after=at + timedelta(days=days),
         )
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         if spc:

@@ -1,0 +1,71 @@
+"""Where calls come from, as their rows keep it: signatures of carriers, and telephones that sent the call on."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from sqlmodel import Session
+
+from hub.cli import setup
+from hub.cli.instance import opened
+from hub.db import now
+from hub.instance import Instance
+from hub.record import call
+from hub.settings import Paths
+from media.offer import offer_audio
+from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
+from media.sip.uri import Address, Uri
+from tests.media.office import ACCESS, GATEWAY, POLICY, Office, opened_office
+from tests.media.test_stir import Issuer, identity
+
+pytestmark = pytest.mark.xdist_group("gateway")
+
+AUTHORITY = Issuer("authority", at=now())
+CARRIER = Issuer("carrier", AUTHORITY, ca=False, spc=True, at=now())
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    root = tmp_path_factory.mktemp("provenance") / "i"
+    setup.make(Paths(root), POLICY)
+    (root / "authority.pem").write_bytes(AUTHORITY.pem)
+    (root / "carrier.pem").write_bytes(CARRIER.pem)
+    with opened(root) as instance:
+        yield instance
+
+
+@pytest.fixture
+async def office(instance: Instance) -> AsyncIterator[Office]:
+    async with opened_office(instance) as office:
+        yield office
+
+
+async def test_a_call_that_came_in_is_kept_with_who_was_called_first_and_what_its_carrier_answers_for(
+    office: Office,
+) -> None:
+    endpoint = Endpoint([Hop("127.0.0.9", 0)], credentials=lambda _: None, trunks=lambda _: None)
+    await endpoint.start()
+    headers = {
+        "Identity": identity(CARRIER, iat=int(now().timestamp())),
+        "Diversion": "<sip:+12125550188@c>;reason=user-busy",
+    }
+    own = Address(Uri.parse("sip:+12125550123@127.0.0.9"))
+    line = Uri.parse(f"sip:+12125550100@127.0.0.1:{GATEWAY}")
+    dialled = endpoint.call(line, offer_audio(("127.0.0.9", 40_002)), from_=own, headers=headers)
+    await dialled.answered
+    await endpoint.close(0.5)
+
+    (row,) = await office.rows(lambda rows: len(rows) == 1 and rows[0].ended_at is not None, call.IN)
+
+    def look(db: Session) -> dict[str, Any]:
+        return office.instance.opener.open(db, ACCESS, [call.sealed_of(row)])[0]
+
+    said = await office.instance.db.run(look, write=True)
+    assert said == {
+        "number": "+12125550123",
+        "name": None,
+        "attestation": "A",
+        "first_called": "+12125550188",
+        "first_reason": "user-busy",
+    }
