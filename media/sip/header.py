@@ -133,6 +133,9 @@ def tag_of(value: str) -> str:
     Raises:
         ProtocolError: a quote or an angle bracket is not closed.
     """
+    head, usual, tag = value.rpartition(">;tag=")
+    if usual and head and tag and ";" not in tag and '"' not in tag and value.count('"') % 2 == 0:
+        return tag.strip()  # nearly always it stands alone behind the bracket
     # Without brackets a parameter belongs to the header, not to the URI (RFC 3261 section 20.10).
     rest = value[value.rfind(">") + 1 :] if "<" in value else value
     if '"' in rest or value.count('"') % 2:

@@ -93,6 +93,8 @@ class Message:
         values = self.headers.get(name)
         if not values:
             return []
+        if len(values) == 1 and "," not in values[0]:
+            return values[:] if values[0] else []
         return [part for value in values for part in split_list(value)]
 
     @property
