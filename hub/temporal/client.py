@@ -76,7 +76,7 @@ async def connect(paths: Paths, keys: ServiceKeys, env: Mapping[str, str], *, la
     converter = data_converter(keys.codec)
     try:
         if outside(env):
-            config = ClientConfigProfile.load(env.get("TEMPORAL_PROFILE"), override_env_vars=env)
+            config = ClientConfigProfile.load(env.get("TEMPORAL_PROFILE"), override_env_vars=dict(env))
             return await Client.connect(
                 **config.to_client_connect_config(), data_converter=converter, lazy=lazy, runtime=embedded.runtime()
             )

@@ -144,6 +144,12 @@ async def test_an_address_in_the_environment_means_an_outside_server(paths: Path
         assert (await connect(elsewhere, KEYS, named)).namespace == "harbor"
 
 
+async def test_the_process_s_own_environment_will_do(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
+    client = await connect(paths, KEYS, os.environ, lazy=True)
+    assert client.service_client.config.target_host == "127.0.0.1:9"
+
+
 def test_an_environment_without_a_word_on_temporal_means_the_embedded_server() -> None:
     assert not outside({"PATH": "/bin", "TEMPORAL_ADDRESS": ""})
     assert outside({"TEMPORAL_PROFILE": "clinic"})
