@@ -123,6 +123,13 @@ class Line:
         """Return the practice's number that was dialled, however it is written; None where it is none of its own."""
         return self.practice.find_number(self.e164(dialled) or dialled)
 
+    def called(self, incoming: Incoming) -> str:
+        """Return the number that a call is for: the first of those it names that is the practice's own."""
+        if not incoming.trunk:
+            return incoming.to_number
+        own = (number.did for each in incoming.called if (number := self.number_of(each)) is not None)
+        return next(own, incoming.to_number)
+
     def e164(self, number: str) -> str | None:
         """Return a dialled or calling number as E.164; None where it is withheld or no number."""
         with contextlib.suppress(phonenumbers.NumberParseException):

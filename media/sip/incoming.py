@@ -131,6 +131,17 @@ class Incoming(Leg):
         self.remote = self.offer
 
     @property
+    def called(self) -> list[str]:
+        """Every number that the request names as the one called, the likeliest first.
+
+        A carrier that we are registered with addresses our account, and says elsewhere which number was dialled
+        (RFC 7315 section 5.2).
+        """
+        fields = [*self.request.all("P-Called-Party-ID"), *self.request.headers["To"]]
+        others = [Address.parse(value).uri for value in fields]
+        return [self.to_number, *(uri.number or uri.user for uri in others)]
+
+    @property
     def diversion(self) -> Diversion | None:
         """Whom a trunk's call was first meant for; None where nobody sent it on to us."""
         return first_called(self.request) if self.trunk else None
