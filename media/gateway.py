@@ -30,6 +30,7 @@ from media.prompts import Prompts
 from media.relay import BuiltinRelay
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
+from media.switchboard import Switchboard
 from media.taping import Taping
 from media.trunks import Trunks
 
@@ -69,6 +70,7 @@ class Gateway:
             notices=self._notices,
             prompts=self._prompts,
             taping=Taping(instance, self._ledger, self._relay),
+            board=Switchboard(self.line, self.endpoint, self._relay),
         )
         self.trunks = Trunks(
             self.endpoint,

@@ -7,6 +7,7 @@ Nothing that the caller hears waits for the record or for Temporal beyond a dead
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import structlog
 from sqlmodel import Session
 
 from hub.db import uuid7
-from hub.record import call, pop, queue, recording, task
+from hub.record import agent, call, pop, queue, recording, task
 from hub.record.queue import Offer
 from hub.rules import menu
 from hub.rules.matching import Match
@@ -25,7 +26,7 @@ from hub.settings.practice import Overflow
 from media.announcer import Announcer
 from media.consent import consented, next_key
 from media.errors import MediaError, UnacceptableError
-from media.floor import Answered, Floor
+from media.floor import Floor
 from media.ledger import Ledger
 from media.leg import AudioLeg
 from media.line import Line
@@ -35,6 +36,8 @@ from media.prompts import Prompts
 from media.relay import Relay
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
+from media.switchboard import Side, Switchboard
+from media.talk import Talk, press
 from media.taping import Tape, Taping, end_message
 
 log = structlog.get_logger()
@@ -54,6 +57,7 @@ class House:
     notices: Notices
     prompts: Prompts
     taping: Taping
+    board: Switchboard
 
 
 @dataclass(slots=True)
@@ -64,7 +68,9 @@ class InboundCall:
     sip: Incoming
     id: UUID = field(default_factory=uuid7)
     leg: AudioLeg | None = None
-    agent: Answered | None = None
+    agent: Side | None = None
+    "Whoever of the practice talks to the caller, or did so last."
+
     tape: Tape | None = None
     path: str | None = None
     "How it went, where that is not told by how far it came."
@@ -149,6 +155,7 @@ class InboundCall:
             self.sip.reject(error.status)
             return None
         self.sip.on_offer = leg.answer
+        self.sip.on_digit = partial(press, leg)
         try:
             if self.sip.offer is None:
                 await self._offer(leg)
@@ -228,8 +235,9 @@ class InboundCall:
             except TimeoutError:
                 return False
             self._offered(offer)
-            self.agent = await self.house.floor.ring(offer, self.sip.from_number, self.sip.max_forwards - 1)
-            if self.agent is not None:
+            taken = await self.house.floor.ring(offer, self.sip.from_number, self.sip.max_forwards - 1)
+            if taken is not None:
+                self.agent = Side(taken.sip, taken.leg, taken.agent_id)
                 self._hush()
                 await self._talk(self.agent, offer)
                 return True
@@ -271,21 +279,38 @@ class InboundCall:
 
     # The talk
 
-    async def _talk(self, agent: Answered, offer: Offer) -> None:
+    async def _talk(self, side: Side, offer: Offer) -> None:
         house, leg = self.house, self._leg
-        house.relay.bridge(leg, agent.leg)
+        house.relay.bridge(leg, side.leg)
         at = house.line.now()
 
         def change(db: Session) -> None:
             queue.answer(db, offer.id, at)
-            call.bridged(db, self.id, agent.agent_id, at)
+            call.bridged(db, self.id, offer.agent_id, at)
 
-        payload = {"queue": offer.queue, "agent": str(agent.agent_id)}
+        payload = {"queue": offer.queue, "agent": str(offer.agent_id)}
         house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
         if self.consented and recorded(house.line.practice, offer.queue):
-            self.tape = await house.taping.start(self.id, self.subject, [leg, agent.leg])
-        cause = await asyncio.shield(agent.sip.ended)
+            self.tape = await house.taping.start(self.id, self.subject, [leg, side.leg])
+        talk = Talk(
+            self.id,
+            house.line,
+            house.relay,
+            house.notices,
+            house.board,
+            caller=Side(self.sip, leg),
+            other=side,
+            number=self.sip.from_number,
+            max_forwards=self.sip.max_forwards - 1,
+            wrap_up_seconds=self.wrap_up_seconds,
+            on_passed=self._passed,
+        )
+        cause = await talk.run()
         self.cause = "agent" if cause is Cause.HANGUP else "system"
+
+    def _passed(self, side: Side) -> None:
+        """Note who carries the talk on: that is whom the end of the call hangs up."""
+        self.agent = side
 
     # Voicemail
 
@@ -347,6 +372,9 @@ class InboundCall:
         elif tape is not None and not end_message(db, tape.id, self.id, tape.box or "", seconds, at):
             path = None
         queue.leave(db, self.id, path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
+        if self.agent is not None and self.agent.agent_id is not None:
+            # Who got the call from a colleague stands in no offer.
+            agent.freed(db, self.agent.agent_id, self.id, at, wrap_up_seconds=self.wrap_up_seconds)
         for role, figures in stats:
             call.leg(db, self.id, role, protection=figures.protection, loss=figures.loss, jitter_ms=figures.jitter_ms)
         pop.close(db, self.id, at + timedelta(seconds=self.wrap_up_seconds))
