@@ -8,6 +8,9 @@ from media.sip.hop import Hop
 from media.sip.transport.contract import Receiver, new_flow
 from media.sip.transport.framing import PING, PONG, Framer, FramingError
 
+_UNHEARD_BYTES = 32 << 10
+"What an open connection remembers of what it sent since the peer last said anything."
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -87,10 +90,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Send what has been waiting."""
         self._transport = transport
-        if self._over:
+        name = transport.get_extra_info("peername")
+        if self._over or not name:  # given up meanwhile, or the peer is gone already
             transport.abort()
             return
-        host, port = transport.get_extra_info("peername")[:2]
+        host, port = name[:2]
         self.source = Hop(host, port, self._keeper.transport, self.flow)
         self._keeper.opened(self)
         limits = self._keeper.limits
@@ -102,6 +106,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass on each message that is whole now."""
         keeper = self._keeper
+        if self._over:
+            return
         self._unheard.clear()
         self._unheard_bytes = 0
         waited = self._framer.waits
@@ -113,7 +119,7 @@ class Connection(asyncio.Protocol):
                     self.heard = True
                     waited = False
                     keeper.receiver.receive(message, self.source)
-                if self._over:
+                if not self.usable:
                     return
         except FramingError as error:
             keeper.receiver.refuse(error.head, self.source, error.reply)
@@ -152,7 +158,7 @@ class Connection(asyncio.Protocol):
             if self._unheard_bytes > limit:
                 self.abort()
             return
-        if self._unheard_bytes > limit:
+        if self._unheard_bytes > _UNHEARD_BYTES:
             self._unheard.clear()  # too much to say it all again over another connection
             self._unheard_bytes = 0
         if self._transport.get_write_buffer_size() + len(data) > limit:
@@ -206,5 +212,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         if loop.time() < self._due:
             self._alarm = loop.call_at(self._due, self._check)
-        else:
+        elif self._over:
             self.abort()
+        else:
+            self.close()
