@@ -43,7 +43,7 @@ class TrunkState:
 class Carrier:
     """One trunk with servers; `run` keeps it, `hops` says where calls go.
 
-    `on_change` hears its state each time it comes up or goes down.
+    `on_change` hears its state each time it is another, and whether it came up, or went down, by that.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Carrier:
         client: Client,
         locator: Locator,
         password: str,
-        on_change: Callable[[TrunkState], None],
+        on_change: Callable[[TrunkState, bool], None],
     ) -> None:
         self.trunk = trunk
         self.called = trunk.name
@@ -63,7 +63,7 @@ class Carrier:
         self._down: dict[tuple[str, int, str], float] = {}
         self._misses: dict[tuple[str, int, str], int] = {}
         self._hops: list[Hop] = []
-        self._told: bool | None = None
+        self._told: TrunkState | None = None
         self._registration: Registration | None = None
         if trunk.registers and self.login is not None:
             account = Account(
@@ -169,11 +169,11 @@ class Carrier:
             self._tell()
 
     def _tell(self) -> None:
-        """Let others know where the trunk came up, or went down; what never was down says nothing."""
-        state = self.state
-        if state.up != self._told and not (self._told is None and state.up):
-            self._on_change(state)
-        self._told = state.up
+        """Let others know what is new; a trunk that is up from the beginning did not come up."""
+        state, before = self.state, self._told
+        if state != before:
+            self._told = state
+            self._on_change(state, not state.up if before is None else state.up != before.up)
 
 
 def _key(hop: Hop) -> tuple[str, int, str]:

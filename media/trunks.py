@@ -68,6 +68,9 @@ class Trunks:
         self.on_state: Callable[[TrunkState], None] | None = None
         "Hears of each trunk that went down, or came up after it was down."
 
+        self.on_look: Callable[[], None] | None = None
+        "Called whenever `states` say something new."
+
         self._endpoint = endpoint
         self._policy = policy
         self._secret = secret
@@ -91,6 +94,8 @@ class Trunks:
             if name not in self._carriers:
                 self._begin(trunk)
         self._carriers = {name: self._carriers[name] for name in wanted if name in self._carriers}
+        if self.on_look is not None:
+            self.on_look()
 
     async def close(self) -> None:
         """Watch no more, and take registrations back."""
@@ -173,8 +178,10 @@ class Trunks:
         task.cancel()
         self._ending[name] = asyncio.create_task(carrier.close())
 
-    def _changed(self, state: TrunkState) -> None:
-        if self.on_state is not None:
+    def _changed(self, state: TrunkState, turned: bool) -> None:
+        if self.on_look is not None:
+            self.on_look()
+        if turned and self.on_state is not None:
             self.on_state(state)
 
 

@@ -1,6 +1,7 @@
 """What state an instance is in: which processes run, and what waits for a person."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,7 @@ def status(directory: DirOption, as_json: JsonOption = False) -> None:
     """Say which processes run and what waits for a person; the record is looked at only while the vault runs."""
     paths = paths_of(directory)
     said: dict[str, Any] = {"processes": asyncio.run(_processes(paths)), "vault": _vault(paths)}
+    said["trunks"] = _trunks(paths) if said["processes"][Part.MEDIA.value]["pid"] is not None else []
     if answers(paths):
         with opened(directory) as instance:
             said |= _work(instance)
@@ -49,6 +51,14 @@ def _vault(paths: Paths) -> dict[str, Any] | None:
             return vault.health()
         except VaultUnavailableError:
             return None
+
+
+def _trunks(paths: Paths) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = json.loads(paths.trunks.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return found
 
 
 def _work(instance: Instance) -> dict[str, Any]:
@@ -101,6 +111,10 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     for part, each in said["processes"].items():
         state = "down" if each["pid"] is None else "up" if each["ready"] else "starting"
         yield f"{part:10} {state:8} {each['pid'] or ''}".rstrip()
+    for trunk in said["trunks"]:
+        silent = ", ".join(server for server, answers in trunk["servers"].items() if not answers)
+        state = f"{'up' if trunk['up'] else 'down'}, {trunk['code'] or 'trying'}"
+        yield f"trunk      {trunk['name']}: {state}" + (f"; silent: {silent}" if silent else "")
     if "policy" not in said:
         yield "the vault is down: nothing else can be told"
         return

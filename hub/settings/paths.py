@@ -56,6 +56,11 @@ class Paths:
         return self.root / "run"
 
     @property
+    def trunks(self) -> Path:
+        """How each trunk is, as the media process last saw it."""
+        return self.run / "trunks.json"
+
+    @property
     def log(self) -> Path:
         """Logs, which hold ids and codes only."""
         return self.root / "log"

@@ -1,10 +1,14 @@
 """What waits for a person, and the audit log checked by itself."""
 
 import base64
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from uuid import uuid4
 
+from hub.cli.run import MODULES, Part
 from hub.db import uuid7
 from hub.record import event, task, writeback
 from hub.record.event import DeliveryState
@@ -64,7 +68,7 @@ def test_without_the_vault_status_tells_what_it_can(shell: Shell) -> None:
         shell.vault.start()
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "the vault is down: nothing else can be told"
-    assert said.keys() == {"processes", "vault"}
+    assert said.keys() == {"processes", "vault", "trunks"}
     assert said["vault"] is None
 
 
@@ -112,3 +116,23 @@ def test_a_log_that_cannot_be_read_is_no_good_log(shell: Shell, tmp_path: Path) 
         wal.unlink()
     ran = shell.bare("audit", "verify", "--dir", str(copy))
     assert (ran.code, ran.err) == (1, "the audit log cannot be read: DatabaseError\n")
+
+
+def test_status_says_how_the_trunks_are_while_somebody_watches_them(shell: Shell) -> None:
+    said = [
+        {"name": "carrier", "up": True, "code": "registered", "servers": {"192.0.2.1:5060": True}},
+        {"name": "spare", "up": False, "code": "no-answer", "servers": {"192.0.2.2:5060": False}},
+    ]
+    shell.paths.trunks.write_text(json.dumps(said))
+    pid = shell.paths.run / "media.pid"
+    assert shell("status", "--json").said["trunks"] == []
+    waiting = [sys.executable, "-c", "input()", MODULES[Part.MEDIA], str(shell.paths.root)]
+    with subprocess.Popen(waiting, stdin=subprocess.PIPE) as media:
+        pid.write_text(str(media.pid))
+        assert shell("status", "--json").said["trunks"] == said
+        text = shell("status").out
+        media.communicate(b"\n")
+    pid.unlink()
+    shell.paths.trunks.unlink()
+    assert "trunk      carrier: up, registered\n" in text
+    assert "trunk      spare: down, no-answer; silent: 192.0.2.2:5060\n" in text
