@@ -13,7 +13,6 @@ from sqlmodel import Session, col, func, select
 
 from hub.record import queue, wrapup
 from hub.record.agent import Agent, Presence
-from hub.record.call import Call
 from hub.record.pop import Pop, PopStage
 from hub.record.queue import Offer, OfferState
 from hub.record.task import Task, TaskState
@@ -123,8 +122,8 @@ def queues_of(floor: Floor, practice: Practice, mine: Collection[str]) -> list[d
 def _taken(db: Session, row: Agent, now: datetime) -> Caller | None:
     call_id, phase = row.call_id, "talking"
     if call_id is None and row.presence is Presence.WRAP_UP:
-        query = select(Call.id).where(Call.agent_id == row.staff_id, col(Call.started_at) > now - wrapup.LONGEST)
-        call_id, phase = db.exec(query.order_by(col(Call.started_at).desc()).limit(1)).one_or_none(), "wrap-up"
+        last = wrapup.latest(db, row.staff_id, now)
+        call_id, phase = last.id if last is not None else None, "wrap-up"
     if call_id is None:
         return None
     query_offer = select(Offer).where(

@@ -4,12 +4,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlmodel import Field, Session, SQLModel, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from hub.errors import NotFoundError
 from hub.record import agent, column
 from hub.record.agent import Agent, Presence
 from hub.record.call import Call
+from hub.record.queue import Offer, OfferState
 from hub.record.trail import touch
 from hub.security.sealed import Sealed, Sealer, Table
 
@@ -44,12 +46,12 @@ class Disposition(StrEnum):
 
 
 class WrapUp(SQLModel, table=True):
-    """One call's end, told by its agent."""
+    """One call's end, told by an agent who had it; a call that was passed on is told by each."""
 
     __tablename__ = "wrap_up"
 
     call_id: UUID = Field(foreign_key="call.id", primary_key=True)
-    agent_id: UUID = Field(foreign_key="staff.id")
+    agent_id: UUID = Field(foreign_key="staff.id", primary_key=True)
     disposition: Disposition = column.code(Disposition)
     noted_at: datetime = column.instant()
     sealed: bytes | None = column.maybe_sealed()
@@ -66,10 +68,12 @@ def note(
     Raises:
         NotFoundError: the call is not this agent's.
     """
-    of = db.get(Call, call_id)
-    if of is None or of.agent_id != agent_id:
+    of = db.exec(_had(agent_id).where(Call.id == call_id)).one_or_none()
+    if of is None:
         raise NotFoundError("no such call of this agent")
-    row = db.get(WrapUp, call_id) or WrapUp(call_id=call_id, agent_id=agent_id, disposition=disposition, noted_at=now)
+    row = db.get(WrapUp, (call_id, agent_id)) or WrapUp(
+        call_id=call_id, agent_id=agent_id, disposition=disposition, noted_at=now
+    )
     row.disposition, row.noted_at, row.sealed = disposition, now, None
     if text.strip():
         subject = of.patient_id if of.patient_id is not None and of.verified_at is not None else of.subject
@@ -86,13 +90,25 @@ def ended(db: Session, agent_id: UUID, now: datetime) -> Agent:
     return row if row.presence is not Presence.WRAP_UP else agent.presence(db, agent_id, Presence.AVAILABLE, now)
 
 
+def latest(db: Session, agent_id: UUID, now: datetime) -> Call | None:
+    """Return the latest call that the agent has or had, also one that they passed on."""
+    query = _had(agent_id).where(col(Call.started_at) > now - LONGEST)
+    return db.exec(query.order_by(col(Call.started_at).desc()).limit(1)).one_or_none()
+
+
 def asked(db: Session, agent_id: UUID, now: datetime) -> Call | None:
     """Return the agent's latest call, while it goes on or is not long over, if nobody said what became of it."""
-    query = select(Call).where(Call.agent_id == agent_id, col(Call.started_at) > now - LONGEST)
-    row = db.exec(query.order_by(col(Call.started_at).desc()).limit(1)).one_or_none()
+    row = latest(db, agent_id, now)
     if row is None or (row.ended_at is not None and row.ended_at + ASKED <= now):
         return None
-    return None if db.get(WrapUp, row.id) is not None else row
+    return None if db.get(WrapUp, (row.id, agent_id)) is not None else row
+
+
+def _had(agent_id: UUID) -> SelectOfScalar[Call]:
+    took = select(Offer.id).where(
+        Offer.call_id == Call.id, Offer.agent_id == agent_id, Offer.state == OfferState.ANSWERED
+    )
+    return select(Call).where(or_(Call.agent_id == agent_id, took.exists()))
 
 
 def sealed_of(row: WrapUp) -> Sealed | None:

@@ -235,7 +235,7 @@ async def colleagues(view: ViewDep, actor: Present) -> HTMLResponse:
     me, instance = person_of(actor), view.instance
     people = await instance.db.run(lambda db: agents.listed(db, view.practice, view.now))
     others = [one for one in people if one.id != me and one.extension is not None]
-    return view.page("part/colleagues.html", people=others, queues=view.practice.queues)
+    return view.page("part/colleagues.html", people=others)
 
 
 @router.get("/part/patient")

@@ -157,7 +157,7 @@ export class Softphone {
     for (const id of ["phone-hold", "phone-transfer"]) find(id).disabled = !ready;
     for (const key of document.querySelectorAll("[data-key]")) key.disabled = Boolean(talking && call.code);
     if (!call) return;
-    find("phone-party").textContent = call.name || call.number;
+    find("phone-party").textContent = call.name || spoken(call.number);
     find("phone-what").textContent = doing(call, ringsHere);
     if (!this.#since) find("phone-time").textContent = "";
     find("phone-hangup-words").textContent = ringsHere ? "Decline" : "Hang up";
@@ -217,6 +217,9 @@ function doing(call, ringsHere) {
   if (call.state === "talking") return call.muted ? "Muted, talking to" : "Talking to";
   return ringsHere ? "Call from" : "Calling";
 }
+
+// A number of North America as people read it; any other as it is.
+const spoken = (number) => number.replace(/^\+1(\d{3})(\d{3})(\d{4})$/, "+1 $1-$2-$3");
 
 // Minutes and seconds.
 export function span(ms) {

@@ -38,7 +38,7 @@ async def test_what_became_of_a_call_ends_the_wrap_up(office: Office) -> None:
     assert (answer.json()["presence"], answer.json()["wrap_up_until"]) == ("available", None)
     assert (again.status_code, again.json()["code"]) == (404, "not-found")  # nothing waits for it any more
     with office.instance.db.read() as db:
-        kept = db.get_one(WrapUp, call_id)
+        kept = db.get_one(WrapUp, (call_id, who.id))
         sealed = wrapup.sealed_of(kept)
         assert sealed is not None
         assert office.instance.opener.open(db, TEST, [sealed]) == [{"note": "Moved to Friday"}]
@@ -58,13 +58,14 @@ async def test_during_the_call_it_is_kept_and_the_call_goes_on(office: Office) -
 
 
 async def test_of_another_ones_call_nothing_is_said(office: Office) -> None:
-    call_id = talked(office, office.worker("front-desk"))
+    who = office.worker("front-desk")
+    call_id = talked(office, who)
     async with office.http(office.worker("front-desk")) as http:
         for of in (call_id, uuid4()):
             answer = await http.post(WRAP_UP, json={"disposition": "other", "call": str(of)})
             assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
     with office.instance.db.read() as db:
-        assert db.get(WrapUp, call_id) is None
+        assert db.get(WrapUp, (call_id, who.id)) is None
 
 
 async def test_a_repeat_with_its_key_is_the_same_word(office: Office) -> None:

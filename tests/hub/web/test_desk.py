@@ -74,7 +74,7 @@ async def test_a_whole_call(stage: Stage, seat: Seat) -> None:
     await page.wait_for_selector("#calls .todo__one")
     assert "Rivera" not in await page.content()
     with stage.office.instance.db.read() as db:
-        said = db.get_one(WrapUp, offer.call_id)
+        said = db.get_one(WrapUp, (offer.call_id, ana.id))
         assert (said.disposition, said.agent_id) == (Disposition.BOOKED, ana.id)
         assert agent.get(db, ana.id, stage.clock()).presence is Presence.AVAILABLE
         assert db.get_one(Call, offer.call_id).patient_id == who

@@ -20,5 +20,5 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(["agent_id"], ["staff.id"]),
         sa.ForeignKeyConstraint(["call_id"], ["call.id"]),
-        sa.PrimaryKeyConstraint("call_id"),
+        sa.PrimaryKeyConstraint("call_id", "agent_id"),
     )
