@@ -29,7 +29,7 @@ from media.errors import MediaError, UnacceptableError
 from media.floor import Floor
 from media.ledger import Ledger
 from media.leg import AudioLeg
-from media.line import Line
+from media.line import NOBODY, Line
 from media.notice import Emitted, Notices
 from media.plan import Planner
 from media.prompts import Prompts
@@ -111,8 +111,12 @@ class InboundCall:
         house = self.house
         began = house.line.now()
         number = house.line.e164(self.sip.from_number)
-        match = await house.line.match(number)
-        self._ring(did, number, match, began)
+        match = NOBODY
+        try:
+            match = await house.line.match(number)
+        finally:
+            # Also of a caller who is gone by then there is a row.
+            self._ring(did, number, match, began)
         plan = await house.planner.plan(self.id, did, match)
         planned_at = house.line.now()
         house.ledger.note(lambda db: call.planned(db, self.id, plan, planned_at))

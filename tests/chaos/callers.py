@@ -140,7 +140,7 @@ class Crowd:
 
     async def _gives_up(self, told: Told) -> None:
         leg = self._call(told)
-        await asyncio.sleep(self.chance.uniform(0.0, 0.25))
+        await asyncio.sleep(self.chance.choice([0.0, self.chance.uniform(0.0, 0.25)]))
         told.ends = [("missed", "caller"), ("hung-up", "caller"), ("abandoned", "caller"), ("answered", "caller")]
         await self._over(leg, told)
 
