@@ -55,3 +55,31 @@ def test_readme_names_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme
     assert "make test" in readme
+
+
+BASE = """
+[practice]
+name = "Harbor Family Medicine"
+timezone = "America/New_York"
+[[queue]]
+name = "desk"
+[[staff]]
+email = "ana@harbor.example"
+roles = ["front-desk"]
+queues = ["desk"]
+extension = "101"
+"""
+
+
+@pytest.mark.parametrize("left_out", ["registers = true", 'protection = "sdes"'])
+def test_the_policies_of_the_phones_page_hold(left_out: str) -> None:
+    from hub.settings import load
+
+    page = (DOCS / "howto" / "phones.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    chosen = [block for block in blocks if left_out not in block]
+    assert len(chosen) == len(blocks) - 1
+    number = "" if "did" in "".join(chosen) else '[[number]]\ndid = "+12125550100"\nqueue = "desk"\n'
+    practice = load("\n".join([BASE, *chosen, number]), file="practice.toml")
+    assert practice.dialling.countries == ("US", "CA")
+    assert [trunk.name for trunk in practice.trunks] == ["carrier"]
