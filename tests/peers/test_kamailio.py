@@ -1,6 +1,7 @@
 """The SIP endpoint behind kamailio, which stays in the way of every call, over UDP, TCP and TLS."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from tests.peers.test_sip import FROM, MEDIA, Desk, went_well
 
 pytestmark = [pytest.mark.peer("sipp", "kamailio")]
 
-TRANSPORTS = ["udp", "tcp", "tls"]
+_TLS = any(Path("/usr/lib").glob("*/kamailio/modules/tls.so")) or os.environ.get("CHARTLINE_REQUIRE_PEERS") == "1"
+TRANSPORTS = [
+    "udp",
+    "tcp",
+    pytest.param("tls", marks=pytest.mark.skipif(not _TLS, reason="needs kamailio-tls-modules on this machine")),
+]
 
 
 class Behind(Desk):
@@ -86,5 +92,18 @@ async def test_a_call_that_goes_out_follows_the_proxy_s_route_to_its_end(
         assert [line.split()[:3] for line in proxy.said("PASSED")] == [
             [method, "from", transport] for method in ("ACK", "INVITE", "ACK", "BYE")
         ]
+    finally:
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_hundred_calls_at_once_over_one_connection(desk: Behind, transport: str, tmp_path: Path) -> None:
+    proxy = await kamailio.start(tmp_path, gateway=desk.endpoint.listening[transport], identity=desk.identity)
+    try:
+        outcome = await Sipp(tmp_path).run("call-proxied", proxy.hops["udp"], calls=100, rate=200, hold_ms=1000)
+        assert went_well(outcome, 100)
+        assert await desk.causes() == [Cause.HANGUP] * 100
+        assert len({call.source.flow for call in desk.calls}) == 1
+        assert proxy.said("LOST") == []
     finally:
         await proxy.stop()
