@@ -102,7 +102,8 @@ class Recording:
         self._gathered = bytearray()
         self._samples = 0
         self._waiting = 0
-        self._stopping = self._paused = False
+        self.paused = False
+        self._stopping = False
 
     def track(self, leg: int) -> Track:
         """Return the tap for a leg: `tape.CALLER` or `tape.AGENT`."""
@@ -127,15 +128,15 @@ class Recording:
 
     def pause(self) -> None:
         """Keep nothing of what is heard from now on; pausing twice is once."""
-        self._paused = True
+        self.paused = True
 
     def resume(self) -> None:
         """Go on; what comes stands where the clock says, behind a gap in which nobody is heard."""
-        self._paused = False
+        self.paused = False
 
     def add(self, frame: bytes, end: int) -> None:
         """Gather a frame whose sound ends at sample `end`; for `Track`."""
-        if self._paused or self._stopping or self.ended.done() or end > LONGEST_SECONDS * RATE:
+        if self.paused or self._stopping or self.ended.done() or end > LONGEST_SECONDS * RATE:
             return
         self._gathered += frame
         self._samples = max(self._samples, end)

@@ -89,6 +89,11 @@ class Recording(Protocol):
 
     ended: asyncio.Future[Recorded]
 
+    @property
+    def paused(self) -> bool:
+        """Whether it keeps nothing now."""
+        ...
+
     async def stop(self) -> Recorded:
         """Seal it; stopping twice is once."""
         ...

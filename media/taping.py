@@ -1,10 +1,12 @@
 """Recordings and voicemails of calls: the row and the key first, then the container; and what a crash left of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,8 +24,9 @@ from hub.record.voicemail import Voicemail, VoicemailState
 from hub.security.container import binding_of, read, recover
 from hub.security.sealed import Table
 from hub.vault.client import Access, VaultUnavailableError
+from media.core.recording import LOST
 from media.ledger import Ledger
-from media.recorder import SUFFIX, Place
+from media.recorder import SUFFIX, Place, Recorded
 from media.relay import Leg, Recording, Relay
 
 log = structlog.get_logger()
@@ -45,13 +48,22 @@ class Tape:
 
     recording: Recording
     state: RecordingState = RecordingState.RUNNING
+    stopping: bool = False
+    next_part: asyncio.Task[None] | None = None
+    "Begins another container where the process that wrote this one has died."
 
     async def stop(self) -> float:
-        """Seal it and return its length in seconds; `state` says whether all of it is there."""
+        """Seal it and return the length of its last part in seconds; `state` says whether all of that is there."""
+        if self.next_part is not None:
+            await asyncio.shield(self.next_part)
+        self.stopping = True
         ended = await self.recording.stop()
         self.state = RecordingState.FILED if ended.state == "sealed" else RecordingState.PARTIAL
         return ended.seconds
 
+
+Begin = Callable[[Session], tuple[UUID, Place]]
+"Writes the row of a container, and returns its id and where it goes."
 
 Left = RecordingRow | Voicemail
 "A recording that a process which died was making."
@@ -74,6 +86,7 @@ class Taping:
         self._instance = instance
         self._ledger = ledger
         self._relay = relay
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
         self, call_id: UUID, subject: UUID | None, legs: Sequence[Leg], *, box: str | None = None
@@ -84,14 +97,63 @@ class Taping:
         """
         if subject is None:
             return None
+        begin = partial(self._begin, call_id=call_id, subject=subject, box=box)
         try:
-            tape_id, place = await self._ledger.do(lambda db: self._begin(db, call_id, subject, box))
+            tape_id, place = await self._ledger.do(begin)
         except Exception as error:
             log.error("not recorded", call=str(call_id), kind=type(error).__name__)
             return None
-        return Tape(tape_id, box, self._relay.record(place, legs))
+        tape = Tape(tape_id, box, self._relay.record(place, legs))
+        self._follow(tape, begin, legs)
+        return tape
 
-    def _begin(self, db: Session, call_id: UUID, subject: UUID, box: str | None) -> tuple[UUID, Place]:
+    async def close(self) -> None:
+        """Leave what is being recovered to the next start."""
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # A media core process that died
+
+    def _follow(self, tape: Tape, begin: Begin, legs: Sequence[Leg]) -> None:
+        """Go on in another container when the process that writes this one dies."""
+
+        def ended(done: "asyncio.Future[Recorded]") -> None:
+            if done.result().reason != LOST:
+                return
+            self._spawn(self._recover_part(tape.id, tape.box))
+            if not tape.stopping:
+                tape.next_part = self._spawn(self._go_on(tape, begin, legs))
+
+        tape.recording.ended.add_done_callback(ended)
+
+    async def _go_on(self, tape: Tape, begin: Begin, legs: Sequence[Leg]) -> None:
+        """Begin the next part."""
+        paused = tape.recording.paused
+        try:
+            tape.id, place = await self._ledger.do(begin)
+        except Exception as error:
+            log.error("recording not continued", recording=str(tape.id), kind=type(error).__name__)
+            return
+        tape.recording = self._relay.record(place, legs)
+        if paused:
+            tape.recording.pause()
+        tape.next_part = None
+        self._follow(tape, begin, legs)
+
+    async def _recover_part(self, lost: UUID, box: str | None) -> None:
+        def row(db: Session) -> Left:
+            return db.get_one(RecordingRow, lost) if box is None else db.get_one(Voicemail, lost)
+
+        await self.recover([await self._instance.db.run(row)])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        spawned = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(spawned)
+        spawned.add_done_callback(self._tasks.discard)
+        return spawned
+
+    def _begin(self, db: Session, *, call_id: UUID, subject: UUID, box: str | None) -> tuple[UUID, Place]:
         instance, tape_id, now = self._instance, uuid7(), self._instance.clock()
         table = Table.RECORDING if box is None else Table.VOICEMAIL
         lane_id, key = instance.sealer.media_key(db, subject, table, tape_id)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,20 @@ class Pool:
         self._address = address
         self._music = music
         self._run = run
-        self._standby: Process | None = None
-        self._filled = asyncio.Event()
+        self._next: asyncio.Task[Process] | None = None
+        "Who stands by, or is being started to."
+
+        self._filled, self._stands = asyncio.Event(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Return once every slot has a process that listens."""
         await asyncio.gather(*(self._fill(slot) for slot in self.slots))
-        self.spawn(self._stand_by())
+        self._stand_by()
+
+    async def steady(self) -> None:
+        """Return once somebody stands by."""
+        await self._stands.wait()
 
     async def roomiest(self) -> Slot:
         """Return the slot with the fewest legs of those that have a process, as soon as one has."""
@@ -107,9 +114,11 @@ class Pool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         processes = [slot.process for slot in self.slots if slot.process is not None]
-        if self._standby is not None:
-            processes.append(self._standby)
-        self._standby = None
+        if self._next is not None:
+            self._next.cancel()
+            processes += [
+                each for each in await asyncio.gather(self._next, return_exceptions=True) if isinstance(each, Process)
+            ]
         for slot in self.slots:
             slot.process = None
             self._forget_pid(slot)
@@ -117,8 +126,10 @@ class Pool:
 
     async def _fill(self, slot: Slot) -> None:
         """Put a process into a slot: the one that stands by, or a new one."""
-        process, self._standby = self._standby, None
-        if process is None or process.lost:
+        standing, self._next = self._next, None
+        self._stands.clear()
+        process = await (standing if standing is not None else self._started())
+        if process.lost:
             process = await self._started()
         process.on_lost = lambda: self._lost(slot, process)
         process.on_told = lambda report: self.on_told(slot, report)
@@ -128,13 +139,10 @@ class Pool:
             write_pid(self._run / f"media-core-{slot.number}.pid", process.pid)
         self._filled.set()
 
-    async def _stand_by(self) -> None:
-        process = await self._started()
-        if self._standby is None:
-            self._standby = process
-            process.on_lost = lambda: self._standby_lost(process)
-        else:
-            await process.end()
+    def _stand_by(self) -> None:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._started())
+            self._next.add_done_callback(lambda _: self._stands.set())
 
     async def _started(self) -> Process:
         """Start a process and return it once it listens, however often that has to be tried."""
@@ -148,6 +156,7 @@ class Pool:
                 except BaseException:
                     await process.end()
                     raise
+                process.on_lost = partial(self._standby_lost, process)
                 return process
             except (OSError, TimeoutError, CoreLostError) as error:
                 log.error("media core process not started", kind=type(error).__name__, again_in_s=pause)
@@ -167,14 +176,14 @@ class Pool:
         # Its ports are free once it is reaped, which is at once: it was killed, or ended.
         await dead.reaped()
         await self._fill(slot)
-        if self._standby is None:
-            await self._stand_by()
+        self._stand_by()
 
     def _standby_lost(self, process: Process) -> None:
-        if self._standby is process:
+        if self._next is not None and self._next.done() and self._next.result() is process:
             log.error("media core process died", core=0, legs=0)
-            self._standby = None
-            self.spawn(self._stand_by())
+            self._next = None
+            self._stands.clear()
+            self._stand_by()
 
     def _forget_pid(self, slot: Slot) -> None:
         if self._run is not None:

@@ -19,6 +19,8 @@ class RemoteRecording:
         self.ended: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         "Set once, when it is sealed or has failed."
 
+        self.paused = False
+        self._began_at = asyncio.get_running_loop().time()
         self._core: Process | None = None
         self._early: list[wire.Command] = []
 
@@ -36,16 +38,22 @@ class RemoteRecording:
 
     def pause(self) -> None:
         """Keep nothing of what is heard from now on; pausing twice is once."""
+        self.paused = True
         self._tell(wire.Pause(self.number, True))
 
     def resume(self) -> None:
         """Go on; what comes stands where the clock says, behind a gap in which nobody is heard."""
+        self.paused = False
         self._tell(wire.Pause(self.number, False))
 
     def end(self, recorded: Recorded) -> None:
         """Take it that it has ended; for the relay."""
         if not self.ended.done():
             self.ended.set_result(recorded)
+
+    def lose(self) -> None:
+        """Take it that its core has died: what is sealed of it is as long as it has run, at most; for the relay."""
+        self.end(Recorded("failed", asyncio.get_running_loop().time() - self._began_at, LOST))
 
     def _tell(self, order: wire.Command) -> None:
         if self._core is not None:

@@ -16,7 +16,7 @@ from media.core import wire
 from media.core.leg import RemoteLeg
 from media.core.pool import Pool, Slot, shares
 from media.core.process import CoreLostError, Process
-from media.core.recording import LOST, RemoteRecording
+from media.core.recording import RemoteRecording
 from media.errors import MediaError
 from media.leg import LegStats
 from media.ports import Ports
@@ -76,6 +76,10 @@ class CoreRelay:
     async def start(self) -> None:
         """Return once every core listens."""
         await self._pool.start()
+
+    async def steady(self) -> None:
+        """Return once a core stands by to take the place of one that dies."""
+        await self._pool.steady()
 
     async def allocate(self, wanted: Wanted = PLAIN, beside: RemoteLeg | None = None) -> RemoteLeg:
         """Return a new leg, in the core of `beside` or the one with the fewest.
@@ -281,7 +285,7 @@ class CoreRelay:
                 leg.moving = True
                 families.setdefault(leg.family, []).append(leg)
         for recording in recordings:
-            recording.end(Recorded("failed", 0.0, LOST))
+            recording.lose()
         for family in families.values():
             self._pool.spawn(self._move(family))
 

@@ -36,6 +36,8 @@ from media.relay import BuiltinRelay
 from media.rtp import FRAME
 from media.sound import Sound
 from media.taping import Tape, Taping
+from tests.media.core.cores import connected, cores, kill
+from tests.media.farend import far_end
 
 PORTS = Ports("127.0.0.1", 20_000, 29_999)
 SILENCE = Sound(b"\xff" * FRAME)
@@ -50,8 +52,8 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
         yield instance
 
 
-async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str | None = None) -> Tape:
-    """Begin a recording, let it hear the caller, and leave it as a process that is killed leaves it."""
+async def rung(instance: Instance) -> tuple[UUID, UUID]:
+    """Let somebody call; return the call and whom its recordings are sealed for."""
     call_id = uuid7()
 
     def ring(db: Session) -> UUID:
@@ -69,7 +71,12 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
             now=now(),
         )
 
-    subject = await instance.db.run(ring, write=True)
+    return call_id, await instance.db.run(ring, write=True)
+
+
+async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str | None = None) -> Tape:
+    """Begin a recording, let it hear the caller, and leave it as a process that is killed leaves it."""
+    call_id, subject = await rung(instance)
     tape = await taping.start(call_id, subject, [], box=box)
     assert tape is not None
     assert isinstance(tape.recording, Recording)
@@ -146,6 +153,43 @@ async def test_a_recording_waits_for_the_vault_and_keeps_nobody_from_writing(ins
         assert db.get_one(RecordingRow, talk.id).state is RecordingState.PARTIAL
     await engine.close()
     ledger.close()
+
+
+@pytest.mark.parametrize("box", [None, "desk"], ids=["talk", "message"])
+async def test_what_a_media_core_process_was_recording_goes_on_in_a_second_part(
+    instance: Instance, box: str | None
+) -> None:
+    ledger = Ledger(instance.db)
+    async with cores(steady=True) as relay, far_end() as phone:
+        taping = Taping(instance, ledger, relay)
+        leg = await relay.allocate()
+        at = await connected(leg, phone)
+        call_id, subject = await rung(instance)
+        tape = await taping.start(call_id, subject, [leg], box=box)
+        assert tape is not None
+        first = tape.id
+        await phone.say(at, tone(440.0, seconds=2.5))
+        tape.recording.pause()
+        kill(leg)
+        await until(lambda: tape.id != first and leg.core is not None)
+        assert tape.recording.paused
+        at = await connected(leg, phone)
+        tape.recording.resume()
+        await phone.say(at, tone(620.0, seconds=1.2))
+        assert await tape.stop() == pytest.approx(1.2, abs=0.5)
+        assert (tape.state, tape.id != first) == (RecordingState.FILED, True)
+        await until(lambda: row_of(instance, first, box)[0] not in ("running", "recording"))
+        state, seconds = row_of(instance, first, box)
+        assert state == ("partial" if box is None else "new")
+        assert 0.5 < seconds <= 2.6
+        await taping.close()
+    ledger.close()
+
+
+def row_of(instance: Instance, which: UUID, box: str | None) -> tuple[str, float]:
+    with instance.db.read() as db:
+        row = db.get_one(RecordingRow, which) if box is None else db.get_one(Voicemail, which)
+        return row.state.value, row.seconds
 
 
 async def test_a_recording_that_another_process_still_writes_is_left_to_it(instance: Instance) -> None:

@@ -23,12 +23,14 @@ _PORTS = itertools.count(40_000, 400)
 
 @asynccontextmanager
 async def cores(
-    count: int = 1, *, music: Sound | None = None, run: Path | None = None, pairs: int = 200
+    count: int = 1, *, music: Sound | None = None, run: Path | None = None, pairs: int = 200, steady: bool = False
 ) -> AsyncIterator[CoreRelay]:
     first = next(_PORTS)
     relay = CoreRelay(HOST, first, first + 2 * pairs - 1, music or Sound(b"\xff" * FRAME), cores=count, run=run)
     async with asyncio.timeout(30):
         await relay.start()
+        if steady:
+            await relay.steady()
     try:
         yield relay
     finally:

@@ -64,7 +64,7 @@ async def on_call(relay: CoreRelay, phone: FarEnd, beside: RemoteLeg | None = No
 
 
 async def test_those_who_talked_hear_each_other_again() -> None:
-    async with cores() as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+    async with cores(steady=True) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
         a = await on_call(relay, caller)
         b = await on_call(relay, agent, a.leg)
         relay.bridge(a.leg, b.leg)
@@ -77,7 +77,8 @@ async def test_those_who_talked_hear_each_other_again() -> None:
         await asyncio.gather(caller.hear(20), agent.hear(20))
         assert (caller.hz(), agent.hz()) == ([620], [440])
         assert a.leg.peer is b.leg
-        # Twice in a row as well.
+        # And once more.
+        await relay.steady()
         kill(a.leg)
         await asyncio.gather(a.moves(), b.moves())
         agent.heard.clear()
@@ -86,7 +87,7 @@ async def test_those_who_talked_hear_each_other_again() -> None:
 
 
 async def test_a_prompt_begins_again_and_a_key_still_cuts_it_short() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         call = await on_call(relay, phone)
         prompt = Sound.of(tone(440, seconds=0.3)) + Sound.of(tone(1000, seconds=30))
         playing = asyncio.create_task(call.leg.play(prompt, barge_in=True))
@@ -118,12 +119,13 @@ async def test_music_goes_on_and_new_calls_are_taken() -> None:
 
 
 async def test_the_far_end_is_told_the_next_version_of_the_same_session() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         leg = await relay.allocate()
         call = Call(relay, leg, phone)
         first = await leg.answer(offer_audio(phone.address))
         kill(leg)
         await call.moves()
+        await relay.steady()
         kill(leg)
         await call.moves()
         origins = [session.origin for session in (first, *call.said)]
@@ -133,7 +135,7 @@ async def test_the_far_end_is_told_the_next_version_of_the_same_session() -> Non
 
 
 async def test_what_was_asked_of_the_dead_core_is_answered_by_the_next() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         leg = await relay.allocate()
         os.kill(pid_of(leg), signal.SIGSTOP)
         answering = asyncio.create_task(connected(leg, phone))
@@ -147,7 +149,7 @@ async def test_what_was_asked_of_the_dead_core_is_answered_by_the_next() -> None
 
 
 async def test_an_answer_to_the_dead_cores_offer_settles_nothing_and_the_far_end_is_asked_again() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         leg = await relay.allocate()
         offer = await leg.offer()
         pid = kill(leg)
@@ -161,7 +163,7 @@ async def test_an_answer_to_the_dead_cores_offer_settles_nothing_and_the_far_end
 
 async def test_a_recording_fails_at_once_and_what_was_written_can_be_recovered(tmp_path: Path) -> None:
     path = tmp_path / "one.clm"
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         call = await on_call(relay, phone)
         recording = relay.record(Place(path, KEY, AAD, LANE), [call.leg])
         await phone.say(call.at, tone(440, seconds=1.2))
@@ -185,7 +187,7 @@ async def test_a_recording_fails_at_once_and_what_was_written_can_be_recovered(t
 
 
 async def test_a_leg_that_closes_while_it_moves_is_closed() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         call = await on_call(relay, phone)
         await phone.say(call.at, tone(440, seconds=0.1))
         before = await relay.last_stats(call.leg)
@@ -215,7 +217,7 @@ async def test_legs_of_two_cores_that_are_bridged_come_together() -> None:
 
 
 async def test_a_far_end_that_takes_no_new_offer_keeps_nobody_waiting() -> None:
-    async with cores() as relay, far_end() as phone:
+    async with cores(steady=True) as relay, far_end() as phone:
         leg = await relay.allocate()
         await connected(leg, phone)
 
@@ -230,7 +232,7 @@ async def test_a_far_end_that_takes_no_new_offer_keeps_nobody_waiting() -> None:
 
 
 async def test_fifty_talks_go_on_within_two_seconds() -> None:
-    async with cores() as relay, AsyncExitStack() as stack:
+    async with cores(steady=True) as relay, AsyncExitStack() as stack:
         phones = [await stack.enter_async_context(far_end(ssrc=number)) for number in range(100)]
         calls: list[Call] = []
         for caller, agent in zip(phones[::2], phones[1::2], strict=True):
@@ -255,10 +257,8 @@ from media.sound import Sound
 async def main():
     relay = CoreRelay("127.0.0.1", 39000, 39099, Sound(b"\\xff" * 160), cores=2)
     await relay.start()
-    await asyncio.sleep(0)
-    while relay._pool._standby is None:
-        await asyncio.sleep(0.01)
-    pids = [slot.process.pid for slot in relay._pool.slots] + [relay._pool._standby.pid]
+    await relay.steady()
+    pids = [slot.process.pid for slot in relay._pool.slots] + [relay._pool._next.result().pid]
     print(*pids, flush=True)
     await asyncio.Event().wait()
 asyncio.run(main())
