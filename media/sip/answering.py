@@ -225,7 +225,7 @@ class Answering(Participant):
         terms = session_timer.terms_of_request(request, self._stack.session_seconds)
         if self._established:
             self._hold_to(terms)
-        headers = {"Contact": [self._stack.contact_for(source)], "Allow": [ALLOW], "Supported": [SUPPORTED_VALUE]}
+        headers = {"Contact": [self._contact(source)], "Allow": [ALLOW], "Supported": [SUPPORTED_VALUE]}
         return headers | session_timer.headers_of_answer(terms)
 
     def _read_answer(self, ack: Request) -> None:

@@ -57,6 +57,9 @@ class Dialog:
     remote_sequence: int = -1
     "The CSeq number of the peer's latest request; -1 before the first."
 
+    secure: bool = False
+    "True where a sips URI was called: ours must be one too."
+
     hidden: bool = False
     "True where the peer's Contact is an address that only its own network knows."
 
@@ -85,6 +88,7 @@ class Dialog:
             remote_sequence=invite.sequence,
         )
         dialog.hidden = is_hidden(invite, contact, source)
+        dialog.secure = _is_sips(invite.uri)
         return dialog
 
     @classmethod
@@ -107,6 +111,7 @@ class Dialog:
             destination,
             _routes_of(response)[::-1],
             sequence=invite.sequence,
+            secure=_is_sips(invite.uri),
         )
 
     def in_order(self, request: Request) -> bool:
@@ -187,6 +192,10 @@ def is_hidden(request: Request, contact: Uri, source: Hop) -> bool:
     # Without rport a peer may well listen on another port than the one it sends from (RFC 3581 section 3).
     moved = host != source[0] or ("rport" in via.params and port != source[1])
     return moved and contact.hop[:2] == (host, port)
+
+
+def _is_sips(uri: str) -> bool:
+    return uri[:5].lower() == "sips:"
 
 
 def _contact_of(message: Request | Response) -> Uri:

@@ -219,7 +219,7 @@ class Incoming(Leg):
             self._finish(Cause.CLOSED)
 
     def _headers(self) -> dict[str, list[str]]:
-        contact = [self._stack.contact_for(self.source)]
+        contact = [self._contact(self.source)]
         return {"Contact": contact, "Allow": [ALLOW], "Supported": [SUPPORTED_VALUE]}
 
     def _provisional(self, status: int, headers: Mapping[str, list[str]], body: bytes) -> Response:

@@ -135,7 +135,7 @@ class Leg(Offering):
         elif any(not each.over for each in self._refers):
             server.respond(request.respond(491))  # one transfer at a time: the first decides where the call goes
         else:
-            headers = {"Contact": [self._stack.contact_for(source)]}
+            headers = {"Contact": [self._contact(source)]}
             if refer.silent:
                 headers["Refer-Sub"] = ["false"]
             server.respond(request.respond(202, headers=headers))
@@ -152,7 +152,7 @@ class Leg(Offering):
             refer.progress(500)
 
     def _notify(self, dialog: Dialog, headers: Headers, body: bytes, told: Callable[[Response | None], None]) -> None:
-        contact = {"Contact": [self._stack.contact_for(dialog.hop())]}
+        contact = {"Contact": [self._contact(dialog.hop())]}
         self._ask("NOTIFY", told, headers | contact, body, dialog)
 
     def _subscribed(self, server: ServerTransaction, source: Hop) -> None:
@@ -166,7 +166,7 @@ class Leg(Offering):
             server.respond(request.respond(481))
         else:
             ends = (request.get("Expires") or "").strip() == "0"
-            headers = {"Expires": ["0" if ends else str(LASTS_S)], "Contact": [self._stack.contact_for(source)]}
+            headers = {"Expires": ["0" if ends else str(LASTS_S)], "Contact": [self._contact(source)]}
             server.respond(request.respond(200, headers=headers))
             open_refers[0].repeat(last=ends)
 
@@ -183,7 +183,7 @@ class Leg(Offering):
         dialog = self._dialog
         if dialog is None or not self._established or self.ended.done():
             raise CallOverError("there is no call to transfer")
-        headers = refer_headers(target, replaces, referred_by, self._stack.contact_for(dialog.hop()))
+        headers = refer_headers(target, replaces, referred_by, self._contact(dialog.hop()))
         referral = Referral(dialog.sequence + 1)
         self._referrals.append(referral)
         self._ask("REFER", referral.accepted, headers, dialog=dialog)

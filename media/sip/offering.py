@@ -146,7 +146,7 @@ class Offering(Answering):
         return False
 
     def _proposing(self, dialog: Dialog, body: bytes) -> Headers:
-        headers = {"Contact": [self._stack.contact_for(dialog.hop())], "Allow": [ALLOW]}
+        headers = {"Contact": [self._contact(dialog.hop())], "Allow": [ALLOW]}
         headers["Supported"] = [SUPPORTED_VALUE]
         seconds = self._stack.session_seconds
         headers |= session_timer.headers_of_request(seconds, self._timer.terms, self._least)

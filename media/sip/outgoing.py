@@ -87,7 +87,8 @@ class Outgoing(Leg):
         self._hop = hop
         headers: Headers = {"Via": [self._stack.via_for(hop)]}
         headers |= self._headers
-        headers |= {"CSeq": ["1 INVITE"], "Contact": [self._stack.contact_for(hop)], "Allow": [ALLOW]}
+        contact = self._stack.contact_for(hop, secure=self._uri.startswith("sips:"))
+        headers |= {"CSeq": ["1 INVITE"], "Contact": [contact], "Allow": [ALLOW]}
         headers["Supported"] = [SUPPORTED_VALUE]
         headers |= session_timer.headers_of_request(self._stack.session_seconds, None, self._least)
         offer = Part(SDP_TYPE, bytes(self.local) if self.local is not None else b"")

@@ -44,10 +44,14 @@ class Stack:
         """Return the Via of a new request that goes to `hop`."""
         return f"SIP/2.0/{hop.transport.upper()} {self.address_for(hop)};branch={new_branch()};rport"
 
-    def contact_for(self, hop: Hop) -> str:
-        """Return the Contact that a peer at `hop` reaches us by, over the transport it uses."""
-        named = "" if hop.transport == "udp" else f";transport={hop.transport}"
-        return f"<sip:{self.address_for(hop)}{named}>"
+    def contact_for(self, hop: Hop, *, secure: bool = False) -> str:
+        """Return the Contact that a peer at `hop` reaches us by, over the transport it uses.
+
+        `secure` where a sips URI was called: that wants one in return (RFC 3261 sections 8.1.1.8 and 12.1.1).
+        """
+        scheme, transport = ("sips" if secure else "sip"), hop.transport
+        named = "" if transport == "udp" or (secure and transport == "tls") else f";transport={transport}"
+        return f"<{scheme}:{self.address_for(hop)}{named}>"
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run `work` beside everything else; what still runs when the endpoint closes is cancelled."""
@@ -131,6 +135,10 @@ class Participant(ABC):
     def _dialog_of(self, _request: Request) -> Dialog | None:
         """Return the dialog that a request of the peer belongs to."""
         return self._dialog
+
+    def _contact(self, hop: Hop) -> str:
+        """Return our Contact for this call's dialog."""
+        return self._stack.contact_for(hop, secure=self._dialog is not None and self._dialog.secure)
 
     # Requests of this side (RFC 3261 section 12.2.1)
 

@@ -231,6 +231,34 @@ async def test_an_answer_is_repeated_over_tcp_as_well_until_its_ack() -> None:
     assert line.last[0].flow == 13
 
 
+@pytest.mark.parametrize(
+    ("uri", "contact"),
+    [
+        ("sips:101@192.0.2.1", "<sips:192.0.2.1:8080>"),
+        ("SIPS:101@192.0.2.1", "<sips:192.0.2.1:8080>"),
+        ("sip:101@192.0.2.1;transport=tls", "<sip:192.0.2.1:8080;transport=tls>"),
+    ],
+)
+async def test_who_called_a_sips_uri_gets_one_to_call_back(uri: str, contact: str) -> None:
+    line = Pages("tls")
+    line.pipe.owners[13] = "102"
+    message = invite(uri=uri, via="SIP/2.0/TLS 203.0.113.9:5061", contact="<sips:ada@203.0.113.9:5061>")
+    line.say(message, 13)
+    await line.settle()
+    line.calls[0].answer(answer())
+    (ok,) = line.said()
+    assert ok.headers["Contact"] == [contact]
+
+
+@pytest.mark.parametrize("scheme", ["sip", "sips"])
+async def test_calling_a_sips_uri_offers_one_in_return(scheme: str) -> None:
+    line = Pages("tls")
+    line.endpoint.call(Uri.parse(f"{scheme}:101@203.0.113.9;transport=tls"), offer(), from_=CALLER)
+    (message,) = line.said()
+    assert message.contacts[0].uri.scheme == scheme
+    assert message.contacts[0].uri.transport == "tls"
+
+
 async def test_a_transport_that_is_not_spoken_reaches_nobody() -> None:
     line = Line()
     for uri in ("sips:101@203.0.113.9", "sip:101@203.0.113.9;transport=sctp", "sip:101@203.0.113.9;transport=tcp"):
