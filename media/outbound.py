@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +17,11 @@ from sqlmodel import Session as Db
 
 from hub.db import uuid7
 from hub.record import call as record
-from hub.record import outbound, task
+from hub.record import outbound
 from hub.rules import dialling
 from hub.rules.dialling import Emergency, External, Internal, Refusal
-from hub.rules.matching import Match
 from media import pidf
+from media.dialled import Dialled
 from media.errors import MediaError, UnacceptableError
 from media.floor import Rung, first_answer, wanted
 from media.inbound import House
@@ -96,6 +97,7 @@ class OutboundCall:
     _written: bool = False
     "Whether the call stands in the record."
 
+    _pressing: set[asyncio.Task[None]] = field(default_factory=set)
     _given: asyncio.Event = field(default_factory=asyncio.Event)
     "Set once the far end was passed on to somebody else."
 
@@ -193,7 +195,12 @@ class OutboundCall:
         price = decision.price if isinstance(decision, External) else FREE
         self.outside.meter.begin(self.id, self.sip.extension, price)
         known = decision.number.startswith("+")
-        self._note(decision, price, await self.house.line.match(decision.number) if known else NOBODY)
+        match = await self.house.line.match(decision.number) if known else NOBODY
+        self._written, self.helped = True, helped
+        dialled = Dialled(
+            self.id, self.sip.extension, decision.number, price, match, self.house.line.now(), helped=helped
+        )
+        self.house.ledger.note(partial(dialled.note, self.house.line), soon=helped)
         names = dialling.trunks_for(practice, emergency=helped)
         first = practice.find_trunk(names[0]) if names else None
         if first is None:
@@ -259,6 +266,32 @@ class OutboundCall:
         self.house.relay.bridge(near, far)
         follow(self.house.relay, near, self.sip)
         follow(self.house.relay, far, call)
+        for side, other in ((self.sip, far), (call, near)):
+            side.on_held = self._held
+            side.on_digit = partial(self._press, other)
+
+    def _held(self, _held: bool) -> None:
+        """Let whoever is held hear music, and both each other when nobody is."""
+        if self.near is None or self.far is None or self.call is None:
+            return
+        if not (self.sip.held or self.call.held):
+            self.house.relay.bridge(self.near, self.far)
+            return
+        self.house.relay.unbridge(self.near)
+        for leg, waits, holds in (
+            (self.far, self.sip.held, self.call.held),
+            (self.near, self.call.held, self.sip.held),
+        ):
+            if waits and not holds:
+                leg.hold_music()
+            else:
+                leg.quiet()
+
+    def _press(self, leg: Leg, key: str) -> None:
+        """Pass on a key that came by INFO; those in the sound pass by themselves."""
+        task = asyncio.create_task(leg.press(key))
+        self._pressing.add(task)
+        task.add_done_callback(self._pressing.discard)
 
     async def _talk(self, call: Outgoing) -> None:
         """Wait until one of them hangs up, or the policy's limits are reached."""
@@ -318,51 +351,13 @@ class OutboundCall:
 
     # The record
 
-    def _note(self, decision: External | Emergency, price: Decimal, match: Match) -> None:
-        house = self.house
-        line, now, self.helped = house.line, house.line.now(), isinstance(decision, Emergency)
-        owner = line.directory.owners.get(self.sip.extension)
-        self._written = True
-        if self.helped:
-            log.warning("emergency call", call=str(self.id), extension=self.sip.extension)
-
-        def change(db: Db) -> None:
-            seal, index = line.instance.sealer, line.instance.index
-            subject = outbound.dial(
-                db,
-                self.id,
-                shown=dialling.shown_number(line.practice),
-                host=line.host,
-                number=decision.number,
-                match=match,
-                price=price,
-                agent_id=owner,
-                seal=seal,
-                index=index,
-                now=now,
-            )
-            if self.helped:
-                self._call_desk(db, decision.number, subject)
-
-        house.ledger.note(change, soon=self.helped)
-
-    def _call_desk(self, db: Db, number: str, subject: UUID) -> None:
-        """Tell the front desk that somebody calls for help from inside (47 CFR 9.16(b)(2))."""
-        line = self.house.line
-        place = dialling.location_of(line.practice, self.sip.extension)
-        row = task.ask(
-            db, "emergency", key=f"emergency:{self.id}", reason="emergency-call", now=line.now(), call_id=self.id
-        )
-        where = [place.name, place.building, place.floor, place.room, place.detail] if place is not None else []
-        text = ", ".join([f"{number} dialled at extension {self.sip.extension}", *(word for word in where if word)])
-        task.note(db, row.id, text, subject=subject, by="system:media", seal=line.instance.sealer)
-
     async def _end(self) -> None:
         """Hang up on whoever is left, and write how it went; runs to its end whatever happened."""
         house = self.house
         self.sip.bye()
-        if self._early is not None:
-            self._early.cancel()
+        for doing in (self._early, *self._pressing):
+            if doing is not None:
+                doing.cancel()
         if self.call is not None:
             self.call.bye()
         legs = [(role, leg) for role, leg in (("agent", self.near), ("far-end", self.far)) if leg is not None]

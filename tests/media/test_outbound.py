@@ -16,8 +16,10 @@ from hub.record import agent, call, staff, task
 from hub.record.agent import Presence
 from hub.record.call import CallLeg
 from hub.settings import Paths
-from media.offer import answer_audio
+from media.offer import answer_audio, offer_audio
+from media.sdp import Direction
 from media.sdp import Session as Sdp
+from media.sip.hop import Hop
 from media.sip.message import Response
 from media.sip.status import Cause
 from tests.media.office import ACCESS, CARRIER_PORT, GATEWAY, POLICY, Office, opened_office, port_of, rtp
@@ -105,6 +107,36 @@ async def test_early_words_of_the_carrier_are_heard_and_the_answer_follows(offic
         assert port_of(await dialled.answered) == port_of(session)
         dialled.bye()
         await carrier.until(1, "BYE")
+
+
+async def test_a_person_presses_keys_by_info_and_holds_the_far_end_with_music(office: Office) -> None:
+    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+        far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        far.bind(("127.0.0.1", 0))
+        far.setblocking(False)
+        carrier.rtp = far.getsockname()[1]
+        dialled = phone.dial("+12125550123")
+        await dialled.answered
+        dialog = dialled._dialog
+        assert dialog is not None
+        hop = Hop("127.0.0.1", GATEWAY)
+        info = dialog.request("INFO", phone.endpoint._stack.via_for(hop))
+        info.headers["Content-Type"] = ["application/dtmf-relay"]
+        info.body = b"Signal=5\r\nDuration=160\r\n"
+        phone.endpoint.transactions.request(info, hop, lambda _: None)
+
+        async def until(holds: Any) -> None:
+            async with asyncio.timeout(5):
+                while not holds(await asyncio.get_running_loop().sock_recv(far, 2048)):
+                    pass
+
+        await until(lambda packet: packet[1] & 0x7F == 101 and packet[12] == 5)
+        held = offer_audio(phone.sound.getsockname(), origin=phone.offer().origin, direction=Direction.SENDONLY)
+        await dialled.reinvite(held)
+        await until(lambda packet: len(packet) == 172 and len(set(packet[12:])) > 8)
+        dialled.bye()
+        await carrier.until(1, "BYE")
+        far.close()
 
 
 @pytest.mark.parametrize(
