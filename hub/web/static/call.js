@@ -125,7 +125,7 @@ export class Call extends EventTarget {
   }
 
   sealed() {
-    return this.#sealing?.counts() ?? null;
+    return this.#sealing && !this.#sealing.given ? this.#sealing.counts() : null;
   }
 
   // Change the session; one change at a time, so what is under way is waited for: JsSIP would only return false.
@@ -163,7 +163,7 @@ export class Call extends EventTarget {
     const sealing = this.#sealing;
     if (!sealing) return;
     if (said.originator === "local") {
-      if (!saidIn(said.sdp)) said.sdp = sealing.written(said.sdp);
+      if (!sealing.given && !saidIn(said.sdp)) said.sdp = sealing.written(said.sdp);
     } else if (!this.outgoing) {
       sealing.cover(this.#connection);
     } else {
@@ -174,14 +174,17 @@ export class Call extends EventTarget {
   #hearAnswer(said) {
     if (this.#keyTaken) return;
     if (!said) {
-      // The other end is no page, or one that cannot: an ordinary call. Nothing was covered yet.
-      this.#sealing.end();
-      this.#sealing = null;
+      if (!this.#sealing.given) this.#sealing.giveUp().catch(this.#lie);
       return;
     }
+    if (this.#sealing.given) return this.#lie(new Error("a key after all"));
     this.#keyTaken = true;
-    this.#sealing.cover(this.#connection);
-    this.#sealing.take(said).then((next) => this.#whenTalking(() => this.#session.sendInfo(INFO_TYPE, next)), this.#lie);
+    this.#sealing.take(said).then((next) => this.#whenTalking(() => this.#inform(next)), this.#lie);
+  }
+
+  #inform(said) {
+    const failed = () => this.#lie(new Error("the other page cannot be told"));
+    this.#session.sendInfo(INFO_TYPE, said, { eventHandlers: { failed } });
   }
 
   #hearInfo(info) {
@@ -208,6 +211,7 @@ export class Call extends EventTarget {
 
   #watch(connection) {
     this.#connection = connection;
+    if (this.outgoing) this.#sealing?.coverFirst(connection);
     connection.addEventListener("track", ({ track }) => {
       for (const old of this.#heard.getTracks()) this.#heard.removeTrack(old);
       this.#heard.addTrack(track);

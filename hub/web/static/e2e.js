@@ -83,10 +83,12 @@ class Sealer {
     this.exchange = exchange;
     this.nonce = crypto.getRandomValues(new Uint8Array(NONCE));
     this.count = 0n;
+    this.plain = false; // the other end is no page, or one that cannot: an ordinary call
     this.counts = { sealed: 0, opened: 0, dropped: 0 };
   }
 
   async seal(frame, out) {
+    if (this.plain) return out.enqueue(frame);
     const key = this.exchange.seals;
     if (!key) return this.drop();
     const data = new Uint8Array(frame.data);
@@ -100,6 +102,7 @@ class Sealer {
   }
 
   async open(frame, out) {
+    if (this.plain) return out.enqueue(frame);
     const key = this.exchange.opens;
     const data = new Uint8Array(frame.data);
     if (!key || data.length < CLEAR + TAG + NONCE) return this.drop();
@@ -134,6 +137,9 @@ onmessage = async ({ data: { id, ask, said } }) => {
       answer = await exchange.first();
     } else if (ask === "take") {
       answer = { next: await exchange.take(said), code: exchange.code ?? null };
+    } else if (ask === "plain") {
+      if (exchange.theirs) throw new Error("it is sealed");
+      sealer.plain = true;
     } else if (ask === "counts") {
       answer = sealer.counts;
     }

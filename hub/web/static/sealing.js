@@ -23,6 +23,7 @@ export class Sealing extends EventTarget {
   constructor(worker, calls) {
     super();
     this.code = null; // six digits, once both have a key
+    this.given = false; // an ordinary call
     this.#worker = new Worker(worker);
     this.#worker.onmessage = ({ data }) => {
       const { resolve, reject } = this.#waiting.get(data.id);
@@ -43,14 +44,28 @@ export class Sealing extends EventTarget {
     return `${sdp}a=${ATTRIBUTE}:${this.first}\r\n`;
   }
 
-  // From now on every frame goes through the worker; before the description is applied, so that none goes in clear.
+  // Send every frame of a connection that is about to call through the worker. Chromium takes a transform only before
+  // its transceiver is negotiated; the track that is added next makes use of this one.
+  coverFirst(connection) {
+    this.#cover(connection.addTransceiver("audio"));
+  }
+
+  // The same for one that is called: its transceiver is there when the offer is about to be applied.
   cover(connection) {
     if (this.#used) return;
+    for (const transceiver of connection.getTransceivers()) this.#cover(transceiver);
+  }
+
+  #cover({ sender, receiver }) {
     this.#used = true;
-    for (const transceiver of connection.getTransceivers()) {
-      transceiver.sender.transform = new RTCRtpScriptTransform(this.#worker, { way: "out" });
-      transceiver.receiver.transform = new RTCRtpScriptTransform(this.#worker, { way: "in" });
-    }
+    sender.transform = new RTCRtpScriptTransform(this.#worker, { way: "out" });
+    receiver.transform = new RTCRtpScriptTransform(this.#worker, { way: "in" });
+  }
+
+  // The other end is no page, or one that cannot: frames go as they are. Never once there was a key of another page.
+  async giveUp() {
+    this.given = true;
+    await this.#ask("plain");
   }
 
   // Take what the other page says; returns what is to be sent to it by INFO, or null. Rejects where it is a lie.

@@ -77,9 +77,18 @@ async function silent(within = 5000) {
   }
   throw new Error(`heard ${found}`);
 }
-async function heardPackets(call) {
-  const found = [...(await call.stats()).values()].find(each => each.type === "inbound-rtp");
-  return found ? found.packetsReceived : 0;
+async function eventually(check, within = 5000) {
+  // For what has to be waited for itself: Playwright takes a promise for true.
+  const until = performance.now() + within;
+  while (!(await check())) {
+    if (performance.now() > until) throw new Error(`never: ${check}`);
+    await new Promise(next => setTimeout(next, 20));
+  }
+  return true;
+}
+async function arrived(call) {
+  // Packets of any kind: telephone events are not counted as sound.
+  return [...(await call.stats()).values()].find(each => each.type === "transport").packetsReceived;
 }
 function tone(hz) {
   const source = sounds.createOscillator(), volume = sounds.createGain(), out = sounds.createMediaStreamDestination();

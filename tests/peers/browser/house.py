@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ from tests.peers.browser.chromium import EAR
 WEB = Path(__file__).resolve().parents[3] / "hub" / "web"
 ESBUILD = WEB / "node_modules" / ".bin" / "esbuild"
 REALM = "chartline"
+
+_EXTENSIONS = count(2001)
 
 
 def bundle() -> str:
@@ -123,11 +126,12 @@ class Switchboard:
             call.reject(486)
             talk.leg.close()
             return
+        self.pair(talk, other)
         said = sealing.said_in(other.sip.remote if other.sip is not None else None)
         answer = await talk.leg.answer(call.offer if said else sealing.unsealed(call.offer))
         call.answer(sealing.told(answer, said))
         await call.acked
-        self.join(talk, other)
+        self.relay.bridge(talk.leg, other.leg)
         self.talks.put_nowait(talk)
 
     async def _reach(self, call: Incoming) -> Talk | None:
@@ -160,14 +164,18 @@ class Switchboard:
         return Talk(leg, sip)
 
     def join(self, a: Talk, b: Talk) -> None:
-        """Let two speak with each other, and carry out what they ask."""
+        """Let two speak with each other."""
+        self.pair(a, b)
+        self.relay.bridge(a.leg, b.leg)
+
+    def pair(self, a: Talk, b: Talk) -> None:
+        """Carry out what two parties of a call ask."""
         a.other, b.other = b, a
         for each in (a, b):
             self.talking.append(each)
             self._follow(each)
         if a.sip is not None and b.sip is not None:
             sealing.carry(a.sip, b.sip)
-        self.relay.bridge(a.leg, b.leg)
 
     def _follow(self, talk: Talk) -> None:
         if talk.sip is None or talk.sip.on_offer is not None:
@@ -267,9 +275,9 @@ class House:
     browser: Browser
     port: int
 
-    async def page(self, extension: str, *, hz: int = 440) -> Page:
+    async def page(self, *, hz: int = 440) -> Page:
         """Log somebody with a new extension in, and return a page whose phone is ready; it says a tone."""
-        office = self.office
+        office, extension = self.office, str(next(_EXTENSIONS))
         worker = office.worker("front-desk")
         office.write(staff.add_device, worker.id, extension, REALM, office.now)
         lasting = {"now": office.now, "lifetime": timedelta(hours=1), "kind": TokenKind.SESSION}
