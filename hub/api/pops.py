@@ -48,6 +48,9 @@ class MaskedPop(Answer):
     number: str
     "Empty where it is withheld, or where the token may not see numbers."
 
+    attestation: str | None
+    "What the carrier vouches for of the number: A, B or C (RFC 8588); null where nothing holds or no number is shown."
+
     did: str
     queue: str | None
     waited_seconds: int
@@ -268,6 +271,7 @@ async def _masked(instance: Instance, finder: Finder, found: _Found, actor: Acto
             calls_before=found.calls_before,
             proxy=bool(found.match.proxy_for),
             open_tasks=found.open_tasks,
+            attestation=found.call.attestation,
         )
     )
     stage = "locked" if found.pop.stage is PopStage.LOCKED else "masked"

@@ -64,6 +64,8 @@ class Ringing:
     "Calls of this number in the last 72 hours."
 
     open_tasks: int = 0
+    attestation: str | None = None
+    "What the caller's carrier vouches for: A, B or C (RFC 8588); None where it says nothing that holds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def masked(call: Ringing) -> dict[str, Any]:
     return {
         "stage": "masked",
         "number": call.number,
+        "attestation": call.attestation if call.number else None,
         "did": call.did,
         "queue": call.queue,
         "waited_seconds": call.waited_seconds,

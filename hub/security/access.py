@@ -116,6 +116,7 @@ GRANTS: Final[Mapping[Role, frozenset[Scope]]] = {
 MASKED: Final = frozenset(
     {
         "number",
+        "attestation",
         "did",
         "queue",
         "waited_seconds",

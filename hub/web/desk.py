@@ -282,13 +282,9 @@ async def _popped(
         return view.page("part/trouble.html", error=error, key=caller.key)
     if isinstance(answer, FullPop):
         return view.page("part/full.html", pop=answer, key=caller.key)
-    row = await view.instance.db.run(lambda db: db.get_one(call.Call, caller.call))
-    attested = row.attestation if actor.may(Scope.NUMBERS_READ) else None
     form: dict[str, Any] = {"form": {}, "wrong": "", "refused": False} | asked
     left = max(rules.TRIES - caller.tries, 0)
-    return view.page(
-        "part/masked.html", pop=answer, caller=caller, key=caller.key, left=left, attested=attested, **form
-    )
+    return view.page("part/masked.html", pop=answer, caller=caller, key=caller.key, left=left, **form)
 
 
 async def _tasks(view: View) -> dict[str, Any]:

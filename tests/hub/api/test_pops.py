@@ -118,8 +118,26 @@ async def test_two_roles_together_see_what_each_sees(office: Office) -> None:
 async def test_a_token_that_may_not_see_numbers_sees_none(office: Office) -> None:
     agent = office.worker("front-desk", scopes=[Scope.POPS])
     token = office.pop(agent, number())
+    vouched(office, token, "A")
     async with office.http(agent) as http:
-        assert (await http.get(f"/v1/pops/{token}")).json()["number"] == ""
+        shown = (await http.get(f"/v1/pops/{token}")).json()
+    assert (shown["number"], shown["attestation"]) == ("", None)
+
+
+def vouched(office: Office, token: str, attestation: str) -> None:
+    """Let the caller's carrier have vouched for the number."""
+    with office.instance.db.write() as db:
+        db.get_one(Call, pop.find(db, token, office.now).call_id).attestation = attestation
+
+
+async def test_what_the_carrier_vouches_for_stands_beside_the_number(office: Office) -> None:
+    agent = office.worker("front-desk")
+    token = office.pop(agent, number())
+    async with office.http(agent) as http:
+        before = (await http.get(f"/v1/pops/{token}")).json()["attestation"]
+        vouched(office, token, "B")
+        after = (await http.get(f"/v1/pops/{token}")).json()["attestation"]
+    assert (before, after) == (None, "B")
 
 
 async def test_another_agents_pop_is_not_there_whatever_its_state(office: Office) -> None:

@@ -29,7 +29,18 @@ from hub.settings.practice import Role
 
 DESK = {"name", "language", "appointments", "requests", "tasks", "contacts", "related", "links"}
 CLINICAL = {"allergies", "problems", "medications", "care-team", "encounters", "referrals", "consents", "messages"}
-CALL = {"number", "did", "queue", "waited_seconds", "match", "why", "candidates", "language", "repeat_caller"}
+CALL = {
+    "number",
+    "attestation",
+    "did",
+    "queue",
+    "waited_seconds",
+    "match",
+    "why",
+    "candidates",
+    "language",
+    "repeat_caller",
+}
 CALL |= {"open_tasks", "proxy"}
 
 MATRIX: dict[tuple[Role, Stage], set[str]] = {
