@@ -296,19 +296,8 @@ class InboundCall:
         house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
         if self.consented and recorded(house.line.practice, offer.queue):
             self.tape = await house.taping.start(self.id, self.subject, [leg, side.leg])
-        talk = Talk(
-            self.id,
-            house.line,
-            house.relay,
-            house.notices,
-            house.board,
-            caller=Side(self.sip, leg),
-            other=side,
-            number=self.sip.from_number,
-            max_forwards=self.sip.max_forwards - 1,
-            wrap_up_seconds=self.wrap_up_seconds,
-            on_passed=self._passed,
-        )
+        number, forwards, wrap_up = self.sip.from_number, self.sip.max_forwards - 1, self.wrap_up_seconds
+        talk = Talk(house, self.id, Side(self.sip, leg), side, number, forwards, wrap_up, self._passed)
         cause = await talk.run()
         self.cause = "agent" if cause is Cause.HANGUP else "system"
 

@@ -8,6 +8,7 @@ from media.errors import UnacceptableError
 from media.floor import Rung, first_answer, wanted
 from media.line import Line
 from media.relay import Leg, Relay
+from media.rescue import follow
 from media.sip.endpoint import Endpoint
 from media.sip.leg import Leg as SipLeg
 from media.sip.referral import Replaces
@@ -118,6 +119,7 @@ class Switchboard:
             taken.sip.bye()
             return None
         taken.sip.on_offer = taken.leg.answer
+        follow(self._relay, taken.leg, taken.sip)
         return Side(taken.sip, taken.leg, self._line.directory.owners.get(extension))
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -26,6 +26,30 @@ FORBIDDEN, UNKNOWN, GONE = 403, 481, 487
 "SIP statuses: a number that may not be dialled so; a call that is not there; the caller hung up meanwhile."
 
 
+class Office(Protocol):
+    """What a talk works with; `inbound.House` has it."""
+
+    @property
+    def line(self) -> Line:
+        """The practice as it is now."""
+        ...
+
+    @property
+    def relay(self) -> Relay:
+        """Who carries the sound."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """Who tells webhooks."""
+        ...
+
+    @property
+    def board(self) -> Switchboard:
+        """Who can be passed on to whom."""
+        ...
+
+
 @dataclass(slots=True)
 class Talk:
     """One conversation, whoever of the practice carries it on.
@@ -33,11 +57,8 @@ class Talk:
     The caller stays; the other side changes when its phone transfers the call.
     """
 
+    house: Office
     id: UUID
-    line: Line
-    relay: Relay
-    notices: Notices
-    board: Switchboard
     caller: Side
     other: Side
     number: str
@@ -76,15 +97,15 @@ class Talk:
     def _held(self, _held: bool) -> None:
         self._join()
         if self.other.sip.held or self.caller.sip.held:
-            self.notices.tell("call.held", self.id, self._who(self.other))
+            self.house.notices.tell("call.held", self.id, self._who(self.other))
 
     def _join(self) -> None:
         """Let the two hear each other, or the one that is held some music."""
         caller, other = self.caller, self.other
         if not (caller.sip.held or other.sip.held or self._passing):
-            self.relay.bridge(caller.leg, other.leg)
+            self.house.relay.bridge(caller.leg, other.leg)
             return
-        self.relay.unbridge(caller.leg)
+        self.house.relay.unbridge(caller.leg)
         for side, holder in ((caller, other), (other, caller)):
             waits = holder.sip.held or (side is caller and self._passing)
             if waits and not side.sip.held:
@@ -98,7 +119,7 @@ class Talk:
         side.sip.on_held = self._held
         side.sip.on_refer = self._refer
         side.sip.on_digit = partial(press, side.leg)
-        self.board.put(side.sip, self._take)
+        self.house.board.put(side.sip, self._take)
 
     def _leave(self, side: Side) -> None:
         side.sip.on_held = side.sip.on_refer = side.sip.on_digit = None
@@ -128,10 +149,10 @@ class Talk:
         if wish.replaces is not None:
             return self._consulted(wish.replaces)
         target = wish.target.user
-        if not self.board.is_extension(target):
+        if not self.house.board.is_extension(target):
             return None, FORBIDDEN
         self._join()
-        return await self.board.ring(
+        return await self.house.board.ring(
             target,
             self.number,
             max_forwards=self.max_forwards,
@@ -140,7 +161,7 @@ class Talk:
         )
 
     def _consulted(self, replaces: Replaces) -> tuple[Side | None, int]:
-        side = self.board.far_end(replaces)
+        side = self.house.board.far_end(replaces)
         return side, 200 if side is not None else UNKNOWN
 
     async def _take(self, side: Side, *, told: Refer | None = None) -> bool:
@@ -163,13 +184,13 @@ class Talk:
         return True
 
     def _note(self, before: Side, side: Side) -> None:
-        at = self.line.now()
+        at = self.house.line.now()
 
         def change(db: Db) -> None:
             call.passed(db, self.id, before.agent_id, side.agent_id, at, wrap_up_seconds=self.wrap_up_seconds)
 
         log.info("call passed on", call=str(self.id))
-        self.notices.tell("call.transferred", self.id, self._who(side), along=change, soon=True)
+        self.house.notices.tell("call.transferred", self.id, self._who(side), along=change, soon=True)
 
     def _who(self, side: Side) -> dict[str, str]:
         return {} if side.agent_id is None else {"agent": str(side.agent_id)}

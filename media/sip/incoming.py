@@ -60,6 +60,12 @@ class Incoming(Leg):
     attestation = UNSIGNED
     "What the caller's carrier answers for; set by whoever checks it, for a trunk's call."
 
+    _answer: Session | None = None
+    "What it is answered with, from the moment that this is decided."
+
+    _early: Session | None = None
+    "What early audio went out with, reliably."
+
     def __init__(
         self,
         stack: Stack,
@@ -106,10 +112,6 @@ class Incoming(Leg):
         self._server.tag = dialog.local_tag
         self._server.on_cancel = self._cancelled
         self._reliable = Provisionals(self._server, stack.timers, self._unheard) if requires(request) else None
-        self._answer: Session | None = None
-        "What it is answered with, from the moment that this is decided."
-        self._early: Session | None = None
-        "What early audio went out with, reliably."
         stack.legs[dialog.key] = self
         self._server.respond(request.respond(100))
 
