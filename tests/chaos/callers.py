@@ -128,6 +128,19 @@ class Crowd:
         if await leg.ended in (Cause.LOST, Cause.FAILED, Cause.UNREACHABLE):
             told.fault = f"ended as {await leg.ended}"
 
+    async def _passed_on(self, told: Told, talk: Talk) -> Talk:
+        """Have the agent pass the caller on to a colleague; return the talk that goes on."""
+        told.what += "-passed-on"
+        self._phones.talks[told.number] = picked_up = asyncio.get_running_loop().create_future()
+        colleague = self._phones.other_than(talk.call.to_number)
+        if await talk.call.refer(Uri("sip", colleague, HOST)) != 200:
+            told.what += "-in-vain"
+            return talk
+        talk.call.bye()
+        await talk.call.gone
+        taken: Talk = await picked_up
+        return taken
+
     async def _hold(self, leg: Outgoing, held: Session) -> None:
         """Hold and take up again, as a phone's button does."""
         media = held.media[0]
@@ -223,6 +236,8 @@ class Crowd:
             await self._hold(talk.call, talk.call.local)  # type: ignore[arg-type] # either kind of leg can
         elif lot < 0.7:
             await self.sound.press(talk.place, "5")
+        elif lot < 0.85:
+            talk = await self._passed_on(told, talk)
         who = self.chance.choice(["caller", "agent", "both"])
         told.what += f"-{who}-hangs-up"
         told.ends = [("answered", "caller"), ("answered", "agent")] if who == "both" else [("answered", who)]

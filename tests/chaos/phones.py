@@ -17,6 +17,9 @@ from tests.chaos.sound import HOST, Address, Sound
 EXPIRES_S = 3600
 AGAIN_S = 1500
 LONGEST_RING_S = 0.5
+PATIENCE_S = 7.0
+"How long a phone rings that nobody picks up: longer than the queue lets it."
+
 REFUSES, LETS_RING = 0.1, 0.05
 "Shares of the calls."
 
@@ -72,6 +75,10 @@ class Phones:
             if response is None or response.status != 200:
                 raise RuntimeError(f"extension {extension} was not registered: {response and response.status}")
 
+    def other_than(self, extension: str) -> str:
+        """Return somebody else's extension."""
+        return self._chance.choice([each for each in self._secrets if each != extension])
+
     async def _rings(self, call: Incoming) -> None:
         call.ring()
         await asyncio.sleep(self._chance.uniform(0.0, LONGEST_RING_S))
@@ -80,7 +87,8 @@ class Phones:
         if lot < REFUSES:
             call.reject(486)
         elif lot > 1 - LETS_RING:
-            await call.ended
+            await asyncio.wait([call.ended], timeout=PATIENCE_S)
+            call.reject(480)
         else:
             self._answers(call, call.offer)
 
