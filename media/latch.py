@@ -7,6 +7,7 @@ not get a call's sound by it: a source is taken the sooner the nearer it is to w
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from media.errors import ProtocolError
 from media.rtp import FRAME_SECONDS, ahead
 
 Address = tuple[str, int]
@@ -153,3 +154,29 @@ class Latch:
             self._candidates.clear()
         self._candidates[source] = _Candidate(ssrc, sequence)
         return 1
+
+
+def is_global(address: str) -> bool:
+    """Tell whether an address can be reached from everywhere; a host name cannot be told."""
+    try:
+        return ip_address(address).is_global
+    except ValueError:
+        return False
+
+
+def reachable(remote: Address | None) -> Address | None:
+    """Return where to send, None for an address that means hold (RFC 3264 section 8.4).
+
+    Raises:
+        ProtocolError: no IP address, or no port.
+    """
+    if remote is None:
+        return None
+    address, port = remote
+    try:
+        unspecified = ip_address(address).is_unspecified
+    except ValueError:
+        raise ProtocolError("not an IP address for RTP", spec="RFC 4566 section 5.7") from None
+    if not 0 <= port <= 65535:
+        raise ProtocolError("not a port for RTP", spec="RFC 4566 section 5.14")
+    return None if unspecified or port == 0 else (address, port)

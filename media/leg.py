@@ -71,6 +71,28 @@ class LegStats:
 class AudioLeg(Player):
     """One party's sound. For one event loop, not thread-safe."""
 
+    __slots__ = (
+        "_event_in",
+        "_flooded",
+        "_forged",
+        "_keypad",
+        "_loop",
+        "_on_closed",
+        "_peer",
+        "_quota",
+        "_quota_from",
+        "_reception",
+        "_refused",
+        "_strange",
+        "_table",
+        "_tap",
+        "_target",
+        "_type_in",
+        "encoding",
+        "heard_at",
+        "report",
+    )
+
     protection = "rtp"
     "How its packets are protected, as it was agreed: rtp, sdes-srtp, dtls-srtp, sframe."
 

@@ -6,7 +6,6 @@ is, they go through a socket that is connected to it, with a reader for plain pa
 
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 
 from media import comfort
@@ -14,7 +13,7 @@ from media.dtls import RECORDS
 from media.errors import ProtocolError
 from media.exchange import Exchange
 from media.handshake import Handshake
-from media.latch import Address, Latch
+from media.latch import Address, Latch, is_global, reachable
 from media.leg import AudioLeg
 from media.offer import Agreed
 from media.pacer import Pacer
@@ -34,6 +33,28 @@ REPORTS = 20
 class PhoneLeg(AudioLeg):
     """One party's sound; made by `relay.BuiltinRelay`. For one event loop, not thread-safe."""
 
+    __slots__ = (
+        "_exchange",
+        "_handshake",
+        "_in",
+        "_latch",
+        "_out",
+        "_pair",
+        "_place",
+        "_reader",
+        "_reporter",
+        "_reports",
+        "_reports_from",
+        "_reports_since",
+        "_settled",
+        "_socket",
+        "_terms",
+        "_writer",
+        "local",
+        "on_lost",
+        "protection",
+    )
+
     def __init__(
         self,
         pair: Pair,
@@ -48,6 +69,7 @@ class PhoneLeg(AudioLeg):
     ) -> None:
         """Take its ports, what all legs share, and what `relay.Wanted` says."""
         super().__init__(pacer, buffer, music, closed)
+        self.protection = "rtp"
         self.local: Address = pair.local
         "IP address and port that the far end is told."
         self.on_lost: Callable[[], None] | None = None
@@ -64,6 +86,7 @@ class PhoneLeg(AudioLeg):
         self._handshake: Handshake | None = None
         self._settled: Address | None = None
         self._out: Callable[[memoryview], int] | None = None
+        self._in: Callable[[bytearray], int] | None = None
         self._reports_from: Address | None = None
         self._reports, self._reports_since = 0, 0.0
         self._loop.add_reader(self._socket.fileno(), self._read)
@@ -84,7 +107,7 @@ class PhoneLeg(AudioLeg):
             UnacceptableError: nothing in it that we speak, or less protection than will do; the leg goes on as it was.
         """
         audio = offer.audio
-        natted = audio is not None and via is not None and audio.address != via and not _is_global(audio.address)
+        natted = audio is not None and via is not None and audio.address != via and not is_global(audio.address)
         session, agreed = self._exchange.answer(offer, natted=natted)
         self.follow(agreed, via=via)
         return session
@@ -103,7 +126,7 @@ class PhoneLeg(AudioLeg):
         Raises:
             ProtocolError: the far end's address is no IP address, or has no port.
         """
-        remote = _reachable(agreed.remote if agreed.sends else None)
+        remote = reachable(agreed.remote if agreed.sends else None)
         before = self._latch.expected
         self._latch.expect(remote, via)
         self._protect(agreed.terms, moved=remote is not None and before not in (None, remote))
@@ -199,7 +222,7 @@ class PhoneLeg(AudioLeg):
         made = self._pair.settle(source)
         if made is None:
             return
-        self._out = made.send
+        self._out, self._in = made.send, made.recv_into
         try:
             # What came to it before it was connected may be anybody's.
             while True:
@@ -213,21 +236,20 @@ class PhoneLeg(AudioLeg):
     def _unsettle(self) -> None:
         if self._pair.settled is not None:
             self._loop.remove_reader(self._pair.settled.fileno())
-        self._out = self._settled = None
+        self._out = self._in = self._settled = None
         self._pair.unsettle()
 
     def _read_plain(self) -> None:
-        settled = self._pair.settled
         try:
-            size = settled.recv_into(self._buffer) if settled is not None else 0
+            size = self._in(self._buffer) if self._in is not None else 0
         except OSError:
             return
         self._hear(size, self._loop.time())
 
     def _read_protected(self) -> None:
-        settled, reader, buffer = self._pair.settled, self._reader, self._buffer
+        reader, buffer = self._reader, self._buffer
         try:
-            size = settled.recv_into(buffer) if settled is not None else 0
+            size = self._in(buffer) if self._in is not None else 0
         except OSError:
             return
         if reader is None or buffer[0] >> 6 != 2 or 192 <= buffer[1] <= 223 or size > LONGEST:
@@ -371,24 +393,3 @@ class PhoneLeg(AudioLeg):
             self._loop.remove_reader(each.fileno())
         self._pair.close()
         self._end()
-
-
-def _is_global(address: str) -> bool:
-    try:
-        return ip_address(address).is_global
-    except ValueError:
-        return False
-
-
-def _reachable(remote: Address | None) -> Address | None:
-    """Return where to send, None for an address that means hold (RFC 3264 section 8.4)."""
-    if remote is None:
-        return None
-    address, port = remote
-    try:
-        unspecified = ip_address(address).is_unspecified
-    except ValueError:
-        raise ProtocolError("not an IP address for RTP", spec="RFC 4566 section 5.7") from None
-    if not 0 <= port <= 65535:
-        raise ProtocolError("not a port for RTP", spec="RFC 4566 section 5.14")
-    return None if unspecified or port == 0 else (address, port)

@@ -27,6 +27,26 @@ class LegClosedError(MediaError):
 class Player:
     """The half of a leg that speaks of itself; packets are made in the buffer that all legs share."""
 
+    # Hundreds of legs take turns: what one packet touches of its leg should lie close together.
+    __slots__ = (
+        "_background",
+        "_buffer",
+        "_event_began",
+        "_event_out",
+        "_foreground",
+        "_law",
+        "_music",
+        "_noisy",
+        "_outbound",
+        "_pacer",
+        "_sends",
+        "_type_out",
+        "_unsent",
+        "_view",
+        "_waits",
+        "digits",
+    )
+
     def __init__(self, pacer: Pacer, buffer: bytearray, music: Sound) -> None:
         """Take the clock of what is played, and where packets are made."""
         self.digits: asyncio.Queue[str] = asyncio.Queue(DIGITS)
