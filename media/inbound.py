@@ -28,12 +28,12 @@ from media.consent import consented, next_key
 from media.errors import MediaError, UnacceptableError
 from media.floor import Floor
 from media.ledger import Ledger
-from media.leg import AudioLeg
 from media.line import NOBODY, Line
 from media.notice import Emitted, Notices
 from media.plan import Planner
 from media.prompts import Prompts
-from media.relay import Relay
+from media.relay import Leg, Relay
+from media.rescue import follow
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
 from media.switchboard import Side, Switchboard
@@ -67,7 +67,7 @@ class InboundCall:
     house: House
     sip: Incoming
     id: UUID = field(default_factory=uuid7)
-    leg: AudioLeg | None = None
+    leg: Leg | None = None
     agent: Side | None = None
     "Whoever of the practice talks to the caller, or did so last."
 
@@ -147,14 +147,19 @@ class InboundCall:
                 seal=instance.sealer,
                 index=instance.index,
                 now=now,
+                more=self.sip.provenance,
             )
 
         house.notices.tell("call.ringing", self.id, {"match": match.kind}, along=change, still=self._goes_on)
 
-    async def _answer(self) -> AudioLeg | None:
+    async def _whose(self) -> UUID | None:
+        """Return whose the call's recordings are: its row says so, which may wait for others to be written."""
+        return self.subject or await self.house.ledger.do(lambda _: self.subject)
+
+    async def _answer(self) -> Leg | None:
         """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
         try:
-            leg: AudioLeg = await self.house.relay.allocate()
+            leg: Leg = await self.house.relay.allocate()
         except MediaError as error:
             self.sip.reject(error.status)
             return None
@@ -173,9 +178,10 @@ class InboundCall:
         at = self.house.line.now()
         self.house.ledger.note(lambda db: call.answered(db, self.id, at))
         await self.sip.acked
+        follow(self.house.relay, leg, self.sip)
         return leg
 
-    async def _offer(self, leg: AudioLeg) -> None:
+    async def _offer(self, leg: Leg) -> None:
         """Make the offer in our answer, where the INVITE has none: the caller's ACK answers it (RFC 3264 section 4).
 
         Raises:
@@ -187,7 +193,7 @@ class InboundCall:
 
     # Menus
 
-    async def _menu(self, plan: Plan, leg: AudioLeg) -> Go:
+    async def _menu(self, plan: Plan, leg: Leg) -> Go:
         prompts, practice = self.house.prompts, self.house.line.practice
         step = menu.begin(practice, plan)
         while isinstance(step, Ask):
@@ -239,7 +245,8 @@ class InboundCall:
             except TimeoutError:
                 return False
             self._offered(offer)
-            taken = await self.house.floor.ring(offer, self.sip.from_number, self.sip.max_forwards - 1)
+            forwards = self.sip.max_forwards - 1
+            taken = await self.house.floor.ring(offer, self.sip.from_number, forwards, beside=self.leg)
             if taken is not None:
                 self.agent = Side(taken.sip, taken.leg, taken.agent_id)
                 self._hush()
@@ -295,7 +302,7 @@ class InboundCall:
         payload = {"queue": offer.queue, "agent": str(offer.agent_id)}
         house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
         if self.consented and recorded(house.line.practice, offer.queue):
-            self.tape = await house.taping.start(self.id, self.subject, [leg, side.leg])
+            self.tape = await house.taping.start(self.id, await self._whose(), [leg, side.leg])
         number, forwards, wrap_up = self.sip.from_number, self.sip.max_forwards - 1, self.wrap_up_seconds
         talk = Talk(house, self.id, Side(self.sip, leg), side, number, forwards, wrap_up, self._passed)
         cause = await talk.run()
@@ -313,7 +320,7 @@ class InboundCall:
         leg.quiet()
         await leg.play(house.prompts.voicemail(settings, language))
         await leg.play(house.prompts.beep)
-        tape = await house.taping.start(self.id, self.subject, [leg], box=box)
+        tape = await house.taping.start(self.id, await self._whose(), [leg], box=box)
         self.tape = tape
         if tape is None:
             await self._say_goodbye(language)
@@ -345,12 +352,12 @@ class InboundCall:
         self._hush()
         house.floor.left(self.id)
         figures = [("caller", self.leg)] + ([("agent", self.agent.leg)] if self.agent else [])
-        stats = [(role, leg.stats) for role, leg in figures if leg is not None]
         if self.agent is not None:
             self.agent.sip.bye()
             self.agent.leg.close()
         if self.leg is not None:
             self.leg.close()
+        stats = [(role, await house.relay.last_stats(leg)) for role, leg in figures if leg is not None]
         seconds = await self.tape.stop() if self.tape is not None else 0.0
         written = house.ledger.note(lambda db: self._close(db, at, stats, seconds))
         house.notices.follow(written)
@@ -384,7 +391,7 @@ class InboundCall:
         return not self.sip.ended.done()
 
     @property
-    def _leg(self) -> AudioLeg:
+    def _leg(self) -> Leg:
         if self.leg is None:
             raise MediaError("the call was never answered")
         return self.leg
