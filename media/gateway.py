@@ -16,6 +16,7 @@ from hub.settings import secret
 from hub.temporal import Reach
 from media.carrier import TrunkState
 from media.contacts import Contacts
+from media.core.relay import relay_for
 from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
@@ -25,9 +26,7 @@ from media.meter import Meter, cost_of
 from media.notice import Emitted, Notices
 from media.outbound import OutboundCall, Outside
 from media.plan import Planner
-from media.ports import Ports
 from media.prompts import Prompts
-from media.relay import BuiltinRelay
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.switchboard import Switchboard
@@ -56,8 +55,7 @@ class Gateway:
         )
         self._ledger = Ledger(instance.db)
         self._prompts = Prompts.load(instance.paths.root)
-        ports = Ports(sip.udp.host, sip.rtp_ports.first, sip.rtp_ports.last)
-        self._relay = BuiltinRelay(ports, self._prompts.music)
+        self._relay = relay_for(sip, self._prompts.music, instance.paths.run)
         self._floor = Floor(self.line, self._ledger, self.endpoint, self._relay)
         self._contacts = Contacts(self.line, self._ledger, self.endpoint.registrar)
         self._notices = Notices(self.line, self._ledger, reach)
@@ -93,6 +91,7 @@ class Gateway:
         Raises:
             OSError: the SIP address is taken.
         """
+        await self._relay.start()
         lost = await self._close_orphans()
         tapes = await self._house.taping.left()
         await self.line.load()
@@ -154,6 +153,7 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self._notices.close()
+        await self._house.taping.close()
         await self._relay.close()
         await asyncio.to_thread(self._ledger.close)
 
