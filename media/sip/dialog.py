@@ -175,7 +175,7 @@ def reach(uri: Uri, known: Hop) -> Hop:
     by. A URI without a transport then means that connection's, or that of the very address we have called.
     """
     hop = uri.hop
-    if not is_numeric(hop.host):
+    if not is_numeric(hop.host) or known.transport == "ws":  # nobody can connect to a page
         return known
     if known.host != hop.host or not known.reliable:
         return hop

@@ -94,7 +94,7 @@ class Endpoint:
         self.transactions = Transactions(self._send, self.timers, self)
         self.transactions.widen = self._widen
         self.transactions.narrow = self.wires.narrow
-        self.registrar = Registrar(self.timers, self._registered)
+        self.registrar = Registrar(self.timers, self._registered, lambda host: trunks(host) is not None)
         self._stack = Stack(self.transactions, self.timers, self.wires.address_for, session_seconds)
         self.door = Door(Authority(realm, credentials, clock, algorithms), self.guard, self._stack, self)
         self.client = Client(self._stack)

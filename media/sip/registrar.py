@@ -50,7 +50,8 @@ class Binding:
     def bound(self) -> bool:
         """Whether only the connection that it registered over leads to it, not its address."""
         source = self.source
-        return source.reliable and (self.hidden or source.transport == "tls" or not is_numeric(self.contact.hop.host))
+        tied = self.hidden or source.transport in ("tls", "ws") or not is_numeric(self.contact.hop.host)
+        return source.reliable and tied
 
     def hop(self) -> Hop:
         """Return where a call to this phone is sent."""
@@ -60,12 +61,20 @@ class Binding:
 class Registrar:
     """The phones of all extensions.
 
-    `on_change` hears an extension and the seconds that it stays registered, 0 when its last phone is gone.
+    `on_change` hears an extension and the seconds that it stays registered, 0 when its last phone is gone. `carrier`
+    tells whether an IP address is a trunk's: a phone that named one as its own would have the calls for it go out
+    to whatever number it likes.
     """
 
-    def __init__(self, timers: Timers, on_change: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        timers: Timers,
+        on_change: Callable[[str, int], None],
+        carrier: Callable[[str], bool] = lambda _host: False,
+    ) -> None:
         self._timers = timers
         self._on_change = on_change
+        self._carrier = carrier
         self._bindings: dict[str, dict[str, tuple[Binding, Timer]]] = {}
         self._sources: Counter[Hop] = Counter()
         self._moved: dict[int, int] = {}
@@ -144,6 +153,9 @@ class Registrar:
         present = self._bindings.get(extension, {})
         if any(_outdated(present.get(key), request) for key, _, _ in changes):
             return request.respond(400, "Out Of Order")
+        hosts = {binding.contact.hop.host for _, binding, seconds in changes if seconds}
+        if any(host != source.host and self._carrier(host) for host in hosts):
+            return request.respond(403, "Not Your Address")
         added = {key for key, _, seconds in changes if seconds} - set(present)
         if len(present) + len(added) > MAX_CONTACTS:
             return request.respond(403, "Too Many Contacts")

@@ -13,6 +13,7 @@ VIA = "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKours;rport"
 
 _FLOW = Hop("198.51.100.7", 41234, "tcp", 7)
 _CALLED = Hop("198.51.100.7", 5060, "tcp")
+_PAGE = Hop("198.51.100.7", 41234, "ws", 7)
 _NAMED = Hop("198.51.100.7", 5061, "tls", name="sip.carrier.example")
 
 
@@ -120,6 +121,7 @@ def test_a_contact_with_a_host_name_is_not_looked_up_in_the_middle_of_a_call() -
         ("sip:a@198.51.100.7:5099;transport=tls", _NAMED, Hop("198.51.100.7", 5099, "tls", name="sip.carrier.example")),
         ("sip:a@sbc.carrier.example;transport=tls", _NAMED, _NAMED),
         ("sip:a@df7jal23ls0d.invalid;transport=ws", _FLOW, _FLOW),
+        ("sip:a@192.0.2.99:5060", _PAGE, _PAGE),
     ],
 )
 def test_which_way_a_request_to_a_contact_or_a_route_takes(uri: str, known: Hop, hop: Hop) -> None:

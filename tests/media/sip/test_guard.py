@@ -12,6 +12,7 @@ from media.sip.digest import Algorithm, Authority, Credentials, Login, Outcome
 from media.sip.guard import BAN_S, BANS, BESIEGED, FAILURES, HOMES, LONGEST_BAN_S, SOURCES, WINDOW_S, Guard, network_of
 from tests.media.sip.line import PHONE, REALM, Clock, Line, invite, proven, request, statuses
 
+CONTACT = "<sip:101@203.0.113.9:5062>"
 STRANGER = "203.0.113.66"
 TRUNK = "198.51.100.7"
 
@@ -195,7 +196,7 @@ def test_an_unknown_name_costs_what_a_wrong_password_costs_call_by_call(algorith
 
 async def test_five_wrong_passwords_leave_the_door_shut_for_that_source_alone() -> None:
     line = Line()
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>", headers={"Expires": "120"})
+    asked = request("REGISTER", to="<sip:101@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
     (refusal,) = line.put(asked, PHONE)
     for turn in range(FAILURES):
         guessed = proven(asked, refusal, Login("101", "wrong"), branch=f"z9hG4bK{turn}")
@@ -210,7 +211,7 @@ async def test_five_wrong_passwords_leave_the_door_shut_for_that_source_alone() 
 
 async def test_a_phone_that_registered_is_served_while_its_address_guesses() -> None:
     line = Line()
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>", headers={"Expires": "120"})
+    asked = request("REGISTER", to="<sip:101@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
     (refusal,) = line.put(asked, PHONE)
     right = proven(asked, refusal, Login("101", "secret of 101"), branch="z9hG4bKright")
     assert statuses(line.put(right, PHONE)) == [200]
@@ -237,7 +238,7 @@ async def test_a_phone_just_added_is_served_at_once_and_a_flood_asks_the_record_
         return True
 
     line.endpoint.door.on_doubt = look
-    asked = request("REGISTER", to="<sip:103@192.0.2.1>", headers={"Expires": "120"})
+    asked = request("REGISTER", to="<sip:103@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
     (refusal,) = line.put(asked, PHONE)
     assert line.put(proven(asked, refusal, Login("103", "new")), PHONE) == []
     await line.settle()

@@ -214,6 +214,14 @@ def test_a_contact_that_is_no_sip_uri_is_a_bad_request(line: Phones) -> None:
     assert line.contacts() == []
 
 
+def test_a_phone_does_not_send_its_calls_to_the_carrier(line: Phones) -> None:
+    response = line.register(f"<sip:+19005550100@{TRUNK.host}>")
+    assert (response.status, line.contacts()) == (403, [])
+    assert line.register(f"<sip:101@203.0.113.9:1>, <sip:+19005550100@{TRUNK.host}:5099>").status == 403
+    assert line.contacts() == []
+    assert line.register(f"<sip:+19005550100@{TRUNK.host}>", expires="0").status == 200
+
+
 def test_who_lost_the_right_is_gone_at_once(line: Phones) -> None:
     line.register()
     line.endpoint.registrar.drop("101")
