@@ -62,11 +62,12 @@ export class Live extends EventTarget {
   }
 
   #closed(code, reason) {
-    if (this.up) this.#tell("link", { up: (this.up = false) });
+    this.up = false;
     if (code === OVER) {
       this.#tell("over", { reason });
       return;
     }
+    this.#tell("link", { up: false });
     // By chance, so that desks do not all come back at once when the hub does.
     setTimeout(() => this.start(), this.#wait * (0.5 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, AGAIN_MS.most);

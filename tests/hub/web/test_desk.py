@@ -13,7 +13,7 @@ from hub.record.call import Call
 from hub.record.task import Task, TaskState
 from hub.record.wrapup import Disposition, WrapUp
 from tests.hub.api.office import Worker, number, phones
-from tests.hub.web.stage import Seat, Stage, chromium
+from tests.hub.web.stage import DESK_POLICY, Seat, Stage, chromium
 
 pytestmark = pytest.mark.peer("chromium")
 
@@ -229,3 +229,36 @@ async def test_a_small_screen_holds_it(stage: Stage, width: int, height: int) ->
             button = await page.locator(".verify button").bounding_box()
             assert button is not None
             assert button["y"] + button["height"] <= height
+
+
+async def test_one_tab_is_the_phone_and_the_next_takes_over(stage: Stage, seat: Seat) -> None:
+    await seat.log_in(stage.ana())
+    await seat.page.wait_for_selector("#phone-state[data-state=reconnecting]")  # no media process is there
+    other = await seat.context.new_page()
+    await other.goto("/desk")
+    await other.wait_for_selector("text=Phone is in another tab")
+    await seat.page.close()
+    await other.wait_for_selector("#phone-state[data-state=reconnecting]")
+
+
+async def test_a_colleague_can_be_chosen_for_a_transfer(stage: Stage, seat: Seat) -> None:
+    ana, other = stage.ana(), stage.hire("nurse", name="Nora Lind")
+    with_nora = (
+        DESK_POLICY
+        + f'''
+[[staff]]
+email = "{other.email}"
+roles = ["nurse"]
+queues = ["appointments"]
+extension = "103"
+'''
+    )
+    stage.office.publish(with_nora)
+    try:
+        await seat.log_in(ana)
+        await seat.page.evaluate("document.body.dispatchEvent(new Event('transfer'))")
+        await seat.page.wait_for_selector("#phone-to", state="attached")
+        listed = await seat.page.locator("#phone-to option").all_inner_texts()
+    finally:
+        stage.office.publish(DESK_POLICY)
+    assert listed == ["Choose", "Nora Lind (103), signed off, no phone"]
