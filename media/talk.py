@@ -15,7 +15,6 @@ from media.errors import MediaError
 from media.line import Line
 from media.notice import Notices
 from media.relay import Leg, Relay
-from media.rescue import follow
 from media.sip.referral import Replaces
 from media.sip.status import Cause
 from media.sip.transfer import Refer
@@ -117,7 +116,6 @@ class Talk:
     # Passing on (RFC 3515, RFC 3891)
 
     def _attend(self, side: Side) -> None:
-        follow(self.relay, side.leg, side.sip)
         side.sip.on_held = self._held
         side.sip.on_refer = self._refer
         side.sip.on_digit = partial(press, side.leg)
