@@ -21,6 +21,7 @@ from hub.record import outbound
 from hub.rules import dialling
 from hub.rules.dialling import Emergency, External, Internal, Refusal
 from media import pidf
+from media.browser import sealing
 from media.dialled import Dialled
 from media.errors import MediaError, UnacceptableError
 from media.floor import Rung, first_answer, wanted
@@ -174,7 +175,7 @@ class OutboundCall:
                 rung.append(Rung(leg))
                 call = rung[-1].sip = endpoint.call(
                     contact,
-                    await leg.offer(),
+                    sealing.told(await leg.offer(), sealing.said_in(self.sip.offer)),
                     from_=own,
                     ring_seconds=INTERNAL_RING_SECONDS,
                     max_forwards=self.sip.max_forwards - 1,
@@ -237,7 +238,7 @@ class OutboundCall:
             return
         try:
             await self.far.settle(early)
-            answer = await self.near.answer(self.sip.offer, via=self.sip.source.host)
+            answer = await sealing.answer(self.near, self.sip.offer, "", via=self.sip.source.host)
         except UnacceptableError:
             self.sip.ring()
             return
@@ -258,7 +259,9 @@ class OutboundCall:
         if self._answer is not None:
             self.sip.answer(self._answer)
         elif self.sip.offer is not None:
-            self.sip.answer(await near.answer(self.sip.offer, via=self.sip.source.host))
+            said = sealing.said_in(call.remote) if far.protection == "sframe" else ""
+            sealing.carry(self.sip, call)  # the caller's page speaks as soon as it has its answer
+            self.sip.answer(await sealing.answer(near, self.sip.offer, said, via=self.sip.source.host))
         else:
             self.sip.answer(await near.offer())
             if await self.sip.acked and self.sip.remote is not None:

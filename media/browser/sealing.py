@@ -7,6 +7,7 @@ passed on as it is, to another sealed leg only.
 
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from media.keying import values_of
 from media.sdp import Media, Session
@@ -17,6 +18,14 @@ INFO_TYPE = "application/x-chartline-e2e"
 
 LONGEST = 256
 "Letters of what one page says to the other: a key of 65 bytes has 88."
+
+
+class Answering(Protocol):
+    """A leg of the relay, as far as it is needed here."""
+
+    async def answer(self, offer: Session, *, via: str | None = None) -> Session:
+        """Follow the peer's offer and return the answer."""
+        ...
 
 
 def said_in(session: Session | None) -> str:
@@ -34,6 +43,15 @@ def told(session: Session, said: str) -> Session:
 def unsealed(session: Session) -> Session:
     """Return a page's description without what it says to another page: the far end is none, or cannot."""
     return _with(session, ())
+
+
+async def answer(leg: Answering, offer: Session, said: str, *, via: str | None = None) -> Session:
+    """Answer a page's offer, with what the other page said; where that said nothing the call is an ordinary one.
+
+    Raises:
+        UnacceptableError: see `Leg.answer`.
+    """
+    return told(await leg.answer(offer if said else unsealed(offer), via=via), said)
 
 
 def carry(a: Leg, b: Leg) -> None:

@@ -20,6 +20,13 @@ const AGAIN_S = { least: 1, most: 8 };
 
 export const MICROPHONE = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true }, video: false };
 
+// What this tab is to the registrar (RFC 5626): the same after a reload, so that it takes its own place there.
+function instance() {
+  const kept = sessionStorage.getItem("chartline-phone") ?? crypto.randomUUID();
+  sessionStorage.setItem("chartline-phone", kept);
+  return kept;
+}
+
 export class Phone extends EventTarget {
   #ua = null;
   #settings;
@@ -48,6 +55,7 @@ export class Phone extends EventTarget {
     const ua = new JsSIP.UA({
       sockets: [new JsSIP.WebSocketInterface(url)],
       uri: `sip:${extension}@${location.hostname}`,
+      instance_id: instance(),
       register_expires: 120,
       session_timers: false,
       no_answer_timeout: 120,

@@ -128,8 +128,7 @@ class Switchboard:
             return
         self.pair(talk, other)
         said = sealing.said_in(other.sip.remote if other.sip is not None else None)
-        answer = await talk.leg.answer(call.offer if said else sealing.unsealed(call.offer))
-        call.answer(sealing.told(answer, said))
+        call.answer(await sealing.answer(talk.leg, call.offer, said))
         await call.acked
         self.relay.bridge(talk.leg, other.leg)
         self.talks.put_nowait(talk)
