@@ -48,6 +48,7 @@ class Carried:
     "Of the relay, while the load lasted."
     kb_a_call: float
     calls: int
+    seconds: float
 
     @property
     def lost(self) -> int:
@@ -57,7 +58,7 @@ class Carried:
     @property
     def cpu_ms(self) -> float:
         """Processor time of one call in one second, in milliseconds."""
-        return self.cpu_s * 1000 / self.calls / SECONDS
+        return self.cpu_s * 1000 / self.calls / self.seconds
 
 
 class Load:
@@ -76,10 +77,10 @@ class Load:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
-    def run(self, told: dict[str, Any], pid: int | None, calls: int) -> Carried:
+    def run(self, told: dict[str, Any], pid: int | None, calls: int, seconds: float = SECONDS) -> Carried:
         """Send to the legs that were told, and return what came of it."""
         assert self._process.stdin is not None
-        said = {"seconds": SECONDS, "warm": WARM_S, "legs": 2 * calls, **told}
+        said = {"seconds": seconds, "warm": min(WARM_S, seconds), "legs": 2 * calls, **told}
         self._process.stdin.write(json.dumps(said) + "\n")
         self._process.stdin.flush()
         self._line()
@@ -89,7 +90,8 @@ class Load:
         self._process.wait()
         fields = {name: answer[name] for name in ("due", "sent", "received", "wrong")}
         p99 = answer["p99_ms"] if answer["p99_ms"] is not None else float("inf")
-        return Carried(**fields, p99_ms=p99, cpu_s=spent, kb_a_call=told.get("kb_a_call", 0.0), calls=calls)
+        held = told.get("kb_a_call", 0.0)
+        return Carried(**fields, p99_ms=p99, cpu_s=spent, kb_a_call=held, calls=calls, seconds=seconds)
 
     def close(self) -> None:
         """End it, whether or not it ended by itself."""
@@ -107,13 +109,13 @@ def load() -> Iterator[Load]:
         made.close()
 
 
-def itself(calls: int) -> Carried:
+def itself(calls: int, seconds: float = SECONDS) -> Carried:
     """Return what the load measures of itself."""
     with load() as sender:
-        return sender.run({"ports": []}, None, calls)
+        return sender.run({"ports": []}, None, calls, seconds)
 
 
-def carried(kind: str, calls: int) -> Carried:
+def carried(kind: str, calls: int, seconds: float = SECONDS) -> Carried:
     """Return what `_relay` of that kind makes of so many calls."""
     with tempfile.TemporaryDirectory() as work, load() as sender:
         relay = subprocess.Popen(
@@ -126,13 +128,13 @@ def carried(kind: str, calls: int) -> Carried:
             assert relay.stdout is not None
             told = json.loads(relay.stdout.readline())
             first_in_line(relay.pid)
-            return sender.run(told, relay.pid, calls)
+            return sender.run(told, relay.pid, calls, seconds)
         finally:
             relay.kill()
             relay.communicate()
 
 
-def by_rtpengine(calls: int) -> Carried:
+def by_rtpengine(calls: int, seconds: float = SECONDS) -> Carried:
     """Return what rtpengine makes of so many calls."""
     with tempfile.TemporaryDirectory() as work, load() as sender:
         daemon = Rtpengine(Path(work), pinned(0))
@@ -142,7 +144,7 @@ def by_rtpengine(calls: int) -> Carried:
             held = (resident_kb(daemon.process.pid) - before) / calls
             for task in os.listdir(f"/proc/{daemon.process.pid}/task"):
                 first_in_line(int(task))
-            return sender.run({"ports": ports, "kb_a_call": held}, daemon.process.pid, calls)
+            return sender.run({"ports": ports, "kb_a_call": held}, daemon.process.pid, calls, seconds)
         finally:
             daemon.close()
 
