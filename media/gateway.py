@@ -29,6 +29,7 @@ from media.plan import Planner
 from media.prompts import Prompts
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
+from media.sip.transport.websocket import WebSocketTransport
 from media.switchboard import Switchboard
 from media.taping import Taping
 from media.trunks import Trunks
@@ -104,6 +105,7 @@ class Gateway:
         self.endpoint.on_registered = self._registered
         self.endpoint.door.on_doubt = self.line.refresh
         await self.endpoint.start()
+        self.endpoint.wires.add(await WebSocketTransport.open(self._instance.paths.phone_socket, self.endpoint))
         self.trunks.follow()
         self._contacts.restore(phones)
         for phone in phones:
