@@ -35,5 +35,6 @@ class Identity:
 
     def _strict(self, context: ssl.SSLContext) -> ssl.SSLContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # costs whoever answers more than whoever asks
         context.load_cert_chain(self.certificate, self.key)
         return context
