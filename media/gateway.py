@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from hub.temporal import Reach
 from media.carrier import TrunkState
 from media.contacts import Contacts
 from media.core.relay import relay_for
+from media.fax import FaxCall, is_fax
 from media.floor import Floor
 from media.inbound import House, InboundCall
 from media.ledger import Ledger
@@ -78,7 +81,7 @@ class Gateway:
         )
         self._outside = Outside(self.endpoint, self.trunks, Meter(self.line.now, lambda: self.line.practice))
         self._tasks: list[asyncio.Task[None]] = []
-        self.calls: dict[UUID, InboundCall | OutboundCall] = {}
+        self.calls: dict[UUID, InboundCall | OutboundCall | FaxCall] = {}
         "Those that go on now."
 
     @classmethod
@@ -101,6 +104,7 @@ class Gateway:
         await self._restore_spent()
         self.line.on_policy += [self._say_again, self.trunks.follow]
         self.trunks.on_state = self._trunk_changed
+        self.trunks.on_look = self._write_trunks
         self.endpoint.on_invite = self._take
         self.endpoint.on_registered = self._registered
         self.endpoint.door.on_doubt = self.line.refresh
@@ -170,6 +174,13 @@ class Gateway:
         talks = await self._instance.db.run(lambda db: list(outbound.talks(db, began, now)))
         meter.restore(sum((cost_of(price, lasted) for price, lasted in talks), Decimal(0)))
 
+    def _write_trunks(self) -> None:
+        """Put how the trunks are where `chartline status` finds it."""
+        path = self._instance.paths.trunks
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps([asdict(state) for state in self.trunks.states]))
+        fresh.replace(path)
+
     def _trunk_changed(self, state: TrunkState) -> None:
         """Tell webhooks that a trunk went down or came up."""
         kind, at = f"connection.{'up' if state.up else 'down'}", self.line.now()
@@ -181,9 +192,13 @@ class Gateway:
         self._notices.follow(self._ledger.note(change))
 
     async def _take(self, incoming: Incoming) -> None:
-        taken: InboundCall | OutboundCall = InboundCall(self._house, incoming)
+        incoming.to_number = self.line.called(incoming)
+        incoming.attestation = self.line.attested(incoming)
+        taken: InboundCall | OutboundCall | FaxCall = InboundCall(self._house, incoming)
         if incoming.extension and self.line.number_of(incoming.to_number) is None:
             taken = OutboundCall(self._house, self._outside, incoming)
+        elif incoming.trunk and is_fax(incoming.offer):
+            taken = FaxCall(self._house, self._outside, incoming)
         self.calls[taken.id] = taken
         try:
             await taken.run()

@@ -42,8 +42,9 @@ HUNG_UP = "hung-up"
 MISSED = "missed"
 DROPPED = "dropped"
 UNANSWERED = "unanswered"
+FAX = "fax"
 """Paths: bridged to a person; left the queue unserved; left a message; asked to be called back; hung up in the menus;
-ended before it was answered; lost with the media process; dialled by staff and taken by nobody."""
+ended before it was answered; lost with the media process; dialled by staff and taken by nobody; a fax."""
 
 IN = "in"
 OUT = "out"
@@ -185,6 +186,7 @@ def ring(
         started_at=now,
         match=match.kind,
         patient_id=patient_id,
+        attestation=_level((more or {}).get("attestation", "")),
         caller_key=_key(index, number),
         subject=subject,
         sealed=seal.seal(db, subject, Table.CALL, call_id, {"number": number, "name": name, **(more or {})}),
@@ -382,6 +384,10 @@ def _path(row: Call) -> str:
     if row.queued_at is not None:
         return ABANDONED
     return MISSED if row.answered_at is None else HUNG_UP
+
+
+def _level(attestation: str) -> str | None:
+    return attestation if attestation in {"A", "B", "C"} else None
 
 
 def _key(index: BlindIndex, number: str | None) -> bytes | None:

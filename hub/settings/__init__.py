@@ -32,7 +32,7 @@ from hub.settings.practice import (
     Voicemail,
     Webhook,
 )
-from hub.settings.telephony import Dialling, Location, Stir, Trunk
+from hub.settings.telephony import Dialling, Fax, Location, Stir, Trunk
 from hub.settings.value import Address, Hours, PortRange
 
 _TOML_LINE = re.compile(r"(?P<what>.*?)\s*\(at line (?P<line>\d+), column \d+\)")
@@ -93,6 +93,7 @@ __all__ = [
     "Connection",
     "DataClass",
     "Dialling",
+    "Fax",
     "Hours",
     "Http",
     "Location",

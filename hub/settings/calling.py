@@ -8,7 +8,7 @@ from hub.rules.emergency import emergency_of
 from hub.settings.draft import Draft
 from hub.settings.position import Path
 from hub.settings.practice import PracticeInfo, Staff
-from hub.settings.telephony import Dialling, Location, Stir, Trunk
+from hub.settings.telephony import Dialling, Fax, Location, Stir, Trunk
 from hub.settings.value import near
 
 Faults = Iterator[tuple[Path, str]]
@@ -53,6 +53,20 @@ def locations(draft: Draft) -> Faults:
                 yield path, f'"{extension}" stands at [[location]] "{owners[extension]}" already'
 
 
+def fax(draft: Draft) -> Faults:
+    """Yield a fault for each place for faxes that is not there."""
+    outward = any(trunk.servers for _, trunk in draft.each("trunk", Trunk))
+    for _, table in draft.each("fax", Fax):
+        for kind in ("queue", "voicemail"):
+            name = getattr(table, kind)
+            if name is not None and name not in draft.names(kind):
+                yield ("fax", kind), f'no [[{kind}]] is named "{name}"{near(name, draft.names(kind))}'
+        if table.extension is not None and table.extension not in draft.names("staff", "extension"):
+            yield ("fax", "extension"), f'nobody of [[staff]] has the extension "{table.extension}"'
+        if table.number is not None and not outward:
+            yield ("fax", "number"), "[fax] names a number, and no [[trunk]] has servers"
+
+
 def references(draft: Draft) -> Iterator[tuple[Path, str]]:
     """Yield each secret and file that these tables refer to."""
     for at, trunk in draft.each("trunk", Trunk):
@@ -65,4 +79,4 @@ def references(draft: Draft) -> Iterator[tuple[Path, str]]:
             yield ("stir", "certificates", url), file
 
 
-CHECKS: tuple[Callable[[Draft], Faults], ...] = (dialling, extensions, locations)
+CHECKS: tuple[Callable[[Draft], Faults], ...] = (dialling, extensions, locations, fax)

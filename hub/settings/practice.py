@@ -14,7 +14,7 @@ from connectors.api import Scope
 from hub.settings.browser import Browser
 from hub.settings.speech import Speech
 from hub.settings.table import Table
-from hub.settings.telephony import Dialling, FileRef, Location, Stir, Trunk
+from hub.settings.telephony import Dialling, Fax, FileRef, Location, Stir, Trunk
 from hub.settings.value import (
     Address,
     BaseUrl,
@@ -313,6 +313,7 @@ class Practice(Table):
     trunks: tuple[Trunk, ...] = Field(default=(), alias="trunk")
     dialling: Dialling = Dialling()
     locations: tuple[Location, ...] = Field(default=(), alias="location")
+    fax: Fax = Fax()
     stir: Stir = Stir()
     recording: Recording = Recording()
     speech: Speech = Speech()

@@ -127,6 +127,24 @@ class Location(Table):
     "The phones that stand there; every other phone stands at the first location."
 
 
+class Fax(Table):
+    """Where faxes go: at most one of extension, number, queue and voicemail."""
+
+    extension: Extension | None = None
+    "A fax machine, or a program, that registers like a phone."
+    number: Did | None = None
+    "Somebody else's, over the trunks of [dialling]."
+    queue: Name | None = None
+    voicemail: Name | None = None
+    "Where calls go in which a fax machine is only heard; those that offer nothing but a fax are refused then."
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(given is not None for given in (self.extension, self.number, self.queue, self.voicemail)) > 1:
+            raise ValueError("give at most one of extension, number, queue, voicemail")
+        return self
+
+
 class Stir(Table):
     """Whose signatures of callers' numbers are believed (RFC 8224, RFC 8588)."""
 

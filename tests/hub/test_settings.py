@@ -224,7 +224,7 @@ def test_events_are_the_ones_of_the_webhooks() -> None:
 def test_paths_stand_under_one_directory(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     names = [name for name in dir(Paths) if isinstance(getattr(Paths, name), property)]
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         assert getattr(paths, name).is_relative_to(tmp_path)
     assert paths.vault_socket == tmp_path / "run" / "vault.sock"

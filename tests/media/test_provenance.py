@@ -59,6 +59,7 @@ async def test_a_call_that_came_in_is_kept_with_who_was_called_first_and_what_it
     key = office.instance.index.phone("+12125550123")
     rows = await office.rows(lambda rows: any(row.caller_key == key and row.ended_at for row in rows), call.IN)
     (row,) = [row for row in rows if row.caller_key == key]
+    assert row.attestation == "A"
 
     def look(db: Session) -> dict[str, Any]:
         return office.instance.opener.open(db, ACCESS, [call.sealed_of(row)])[0]

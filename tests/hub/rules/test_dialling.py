@@ -270,6 +270,13 @@ def test_whatever_is_dialled_there_is_a_decision_and_no_premium_number_among_wha
         ('servers = ["192.0.2.2:5060"]', 'username = "u"', "needs username and password together"),
         ('servers = ["192.0.2.2:5060"]', 'servers = ["192.0.2.2:99999"]', "write a host"),
         ('"+44" = 0.05', '"44" = 0.05', "write the beginning of a number"),
+        ("[dialling]", '[fax]\nqueue = "fax"\n[dialling]', 'no [[queue]] is named "fax"'),
+        ("[dialling]", '[fax]\nextension = "109"\n[dialling]', 'nobody of [[staff]] has the extension "109"'),
+        (
+            "[dialling]",
+            '[fax]\nextension = "101"\nvoicemail = "front-desk"\n[dialling]',
+            "give at most one of extension, number, queue, voicemail",
+        ),
     ],
 )
 def test_a_policy_that_does_not_hold_together_is_told(old: str, new: str, fault: str) -> None:
