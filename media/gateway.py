@@ -194,6 +194,8 @@ class Gateway:
     async def _take(self, incoming: Incoming) -> None:
         incoming.to_number = self.line.called(incoming)
         incoming.attestation = self.line.attested(incoming)
+        if await self._house.board.replace(incoming):
+            return
         taken: InboundCall | OutboundCall | FaxCall = InboundCall(self._house, incoming)
         if incoming.extension and self.line.number_of(incoming.to_number) is None:
             taken = OutboundCall(self._house, self._outside, incoming)

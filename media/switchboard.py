@@ -10,6 +10,7 @@ from media.line import Line
 from media.relay import Leg, Relay
 from media.rescue import follow
 from media.sip.endpoint import Endpoint
+from media.sip.incoming import Incoming
 from media.sip.leg import Leg as SipLeg
 from media.sip.referral import Replaces
 from media.sip.status import Cause
@@ -68,6 +69,31 @@ class Switchboard:
         """Return what puts somebody in the place of the phone in a talk that it names."""
         sip = self._endpoint.find_leg(replaces)
         return None if sip is None else self._takes.get(sip)
+
+    async def replace(self, call: Incoming) -> bool:
+        """Let a phone take the place of another in a talk, where its INVITE asks for that (RFC 3891); else False.
+
+        Raises:
+            MediaError: no leg can be had.
+        """
+        if call.replaces is None:
+            return False
+        take = self._takes.get(call.replaces)
+        if not call.extension or take is None or call.offer is None:
+            call.reject(603 if call.extension else 403)
+            return True
+        leg = await self._relay.allocate(wanted(call.source))
+        try:
+            call.answer(await leg.answer(call.offer, via=call.source.host))
+        except UnacceptableError:
+            call.reject(488)
+        else:
+            call.on_offer = leg.answer
+            follow(self._relay, leg, call)
+        side = Side(call, leg, self._line.directory.owners.get(call.extension))
+        if not call.answered or not await call.acked or not await take(side):
+            leg.close()
+        return True
 
     def is_extension(self, name: str) -> bool:
         """Tell whether this is an extension of the house."""

@@ -29,10 +29,10 @@ from media.errors import CallOverError
 from media.gateway import REALM, Gateway
 from media.inbound import InboundCall
 from media.offer import answer_audio, offer_audio
-from media.outbound import OutboundCall
 from media.sdp import Direction, Session
 from media.sip import Address, Cause, Endpoint, Hop, Incoming, Login, Outgoing, TrunkTable, Uri
 from media.sip.leg import Leg
+from media.sip.referral import Replaces
 from media.sip.registrar import Binding
 from tests.media.farend import FarEnd, far_end
 
@@ -85,12 +85,12 @@ class Phone:
         call.answer(answer_audio(call.offer, self.sound.address)[0])
         self.calls.put_nowait(call)
 
-    async def dial(self, number: str) -> tuple[Outgoing, Session]:
+    async def dial(self, number: str, replaces: Replaces | None = None) -> tuple[Outgoing, Session]:
         """Call a number, and return the call once it is answered."""
         target = Uri("sip", number, self.gateway.host, self.gateway.port)
         own = Address(Uri("sip", self.extension, HOST))
         login = Login(self.extension, self.secret) if self.secret else None
-        leg = self.endpoint.call(target, offer_audio(self.sound.address), from_=own, login=login)
+        leg = self.endpoint.call(target, offer_audio(self.sound.address), from_=own, login=login, replaces=replaces)
         session = await leg.answered
         assert session is not None
         return leg, session
@@ -175,7 +175,7 @@ class Office:
         return await self.instance.db.run(lambda db: agent.get(db, owner, now()).presence, write=True)
 
 
-def _talks(one: InboundCall | OutboundCall) -> bool:
+def _talks(one: object) -> bool:
     return isinstance(one, InboundCall) and one.agent is not None and one.agent.sip.on_refer is not None
 
 
@@ -295,6 +295,35 @@ async def test_a_caller_who_hangs_up_while_a_colleague_rings_leaves_nobody_ringi
         while office.ben.endpoint.calls:  # noqa: ASYNC110 - the CANCEL is on its way
             await asyncio.sleep(0.01)
     office.ben.lifted.set()
+
+
+async def test_a_colleague_s_phone_takes_the_call_over(office: Office) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    assert taken.replacement is not None
+    with_ben, _ = await office.ben.dial("101", taken.replacement)
+    assert await taken.ended is Cause.HANGUP
+    assert await office.ben.hears(CALLER_HZ, office.caller, made)
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+    assert (await office.row()).agent_id == await office.staff_id("102")
+    made.bye()
+    assert await with_ben.ended is Cause.HANGUP
+
+
+async def test_who_proves_nothing_takes_no_call_over(office: Office) -> None:
+    made, taken = await office.connected()
+    assert taken.replacement is not None
+    stranger = office.caller.endpoint.call(
+        Uri("sip", "101", HOST, office.gateway.endpoint.local.port),
+        offer_audio(office.caller.sound.address),
+        from_=Address(Uri("sip", "101", HOST)),
+        replaces=taken.replacement,
+    )
+    assert await stranger.answered is None
+    assert stranger.status == 403
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    made.bye()
+    await taken.ended
 
 
 async def test_a_call_that_nobody_has_cannot_be_taken_over(office: Office) -> None:
