@@ -1,8 +1,8 @@
 """A relay under load, in a process of its own: `_relay KIND CALLS PORT DIR`.
 
-PORT is the far end of all legs. KIND is `plain`, `recorded` or `srtp` for ours, reached as the gateway reaches it, or
-`uvloop` for the least that Python can do: a socket for each leg, read and written from the loop's own callback. It
-prints one JSON object about its legs and serves until its input ends.
+PORT is the far end of all legs. KIND is `plain`, `recorded` or `srtp` for ours, one media core process reached as the
+gateway reaches it, or `uvloop` for the least that Python can do: a socket for each leg, read and written from the
+loop's own callback. It prints one JSON object about its legs and serves until its input ends.
 """
 
 import asyncio
@@ -20,16 +20,18 @@ from typing import Any
 import uvloop
 
 from hub import pace
-from media.ports import Ports
+from hub.settings.practice import Sip
+from hub.settings.value import PortRange
+from media.core.relay import CoreRelay, relay_for
 from media.recorder import Place
-from media.relay import BuiltinRelay, Wanted
+from media.relay import Wanted
 from media.rtp import FRAME
 from media.sdp import Session
 from media.sound import Sound
 from tests.bench.signalling import resident_kb
 
 HOST = "127.0.0.1"
-FIRST, LAST = 20_000, 29_999
+PORTS = "20000-29999"
 SUITES = {
     "AES_CM_128_HMAC_SHA1_80": ("SRTP_PROFILE_AES128_CM_SHA1_80", 30),
     "AEAD_AES_128_GCM": ("SRTP_PROFILE_AEAD_AES_128_GCM", 28),
@@ -41,8 +43,11 @@ ANSWER = "v=0\r\no=- 7 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=a
 
 async def ours(kind: str, calls: int, port: int, work: Path) -> dict[str, Any]:
     """Bridge so many calls; what is told of them."""
-    relay = BuiltinRelay(Ports(HOST, FIRST, LAST), Sound(b"\xff" * FRAME))
+    sip = Sip(rtp_ports=PortRange(PORTS), cores=1)
+    relay = relay_for(sip, Sound(b"\xff" * FRAME), work)
     await relay.start()
+    if isinstance(relay, CoreRelay):
+        await relay.steady()
     wanted = Wanted(secure=True, least="sdes-srtp") if kind == "srtp" else Wanted()
     before = resident_kb(os.getpid())
     told: dict[str, Any] = {"ports": [], "keys": {}}

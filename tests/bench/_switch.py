@@ -7,14 +7,17 @@ allocated and bridged, and the call goes on to NEXT. No record, no vault, no Tem
 import asyncio
 import resource
 import sys
+import tempfile
+from pathlib import Path
 
 import uvloop
 
 from hub import pace
+from hub.settings.practice import Sip
+from hub.settings.value import PortRange
+from media.core.relay import CoreRelay, relay_for
 from media.errors import MediaError, UnacceptableError
-from media.leg import AudioLeg
-from media.ports import Ports
-from media.relay import BuiltinRelay
+from media.relay import Leg
 from media.rtp import FRAME
 from media.sip import Address, Credentials, Endpoint, Incoming, TrunkTable, Uri
 from media.sip.hop import Hop
@@ -28,11 +31,11 @@ USER, PASSWORD = "101", "of-the-bench"
 class Switch:
     """Puts every call through to one phone."""
 
-    def __init__(self, port: int, following: int) -> None:
+    def __init__(self, port: int, following: int, run: Path) -> None:
         secrets = {USER: Credentials.of(USER, REALM, PASSWORD)}
         self.endpoint = Endpoint([Hop(HOST, port)], credentials=secrets.get, trunks=TrunkTable({}), realm=REALM)
         self.endpoint.on_invite = self._take
-        self.relay = BuiltinRelay(Ports(HOST, 20_000, 39_999), Sound(b"\xff" * FRAME))
+        self.relay = relay_for(Sip(rtp_ports=PortRange("20000-39999"), cores=1), Sound(b"\xff" * FRAME), run)
         self._target = Uri.parse(f"sip:svc@{HOST}:{following}")
 
     async def _take(self, call: Incoming) -> None:
@@ -52,7 +55,7 @@ class Switch:
             ours.close()
             theirs.close()
 
-    async def _put_through(self, call: Incoming, ours: AudioLeg, theirs: AudioLeg) -> None:
+    async def _put_through(self, call: Incoming, ours: Leg, theirs: Leg) -> None:
         assert call.offer is not None
         caller = Address(Uri("sip", call.from_number or "anonymous", HOST))
         offer = await theirs.offer()
@@ -73,11 +76,14 @@ async def serve(port: int, following: int) -> None:
     """Serve until the process is ended."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    switch = Switch(port, following)
-    await switch.relay.start()
-    await switch.endpoint.start()
-    pace.collect_rarely()
-    await asyncio.Event().wait()
+    with tempfile.TemporaryDirectory() as run:
+        switch = Switch(port, following, Path(run))
+        await switch.relay.start()
+        if isinstance(switch.relay, CoreRelay):
+            await switch.relay.steady()
+        await switch.endpoint.start()
+        pace.collect_rarely()
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 from tests.bench._datagram import first_in_line
 from tests.bench.figure import Figure
 from tests.bench.ng import Rtpengine
-from tests.bench.signalling import cpu_s, pinned, resident_kb
+from tests.bench.signalling import cpu_s, family, pinned, resident_kb
 
 SECONDS = 4
 WARM_S = 1
@@ -127,7 +127,8 @@ def carried(kind: str, calls: int, seconds: float = SECONDS) -> Carried:
         try:
             assert relay.stdout is not None
             told = json.loads(relay.stdout.readline())
-            first_in_line(relay.pid)
+            for pid in family(relay.pid):
+                first_in_line(pid)
             return sender.run(told, relay.pid, calls, seconds)
         finally:
             relay.kill()

@@ -85,18 +85,31 @@ def command_of(name: str, port: int, following: int) -> list[str]:
     return [sys.executable, "-m", "tests.bench.b2bua", str(port), str(following)]
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and those that it started, and theirs."""
+    with suppress(FileNotFoundError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *(each for child in children for each in family(int(child)))]
+    return []
+
+
 def cpu_s(pid: int) -> float:
-    """Return the CPU time of a process and all its threads, seconds."""
+    """Return the CPU time of a process with all its threads, and of those that it started, seconds."""
     spent = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    for each in family(pid):
         with suppress(FileNotFoundError):
-            spent += int((task / "schedstat").read_text().split()[0])
+            for task in Path(f"/proc/{each}/task").iterdir():
+                spent += int((task / "schedstat").read_text().split()[0])
     return spent / 1e9
 
 
 def resident_kb(pid: int) -> int:
-    """Return the memory of a process that is its own, KiB."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("RssAnon:")[2].split()[0])
+    """Return the memory of a process, and of those that it started, that is their own, KiB."""
+    held = 0
+    for each in family(pid):
+        with suppress(FileNotFoundError):
+            held += int(Path(f"/proc/{each}/status").read_text().partition("RssAnon:")[2].split()[0])
+    return held
 
 
 async def measure(name: str, rate: int, work: Path) -> Round:
