@@ -1,12 +1,13 @@
 """A small driver of kamailio (Debian `kamailio`, `kamailio-tls-modules`): a proxy that stays in the way of calls."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from media.sip.hop import Hop
 from media.sip.transport import Identity
 from tests.peers import require
-from tests.peers.sipp import HOST, free_port, until_taken
+from tests.peers.sipp import HOST, free_port
 
 _CONFIG = """
 debug=0
@@ -81,6 +82,23 @@ class Proxy:
         """Return what it logged behind a word."""
         return [line.partition(word)[2].strip() for line in self._log.read_text().splitlines() if f" {word} " in line]
 
+    async def answers(self, hop: Hop) -> None:
+        """Wait until it takes connections; to bind the port instead, as a probe, could keep it from that port.
+
+        Raises:
+            ChildProcessError: it ended instead.
+        """
+        while hop.transport != "udp":
+            try:
+                _, writer = await asyncio.open_connection(hop.host, hop.port)
+            except OSError:
+                if self._process.returncode is not None:
+                    raise ChildProcessError(self._process.returncode) from None
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
     async def passes(self, requests: int) -> None:
         """Wait until so many requests inside calls have gone through.
 
@@ -103,9 +121,16 @@ async def start(work: Path, *, gateway: Hop, phone: Hop | None = None, identity:
     """Start a proxy that sends calls for 101 to `phone` and all others to `gateway`.
 
     Raises:
-        ChildProcessError: it ended instead; its log is in `work`.
+        ChildProcessError: it ended instead, three times; its log is in `work`.
     """
     require("kamailio")
+    for _ in range(2):
+        with suppress(ChildProcessError):  # somebody else took one of the ports meanwhile
+            return await _start(work, gateway, phone, identity)
+    return await _start(work, gateway, phone, identity)
+
+
+async def _start(work: Path, gateway: Hop, phone: Hop | None, identity: Identity | None) -> Proxy:
     port = free_port("tcp")
     hops = {name: Hop(HOST, port, name) for name in ("udp", "tcp")}
     listen_tls = load_tls = ""
@@ -131,10 +156,15 @@ async def start(work: Path, *, gateway: Hop, phone: Hop | None = None, identity:
     command = ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(work), "-w", str(work), "-m", "32", "-M", "8"]
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
-    await until_taken(port, process, 10, "tcp")
-    if identity is not None:
-        await until_taken(hops["tls"].port, process, 10, "tcp")
-    return Proxy(process, hops, log)
+    proxy = Proxy(process, hops, log)
+    try:
+        async with asyncio.timeout(10):
+            for hop in hops.values():
+                await proxy.answers(hop)
+    except BaseException:
+        await proxy.stop()
+        raise
+    return proxy
 
 
 def _uri(hop: Hop) -> str:

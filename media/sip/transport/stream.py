@@ -19,7 +19,6 @@ from media.sip.transport.contract import Receiver
 from media.sip.transport.tls import Identity
 
 _BACKLOG = 512
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.2
 "Before the next peer is let in when this machine has no room for one."
 
@@ -157,7 +156,7 @@ class StreamTransport:
                 try:
                     accepted, address = await loop.sock_accept(self._listener)
                 except OSError as error:
-                    if error.errno in _EXHAUSTED:
+                    if error.errno != errno.ECONNABORTED:  # that one is gone already; else there is no room for more
                         await asyncio.sleep(_PAUSE_SECONDS)
                 else:
                     self._let_in(accepted, str(address[0]))
