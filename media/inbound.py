@@ -25,7 +25,7 @@ from hub.rules.routing import Plan
 from hub.settings.practice import Overflow
 from media.announcer import Announcer
 from media.consent import consented, next_key
-from media.errors import MediaError, UnacceptableError
+from media.errors import MediaError
 from media.floor import Floor
 from media.ledger import Ledger
 from media.line import NOBODY, Line
@@ -170,9 +170,9 @@ class InboundCall:
                 await self._offer(leg)
             else:
                 self.sip.answer(await leg.answer(self.sip.offer, via=self.sip.source[0]))
-        except UnacceptableError:
+        except MediaError as error:
             leg.close()
-            self.sip.reject(488)
+            self.sip.reject(error.status)
             self.sip.bye()
             return None
         at = self.house.line.now()

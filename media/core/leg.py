@@ -13,6 +13,7 @@ import structlog
 
 from media.core import wire
 from media.core.process import CoreLostError, Process
+from media.errors import MediaError
 from media.leg import DIGITS, LegClosedError, LegStats
 from media.relay import Wanted
 from media.sdp import Direction, Session
@@ -24,6 +25,10 @@ Spawn = Callable[[Coroutine[Any, Any, None]], None]
 Tell = Callable[[Process], None]
 Named = Callable[[Process, Sound], int]
 "Returns the number under which a core knows a sound, which it is told where it does not."
+
+
+NOTHING = LegStats(packets=0, lost=0, loss=0.0, jitter_ms=0.0, sent=0, unsent=0, refused=0, strange=0, protection="rtp")
+"Of a leg that has heard nothing."
 
 
 class RemoteLeg:
@@ -49,7 +54,8 @@ class RemoteLeg:
         self._named = named
         self._spawn = spawn
         self._on_closed = closed
-        self._stats: LegStats | None = None
+        self._stats = NOTHING
+        self._refused: MediaError | None = None
         self._behind: Tell | None = None
         self._foreground: dict[int, bool] = {}
         "Requests that play something, and whether a key cuts them short."
@@ -190,9 +196,8 @@ class RemoteLeg:
         if self._stale and self.core is not None:
             self._follow()
 
-    def arrive(self, core: Process, stats: LegStats) -> None:
+    def arrive(self, core: Process) -> None:
         """Be in a core from now on."""
-        self._stats = self._stats or stats
         if self.closed:
             core.tell(wire.Close(self.number))
             return
@@ -240,12 +245,15 @@ class RemoteLeg:
         """Return the core it is in, or will be in.
 
         Raises:
+            NoPortError: none has room for it.
             LegClosedError: it is closed.
         """
         while self.core is None:
             if self.closed:
                 break
             await self._placed.wait()
+        if self._refused is not None:
+            raise self._refused
         if self.closed or self.core is None:
             raise LegClosedError("the leg is closed")
         return self.core
@@ -292,8 +300,6 @@ class RemoteLeg:
     @property
     def stats(self) -> LegStats:
         """What is known of its sound, a few seconds old at most; `CoreRelay.last_stats` asks for what is known now."""
-        if self._stats is None:
-            raise LegClosedError("the leg never was")
         return self._stats
 
     def close(self) -> None:
@@ -312,8 +318,9 @@ class RemoteLeg:
         if not self.closed:
             self._end(self.core)
 
-    def strand(self) -> None:
-        """Take it that no core has room for it: whoever watches it finds it closed."""
+    def strand(self, error: MediaError) -> None:
+        """Take it that no core has room for it: whoever asks it something, or watches it, hears why."""
+        self._refused = error
         self.close()
         if self._moved is not None:
             self._spawn(self._tell_end(self._moved))
@@ -321,7 +328,7 @@ class RemoteLeg:
     def over(self) -> None:
         """Take it that nothing more will be known of its sound."""
         self.core = None
-        if not self.final.done() and self._stats is not None:
+        if not self.final.done():
             self.final.set_result(self._stats)
 
     def _end(self, core: Process | None) -> None:

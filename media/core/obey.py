@@ -11,6 +11,7 @@ from media.core import wire
 from media.core.wire import Link
 from media.errors import MediaError
 from media.leg import AudioLeg, LegClosedError
+from media.phone import PhoneLeg
 from media.ports import Ports
 from media.recorder import Place, Recording
 from media.relay import BuiltinRelay
@@ -98,6 +99,9 @@ class Core:
 
     def _obey(self, order: Any) -> None:
         work = self._requests.get(type(order))
+        if work is not None and self._waits_for_nothing(order):
+            _at_once(self._report(work, order))
+            return
         if work is not None:
             task = self._loop.create_task(self._report(work, order))
             self._asked[order.request] = task
@@ -109,6 +113,13 @@ class Core:
             pass  # it left by itself, which was told, while somebody still spoke to it
         except Exception as error:
             log.error("order not obeyed", order=type(order).__name__, kind=type(error).__name__)
+
+    def _waits_for_nothing(self, order: Any) -> bool:
+        """Tell whether a request is answered in one go: most are, and a task would cost more than what it does."""
+        if isinstance(order, wire.Allocate):
+            return order.wanted.kind == "sip"
+        negotiates = isinstance(order, wire.Offer | wire.Answer | wire.Settle)
+        return negotiates and isinstance(self._legs.get(order.leg), PhoneLeg | None)
 
     async def _report(self, work: Callable[[Any], Coroutine[Any, Any, wire.Report]], order: Any) -> None:
         try:
@@ -132,7 +143,7 @@ class Core:
         leg = await self._open.allocate(asked.wanted)
         leg.digits = Digits(lambda key: self.link.say(wire.Digit(number, key)))
         self._legs[number], self._numbers[leg] = leg, number
-        return wire.Seen(asked.request, leg.stats)
+        return wire.Done(asked.request)
 
     async def _offer(self, asked: wire.Offer) -> wire.Report:
         leg = self._leg(asked.leg)
@@ -198,3 +209,17 @@ class Core:
         self._timer = self._loop.call_later(FIGURES_S, self._tell_figures)
         if self._legs:
             self.link.say(wire.Figures([(number, leg.stats) for number, leg in self._legs.items()]))
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing to its end.
+
+    Raises:
+        RuntimeError: it waits all the same, and is not done.
+    """
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError("this was to wait for nothing")

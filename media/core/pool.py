@@ -47,6 +47,11 @@ class Slot:
     legs: dict[int, RemoteLeg] = field(default_factory=dict)
     recordings: dict[int, RemoteRecording] = field(default_factory=dict)
 
+    @property
+    def pairs(self) -> int:
+        """How many legs there are ports for."""
+        return (self.last + 1 - self.first) // 2
+
 
 def shares(first: int, last: int, count: int) -> list[Slot]:
     """Divide the ports among `count` cores, or fewer where there are not so many pairs.

@@ -124,6 +124,22 @@ class Process:
         finally:
             self._asked.pop(number, None)
 
+    def heed(self, make: Callable[[int], wire.Command], refused: Callable[[MediaError], None]) -> None:
+        """Make a request that nobody waits for; `refused` hears why it cannot be, but not that the core is gone.
+
+        Raises:
+            CoreLostError: it is gone.
+        """
+        number, answer = self.request(make)
+
+        def heard(answer: "asyncio.Future[Any]") -> None:
+            self._asked.pop(number, None)
+            error = answer.exception() if not answer.cancelled() else None
+            if isinstance(error, MediaError) and not isinstance(error, CoreLostError):
+                refused(error)
+
+        answer.add_done_callback(heard)
+
     async def ask(self, make: Callable[[int], wire.Command]) -> Any:
         """Make a request and return its answer.
 

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 
 PATIENCE_S = 2.0
 "How long a new leg may wait for a core; a caller who waits longer hears busy."
+
+SPARE_PAIRS = 16
+"With fewer pairs of ports left, a core is asked for each: other programs may hold some."
 
 SOUNDS = 64 << 20
 "Bytes of sound that the cores keep; of more, what was used longest ago is forgotten."
@@ -52,6 +56,10 @@ def relay_for(sip: Sip, music: Sound, run: Path) -> Relay:
 def cores_of(cpus: int) -> int:
     """Return how many media core processes a machine with so many CPU cores runs: one of two is the signalling's."""
     return 1 if cpus <= 2 else cpus
+
+
+def _allocation(leg: RemoteLeg, request: int) -> wire.Command:
+    return wire.Allocate(request, leg.number, leg.wanted)
 
 
 class CoreRelay:
@@ -201,15 +209,25 @@ class CoreRelay:
         if core is None:
             raise CoreLostError("the media core process is gone")
         slot.legs[leg.number] = leg
+        if len(slot.legs) <= slot.pairs - SPARE_PAIRS and leg.wanted.kind == "sip":
+            # There is room: the core's word is not waited for, and what the leg is asked next goes with this.
+            core.heed(partial(_allocation, leg), partial(self._refused, slot, leg))
+            leg.arrive(core)
+            return
         try:
-            seen = await core.ask(lambda request: wire.Allocate(request, leg.number, leg.wanted))
+            await core.ask(partial(_allocation, leg))
         except BaseException:
             slot.legs.pop(leg.number, None)
             core.tell(wire.Close(leg.number))
             raise
         if core.lost:
             raise CoreLostError("the media core process is gone")
-        leg.arrive(core, seen.stats)
+        leg.arrive(core)
+
+    def _refused(self, slot: Slot, leg: RemoteLeg, error: MediaError) -> None:
+        slot.legs.pop(leg.number, None)
+        leg.strand(error)
+        leg.over()
 
     async def _move(self, legs: Sequence[RemoteLeg], beside: RemoteLeg | None = None) -> None:
         """Give legs another place, and let those hear each other that did."""
@@ -218,7 +236,7 @@ class CoreRelay:
         except MediaError as error:
             log.error("legs lost", legs=len(legs), code=error.code)
             for leg in legs:
-                leg.strand()
+                leg.strand(error)
             return
         finally:
             for leg in legs:

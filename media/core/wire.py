@@ -49,7 +49,7 @@ class Begin(_Message, frozen=True, tag=0):
 
 
 class Allocate(_Message, frozen=True, tag=1):
-    """Make a leg; answered by `Seen`."""
+    """Make a leg; answered by `Done`."""
 
     request: int
     leg: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -74,3 +75,16 @@ async def test_a_core_that_cannot_be_started_is_tried_again(
 async def _start_and_end() -> None:
     async with cores():
         pass
+
+
+async def test_a_core_that_could_not_make_a_leg_after_all_says_why() -> None:
+    async with cores(pairs=20) as relay:
+        first = await relay.allocate()
+        assert first.core is not None
+        resource.prlimit(first.core.pid, resource.RLIMIT_NOFILE, (10, 10))
+        leg = await relay.allocate()
+        with pytest.raises(NoPortError, match="may open no more sockets"):
+            await leg.offer()
+        assert leg.closed
+        assert (await relay.last_stats(leg)).packets == 0
+        assert (await relay.last_stats(first)).packets == 0
