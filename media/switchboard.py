@@ -97,7 +97,7 @@ class Switchboard:
 
     def is_extension(self, name: str) -> bool:
         """Tell whether this is an extension of the house."""
-        return name in self._line.directory.credentials
+        return name in self._line.directory.owners
 
     async def ring(
         self, extension: str, caller: str, *, max_forwards: int, referred_by: str, heard: Callable[[int], None]

@@ -136,9 +136,12 @@ async def wrap_up(said: WrapUpSaid, actor: Oneself, instance: InstanceDep, once:
     return Agent.model_validate(await once.run(write))
 
 
-def listed(db: Session, practice: Practice, now: datetime) -> list[Agent]:
-    """Return everyone whom the policy gives a queue and who may work here, in the policy's order."""
-    emails = [person.email.lower() for person in practice.staff if person.queues]
+def listed(db: Session, practice: Practice, now: datetime, *, phones: bool = False) -> list[Agent]:
+    """Return everyone whom the policy gives a queue and who may work here, in the policy's order.
+
+    With `phones`, everyone to whom it gives an extension.
+    """
+    emails = [person.email.lower() for person in practice.staff if (person.extension if phones else person.queues)]
     people = {row.email: row for row in db.exec(select(staff.Staff)) if row.disabled_at is None}
     return [shown(db, people[email], practice, now) for email in emails if email in people]
 

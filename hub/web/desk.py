@@ -233,8 +233,8 @@ async def call_list(
 async def colleagues(view: ViewDep, actor: Present) -> HTMLResponse:
     """Return to whom a call may be handed on."""
     me, instance = person_of(actor), view.instance
-    people = await instance.db.run(lambda db: agents.listed(db, view.practice, view.now))
-    others = [one for one in people if one.id != me and one.extension is not None]
+    people = await instance.db.run(lambda db: agents.listed(db, view.practice, view.now, phones=True))
+    others = [one for one in people if one.id != me]
     return view.page("part/colleagues.html", people=others)
 
 
