@@ -79,7 +79,8 @@ class Endpoint:
         `credentials` finds a phone's secret by its extension, `trunks` a trunk's name by its IP address; both answer
         from memory. `clock` counts seconds and never goes back. `transports` are open already, beside `listeners`; a
         listener for TLS needs an `identity`. `advertise` is the IP address that peers reach this machine at, where it
-        is not the one bound. `algorithms` are what phones may prove themselves by.
+        is not the one bound. `algorithms` are what phones may prove themselves by,
+        `session_seconds` how long a call goes on without a refresh (RFC 4028).
 
         Raises:
             ValueError: a listener that cannot be: another kind than udp, tcp and tls, or tls without an identity.
