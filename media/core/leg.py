@@ -265,6 +265,8 @@ class RemoteLeg:
                 return await core.ask(make), core
             except CoreLostError:
                 self._forsake(core)
+            except LegClosedError as closed:
+                raise self._refused or closed from None
 
     def _forsake(self, core: Process) -> None:
         # The relay has heard of it before; a leg that is in it still would ask it for ever.
