@@ -47,3 +47,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Stop listening, and close what is open."""
+
+    async def wait_closed(self) -> None:
+        """Wait until all of it is closed."""

@@ -73,3 +73,7 @@ class UdpTransport(asyncio.DatagramProtocol):
     def close(self) -> None:
         """Stop listening."""
         self._transport.close()
+
+    async def wait_closed(self) -> None:
+        """Let the loop close the socket, which it does in its next turn."""
+        await asyncio.sleep(0)

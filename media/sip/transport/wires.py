@@ -1,6 +1,5 @@
 """All transports of one endpoint: which one a message takes, and by which address a peer knows us over it."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -79,9 +78,7 @@ class Wires:
         for transport in self._open.values():
             transport.close()
         for transport in self._open.values():
-            if isinstance(transport, StreamTransport):
-                await transport.wait_closed()
-        await asyncio.sleep(0)  # the loop closes sockets in its next turn
+            await transport.wait_closed()
 
     @property
     def listening(self) -> dict[str, Hop]:

@@ -49,6 +49,8 @@ class Wire:
     def close(self) -> None:
         self.closed = True
 
+    async def wait_closed(self) -> None: ...
+
 
 class Line:
     """An endpoint at 192.0.2.1 with a trunk at 198.51.100.7 and two extensions."""

@@ -153,6 +153,8 @@ class _Stream:
 
     def close(self) -> None: ...
 
+    async def wait_closed(self) -> None: ...
+
 
 @pytest.mark.parametrize("bind", [Hop(HOST, 0, "ws"), Hop(HOST, 0, "sctp"), Hop(HOST, 0, "tls")])
 def test_what_cannot_be_listened_on_is_said_at_once(bind: Hop) -> None:
