@@ -36,7 +36,7 @@ READY_S = 30.0
 class Slot:
     """One core's share of the work."""
 
-    number: int
+    ordinal: int
     first: int
     "Ports for RTP, from the first to the last."
 
@@ -141,7 +141,7 @@ class Pool:
         process.tell(wire.Begin(self._address, slot.first, slot.last, self._music.ulaw))
         slot.process = process
         if self._run is not None:
-            write_pid(self._run / f"media-core-{slot.number}.pid", process.pid)
+            write_pid(self._run / f"media-core-{slot.ordinal}.pid", process.pid)
         self._filled.set()
 
     def _stand_by(self) -> None:
@@ -171,7 +171,7 @@ class Pool:
     def _lost(self, slot: Slot, process: Process) -> None:
         if slot.process is not process:
             return
-        log.error("media core process died", core=slot.number, legs=len(slot.legs))
+        log.error("media core process died", core=slot.ordinal, legs=len(slot.legs))
         slot.process = None
         self._forget_pid(slot)
         self.spawn(self._replace(slot, process))
@@ -193,4 +193,4 @@ class Pool:
     def _forget_pid(self, slot: Slot) -> None:
         if self._run is not None:
             with suppress(OSError):
-                (self._run / f"media-core-{slot.number}.pid").unlink(missing_ok=True)
+                (self._run / f"media-core-{slot.ordinal}.pid").unlink(missing_ok=True)
