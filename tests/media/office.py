@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from string import Template
 
 from sqlmodel import Session, col, select
 
@@ -25,25 +26,23 @@ from media.sip.outgoing import Outgoing
 from media.sip.uri import Address, Uri
 from tests.media.test_stir import URL
 
-CARRIER_PORT = free_port()
-GATEWAY = free_port()
 ACCESS = Access("system:test", "system", "operations")
-POLICY = f"""
+POLICY = Template("""
 [practice]
 name = "Quiet Cove Clinic"
 timezone = "America/New_York"
 
 [http]
-bind = "127.0.0.1:{free_port(socket.SOCK_STREAM)}"
+bind = "127.0.0.1:$http"
 
 [sip]
-udp = "127.0.0.1:{GATEWAY}"
+udp = "127.0.0.1:$sip"
 rtp_ports = "19600-19899"
 
 [[trunk]]
 name = "line"
 hosts = ["192.0.2.9"]
-servers = ["127.0.0.1:{CARRIER_PORT}"]
+servers = ["127.0.0.1:$carrier"]
 domain = "carrier.example"
 keepalive_seconds = 0
 
@@ -53,7 +52,7 @@ hosts = ["127.0.0.9"]
 
 [stir]
 authorities = "file:authority.pem"
-certificates = {{ "{URL}" = "file:carrier.pem" }}
+certificates = { "$url" = "file:carrier.pem" }
 
 [[number]]
 did = "+12125550100"
@@ -87,15 +86,22 @@ countries = ["US"]
 concurrent_each = 1
 per_minute = 100
 per_hour = 100
-rates = {{ "+1" = 0.5 }}
-"""
+rates = { "+1" = 0.5 }
+""")
+
+
+def policy(more: str = "") -> str:
+    """Return the policy with ports that nobody has now, and `more` tables."""
+    ports = {"http": free_port(socket.SOCK_STREAM), "sip": free_port(), "carrier": free_port()}
+    return POLICY.substitute(ports, url=URL) + more
 
 
 class Phone:
     """A phone with an extension's password, and a socket for its sound."""
 
-    def __init__(self, extension: str, secret: str) -> None:
+    def __init__(self, extension: str, secret: str, port: int) -> None:
         self.extension = extension
+        self.line = Hop("127.0.0.1", port)
         self.login = Login(extension, secret)
         self.endpoint = Endpoint(
             [Hop("127.0.0.1", 0)], credentials=lambda _: None, trunks=lambda _: "gateway", realm=REALM
@@ -113,13 +119,13 @@ class Phone:
         return offer_audio(self.sound.getsockname())
 
     def dial(self, number: str) -> Outgoing:
-        uri = Uri.parse(f"sip:{number}@127.0.0.1:{GATEWAY}")
+        uri = Uri.parse(f"sip:{number}@127.0.0.1:{self.line.port}")
         own = Address(Uri.parse(f"sip:{self.extension}@127.0.0.1"))
         return self.endpoint.call(uri, self.offer(), from_=own, login=self.login)
 
     async def register(self, seconds: int = 600) -> None:
         own = f"<sip:{self.extension}@127.0.0.1>"
-        hop = Hop("127.0.0.1", GATEWAY)
+        hop = self.line
         headers = {"Contact": [self.endpoint.client.contact_for(hop, self.extension)], "Expires": [str(seconds)]}
         response, _ = await self.endpoint.client.ask(
             "REGISTER", "sip:127.0.0.1", hop, from_=own, to=own, headers=headers, login=self.login
@@ -142,6 +148,8 @@ class Office:
     def __init__(self, instance: Instance, gateway: Gateway) -> None:
         self.instance = instance
         self.gateway = gateway
+        self.port = gateway.endpoint.local.port
+        self.carrier_port = gateway.line.practice.trunks[0].servers[0].port or 0
 
     @asynccontextmanager
     async def phone(self, extension: str) -> AsyncIterator[Phone]:
@@ -150,7 +158,7 @@ class Office:
             assert person is not None
             return staff.add_device(db, person.id, extension, REALM, now())
 
-        phone = Phone(extension, await self.instance.db.run(secret, write=True))
+        phone = Phone(extension, await self.instance.db.run(secret, write=True), self.port)
         await phone.endpoint.start()
         phone.endpoint.on_invite = phone._ring
         try:

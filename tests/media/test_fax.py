@@ -20,7 +20,7 @@ from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
-from tests.media.office import GATEWAY, POLICY, Office, opened_office
+from tests.media.office import Office, opened_office, policy
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -48,7 +48,7 @@ def test_a_fax_offers_t38_and_no_sound(offer: Session | None, answer: bool) -> N
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     root = tmp_path_factory.mktemp("fax") / "i"
-    setup.make(Paths(root), POLICY + '[fax]\nextension = "102"\n')
+    setup.make(Paths(root), policy('[fax]\nextension = "102"\n'))
     for name in ("authority.pem", "carrier.pem"):
         (root / name).write_text("of nobody")
     with opened(root) as instance:
@@ -69,8 +69,8 @@ async def carrier() -> AsyncIterator[Endpoint]:
     await endpoint.close(0.5)
 
 
-def send(carrier: Endpoint) -> Outgoing:
-    number = Uri.parse(f"sip:+12125550100@127.0.0.1:{GATEWAY}")
+def send(carrier: Endpoint, office: Office) -> Outgoing:
+    number = Uri.parse(f"sip:+12125550100@127.0.0.1:{office.port}")
     return carrier.call(number, FAX, from_=Address(Uri.parse("sip:+12125550123@127.0.0.9")))
 
 
@@ -83,7 +83,7 @@ async def test_a_fax_goes_to_the_machine_as_it_is(office: Office, carrier: Endpo
     before = len(await office.rows(lambda _: True, call.IN))
     async with office.phone("102") as machine:
         await machine.register()
-        sent = send(carrier)
+        sent = send(carrier, office)
         async with asyncio.timeout(5):
             taken = await machine.rung.get()
         assert taken.offer == FAX
@@ -108,7 +108,7 @@ async def test_a_fax_goes_to_the_machine_as_it_is(office: Office, carrier: Endpo
 
 async def test_a_fax_without_a_machine_is_told_so(office: Office, carrier: Endpoint) -> None:
     before = len(await office.rows(lambda _: True, call.IN))
-    sent = send(carrier)
+    sent = send(carrier, office)
     await sent.ended
     assert sent.status == 480
     row = await last(office, before)
@@ -118,7 +118,7 @@ async def test_a_fax_without_a_machine_is_told_so(office: Office, carrier: Endpo
 async def test_a_machine_that_takes_no_fax_says_so_to_the_sender(office: Office, carrier: Endpoint) -> None:
     async with office.phone("102") as machine:
         await machine.register()
-        sent = send(carrier)
+        sent = send(carrier, office)
         async with asyncio.timeout(5):
             taken = await machine.rung.get()
         taken.reject(488)

@@ -22,7 +22,7 @@ from media.sdp import Session as Sdp
 from media.sip.hop import Hop
 from media.sip.message import Response
 from media.sip.status import Cause
-from tests.media.office import ACCESS, CARRIER_PORT, GATEWAY, POLICY, Office, opened_office, port_of, rtp
+from tests.media.office import ACCESS, Office, opened_office, policy, port_of, rtp
 from tests.media.sip.peer import Peer, answering, peer, saying, silent, speaking_early
 
 pytestmark = pytest.mark.xdist_group("gateway")
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("gateway")
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     root = tmp_path_factory.mktemp("outbound") / "i"
-    setup.make(Paths(root), POLICY)
+    setup.make(Paths(root), policy())
     with opened(root) as instance:
         yield instance
 
@@ -44,7 +44,7 @@ async def office(instance: Instance) -> AsyncIterator[Office]:
 
 async def test_a_phone_just_added_calls_a_number_outside_and_both_hear_each_other(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         far.bind(("127.0.0.1", 0))
         far.setblocking(False)
@@ -75,7 +75,7 @@ async def test_a_phone_just_added_calls_a_number_outside_and_both_hear_each_othe
 
 async def test_the_row_is_sealed_and_about_the_number_that_was_dialled(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550144")
         await dialled.answered
         carrier.requests.clear()
@@ -95,7 +95,7 @@ async def test_the_row_is_sealed_and_about_the_number_that_was_dialled(office: O
 
 
 async def test_early_words_of_the_carrier_are_heard_and_the_answer_follows(office: Office) -> None:
-    async with peer(speaking_early, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(speaking_early, office.carrier_port) as carrier, office.phone("101") as phone:
         early: asyncio.Future[Sdp] = asyncio.get_running_loop().create_future()
         dialled = phone.dial("+12125550123")
         dialled.on_progress = lambda status, session: early.set_result(session) if session and status == 183 else None
@@ -110,7 +110,7 @@ async def test_early_words_of_the_carrier_are_heard_and_the_answer_follows(offic
 
 
 async def test_a_person_presses_keys_by_info_and_holds_the_far_end_with_music(office: Office) -> None:
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         far.bind(("127.0.0.1", 0))
         far.setblocking(False)
@@ -119,7 +119,7 @@ async def test_a_person_presses_keys_by_info_and_holds_the_far_end_with_music(of
         await dialled.answered
         dialog = dialled._dialog
         assert dialog is not None
-        hop = Hop("127.0.0.1", GATEWAY)
+        hop = Hop("127.0.0.1", office.port)
         info = dialog.request("INFO", phone.endpoint._stack.via_for(hop))
         info.headers["Content-Type"] = ["application/dtmf-relay"]
         info.body = b"Signal=5\r\nDuration=160\r\n"
@@ -145,7 +145,7 @@ async def test_a_person_presses_keys_by_info_and_holds_the_far_end_with_music(of
 )
 async def test_a_refusal_reaches_the_phone(office: Office, status: int, heard: int, cause: Cause) -> None:
     before = await office.count()
-    async with peer(saying(status), CARRIER_PORT), office.phone("101") as phone:
+    async with peer(saying(status), office.carrier_port), office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         assert await dialled.ended is cause
         assert dialled.status == heard
@@ -158,7 +158,7 @@ async def test_a_person_who_hangs_up_stops_the_ringing(office: Office) -> None:
         return answering(served, request)[:2] if request.method == "INVITE" else answering(served, request)
 
     before = await office.count()
-    async with peer(rings, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(rings, office.carrier_port) as carrier, office.phone("101") as phone:
         rung = asyncio.Event()
         dialled = phone.dial("+12125550123")
         dialled.on_progress = lambda status, _: rung.set() if status == 180 else None
@@ -173,18 +173,19 @@ async def test_a_person_who_hangs_up_stops_the_ringing(office: Office) -> None:
 
 async def test_the_far_end_hangs_up_and_the_phone_hears_of_it(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         await dialled.answered
         ack = (await carrier.until(1, "ACK"))[0]
         invite = carrier.of("INVITE")[0]
         bye = invite.respond(200)  # for its headers only
         text = (
-            f"BYE {invite.contacts[0].uri} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{CARRIER_PORT};branch=z9hG4bKbye\r\n"
+            f"BYE {invite.contacts[0].uri} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{office.carrier_port};branch=z9hG4bKbye\r\n"
             f"From: {ack.headers['To'][0]}\r\nTo: {bye.headers['From'][0]}\r\nCall-ID: {invite.call_id}\r\n"
             "CSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
         )
-        carrier._transport.sendto(text.encode(), ("127.0.0.1", GATEWAY))
+        carrier._transport.sendto(text.encode(), ("127.0.0.1", office.port))
         assert await dialled.ended is Cause.HANGUP
     row = await office.ended(before)
     assert (row.path, row.cause) == (call.ANSWERED, "far-end")
@@ -193,7 +194,7 @@ async def test_the_far_end_hangs_up_and_the_phone_hears_of_it(office: Office) ->
 @pytest.mark.parametrize(("number", "status"), [("+19005550123", 403), ("+442079460958", 403), ("nobody", 404)])
 async def test_what_is_not_allowed_is_refused_without_a_row(office: Office, number: str, status: int) -> None:
     before = await office.count()
-    async with peer(silent, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(silent, office.carrier_port) as carrier, office.phone("101") as phone:
         dialled = phone.dial(number)
         await dialled.ended
         assert dialled.status == status
@@ -202,7 +203,7 @@ async def test_what_is_not_allowed_is_refused_without_a_row(office: Office, numb
 
 
 async def test_a_second_call_waits_until_the_first_is_over_and_each_costs(office: Office) -> None:
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         spent = office.gateway._outside.meter.spent
         first = phone.dial("+12125550123")
         await first.answered
@@ -216,7 +217,7 @@ async def test_a_second_call_waits_until_the_first_is_over_and_each_costs(office
 
 async def test_help_is_called_with_where_the_phone_stands_and_the_desk_is_told(office: Office) -> None:
     before = await office.count()
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         dialled = phone.dial("9911")
         await dialled.answered
         (invite,) = carrier.of("INVITE")
@@ -279,7 +280,7 @@ async def test_who_dials_is_busy_meanwhile_and_free_again(office: Office) -> Non
     assert person is not None
     before = await office.count()
     await office.instance.db.run(lambda db: presence(db, Presence.AVAILABLE), write=True)
-    async with peer(answering, CARRIER_PORT) as carrier, office.phone("101") as phone:
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
         dialled = phone.dial("+12125550123")
         await dialled.answered
         await office.rows(lambda rows: len(rows) > before and rows[-1].bridged_at is not None)

@@ -16,7 +16,7 @@ from media.offer import offer_audio
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.uri import Address, Uri
-from tests.media.office import ACCESS, GATEWAY, POLICY, Office, opened_office
+from tests.media.office import ACCESS, Office, opened_office, policy
 from tests.media.test_stir import Issuer, identity
 
 pytestmark = pytest.mark.xdist_group("gateway")
@@ -28,7 +28,7 @@ CARRIER = Issuer("carrier", AUTHORITY, ca=False, spc=True, at=now())
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     root = tmp_path_factory.mktemp("provenance") / "i"
-    setup.make(Paths(root), POLICY)
+    setup.make(Paths(root), policy())
     (root / "authority.pem").write_bytes(AUTHORITY.pem)
     (root / "carrier.pem").write_bytes(CARRIER.pem)
     with opened(root) as instance:
@@ -51,7 +51,7 @@ async def test_a_call_that_came_in_is_kept_with_who_was_called_first_and_what_it
         "Diversion": "<sip:+12125550188@c>;reason=user-busy",
     }
     own = Address(Uri.parse("sip:+12125550123@127.0.0.9"))
-    line = Uri.parse(f"sip:+12125550100@127.0.0.1:{GATEWAY}")
+    line = Uri.parse(f"sip:+12125550100@127.0.0.1:{office.port}")
     dialled = endpoint.call(line, offer_audio(("127.0.0.9", 40_002)), from_=own, headers=headers)
     await dialled.answered
     await endpoint.close(0.5)
@@ -74,11 +74,10 @@ async def test_a_call_that_came_in_is_kept_with_who_was_called_first_and_what_it
     }
 
 
-@pytest.mark.usefixtures("office")
-async def test_a_carrier_that_calls_our_account_names_the_number_elsewhere() -> None:
+async def test_a_carrier_that_calls_our_account_names_the_number_elsewhere(office: Office) -> None:
     endpoint = Endpoint([Hop("127.0.0.9", 0)], credentials=lambda _: None, trunks=lambda _: None)
     await endpoint.start()
-    account = Uri.parse(f"sip:u100@127.0.0.1:{GATEWAY}")
+    account = Uri.parse(f"sip:u100@127.0.0.1:{office.port}")
     own = Address(Uri.parse("sip:+12125550124@127.0.0.9"))
     called = Address(Uri.parse("sip:+12125550100@127.0.0.1"))
     offer = offer_audio(("127.0.0.9", 40_002))
