@@ -225,10 +225,12 @@ async def live(socket: WebSocket, after: int = -1, stream: str = "") -> None:
 async def _converse(socket: WebSocket, following: Live, desk: Desk, seen: int) -> None:
     telling = asyncio.create_task(_tell(socket, following, desk, seen))
     hearing = asyncio.create_task(_hear(socket, following, desk))
-    done, left = await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    try:
+        done, _ = await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        telling.cancel()
+        hearing.cancel()
+        await asyncio.gather(telling, hearing, return_exceptions=True)
     for task in done:
         task.result()
 
