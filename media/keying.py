@@ -15,9 +15,6 @@ from media.sdp import Media, Session
 from media.srtp import SUITES, Key
 
 MUX = "rtcp-mux"
-LITE = "ice-lite"
-"Said of a session (RFC 8839 section 5.3)."
-
 ROLES = ("active", "passive", "actpass", "holdconn")
 "Of a=setup (RFC 4145 section 4)."
 

@@ -90,6 +90,7 @@ class AudioLeg(Player):
         "_type_in",
         "encoding",
         "heard_at",
+        "local",
         "report",
     )
 
@@ -99,6 +100,8 @@ class AudioLeg(Player):
     def __init__(self, pacer: Pacer, buffer: bytearray, music: Sound, closed: Callable[[Any], None]) -> None:
         """Take the clock of what is played, the buffer that all legs share, and who is told of the end."""
         super().__init__(pacer, buffer, music)
+        self.local: Address = ("", 0)
+        "IP address and port that the far end is told."
         self.heard_at: float | None = None
         "When the last packet came, in the loop's time."
         self.encoding = "PCMU/8000"

@@ -34,7 +34,6 @@ class PhoneLeg(AudioLeg):
     """One party's sound; made by `relay.BuiltinRelay`. For one event loop, not thread-safe."""
 
     __slots__ = (
-        "_exchange",
         "_handshake",
         "_in",
         "_latch",
@@ -50,7 +49,7 @@ class PhoneLeg(AudioLeg):
         "_socket",
         "_terms",
         "_writer",
-        "local",
+        "exchange",
         "on_lost",
         "protection",
     )
@@ -70,14 +69,14 @@ class PhoneLeg(AudioLeg):
         """Take its ports, what all legs share, and what `relay.Wanted` says."""
         super().__init__(pacer, buffer, music, closed)
         self.protection = "rtp"
-        self.local: Address = pair.local
-        "IP address and port that the far end is told."
+        self.local = pair.local
         self.on_lost: Callable[[], None] | None = None
         "Told once when the far end will never be heard: its handshake failed. The leg is to be closed."
         self._pair = pair
         self._socket: socket.socket = pair.rtp
         self._place = Place(buffer)
-        self._exchange = Exchange(pair.local, Protection(secure=secure, least=least))
+        self.exchange = Exchange(pair.local, Protection(secure=secure, least=least))
+        "What it says of itself; its `codecs` may be more where the other leg of a bridge speaks them too."
         self._latch = Latch()
         self._reporter = reporter
         self._terms = UNPROTECTED
@@ -98,7 +97,7 @@ class PhoneLeg(AudioLeg):
 
     async def offer(self, direction: Direction = Direction.SENDRECV) -> Session:
         """Return our offer: the first, or the next version of what was said."""
-        return self._exchange.offer(direction)
+        return self.exchange.offer(direction)
 
     async def answer(self, offer: Session, *, via: str | None = None) -> Session:
         """Follow the peer's offer and return the answer; `via` is the IP address that its signalling comes from.
@@ -108,7 +107,7 @@ class PhoneLeg(AudioLeg):
         """
         audio = offer.audio
         natted = audio is not None and via is not None and audio.address != via and not is_global(audio.address)
-        session, agreed = self._exchange.answer(offer, natted=natted)
+        session, agreed = self.exchange.answer(offer, natted=natted)
         self.follow(agreed, via=via)
         return session
 
@@ -118,7 +117,7 @@ class PhoneLeg(AudioLeg):
         Raises:
             UnacceptableError: it takes nothing of the offer, or less protection than will do.
         """
-        self.follow(self._exchange.settle(answer), via=via)
+        self.follow(self.exchange.settle(answer), via=via)
 
     def follow(self, agreed: Agreed, *, via: str | None = None) -> None:
         """Speak as was agreed from now on.

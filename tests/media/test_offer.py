@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from media.errors import UnacceptableError
-from media.offer import Agreed, answer_audio, offer_audio, settle
+from media.offer import CODECS, PASSED_ON, Agreed, answer_audio, offer_audio, settle
 from media.sdp import EVENTS, PCMA, PCMU, Codec, Direction, Media, Origin, Session
 
 OURS = ("192.0.2.1", 20000)
@@ -155,3 +155,35 @@ def test_a_later_version_keeps_the_session() -> None:
     again, _ = answer_audio(session(), OURS, origin=first.origin.next())
     assert again.origin.session_id == first.origin.session_id
     assert again.origin.version == "2"
+
+
+def test_more_codecs_are_offered_behind_the_two_laws_only_where_that_is_asked_for() -> None:
+    assert [codec.name for codec in audio(offer_audio(OURS)).codecs] == ["PCMU", "PCMA", "telephone-event"]
+    offer = offer_audio(OURS, codecs=(*CODECS, *PASSED_ON))
+    assert [str(codec) for codec in audio(offer).codecs] == [
+        "PCMU/8000",
+        "PCMA/8000",
+        "G722/8000",
+        "opus/48000/2",
+        "telephone-event/8000",
+        "telephone-event/48000",
+    ]
+
+
+@pytest.mark.parametrize(("codec", "events"), [(G722, 101), (Codec(96, "OPUS", 48_000, 2), 98)])
+def test_a_codec_that_is_only_passed_on_is_agreed_with_the_events_of_its_clock(codec: Codec, events: int) -> None:
+    offered = session(codec, PCMU, EVENTS, Codec(98, "telephone-event", 48_000))
+    with_it, agreed = answer_audio(offered, OURS, codecs=(*CODECS, *PASSED_ON))
+    assert (agreed.codec, agreed.receive_events) == (codec, events)
+    assert audio(with_it).codecs[0] == codec
+    without, agreed = answer_audio(offered, OURS)
+    assert (agreed.codec, audio(without).codecs[0]) == (PCMU, PCMU)
+
+
+def test_an_answer_may_take_a_codec_that_is_only_passed_on() -> None:
+    offer = offer_audio(OURS, codecs=(*CODECS, *PASSED_ON))
+    agreed = settle(offer, session(Codec(111, "opus", 48_000, 2), Codec(112, "telephone-event", 48_000)))
+    assert (agreed.codec.payload_type, agreed.receive_type) == (111, 107)
+    assert (agreed.send_events, agreed.receive_events) == (112, 110)
+    with pytest.raises(UnacceptableError):
+        settle(offer_audio(OURS), session(Codec(111, "opus", 48_000, 2)))

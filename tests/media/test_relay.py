@@ -242,3 +242,28 @@ async def test_ipv6_carries_sound_too() -> None:
         await phone.hear(3)
         assert leg.remote == phone.address
         await engine.close()
+
+
+def test_a_settled_socket_hears_one_place_alone_and_shares_its_port_with_nobody_else() -> None:
+    pair = Ports("127.0.0.1", 20_000, 29_999).take()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as third,
+    ):
+        far.bind(("127.0.0.1", 0))
+        settled = pair.settle(far.getsockname())
+        assert settled is not None
+        far.sendto(b"far", pair.local)
+        stranger.sendto(b"stranger", pair.local)
+        assert (settled.recv(99), pair.rtp.recv(99)) == (b"far", b"stranger")
+        settled.send(b"back")
+        assert far.recvfrom(99) == (b"back", pair.local)
+        third.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            third.bind(pair.local)
+        pair.unsettle()
+        far.sendto(b"again", pair.local)
+        assert pair.rtp.recv(99) == b"again"
+    assert pair.settle(("192.0.2.300", 1)) is None
+    pair.close()
