@@ -105,7 +105,9 @@ class Association:
         self._ports, self._buffer = ports, buffer
         self._on_keys, self._on_moved, self._on_gone = on_keys, on_moved, on_gone
         self._controlling = False
-        self._told = self._closed = False
+        self._told = False
+        self.shutting = False
+        "Whether it is over; its ports come back in a moment."
         self._handshake: Handshake | None = None
         self._started = False
         self._heard: list[bytes] = []
@@ -134,7 +136,7 @@ class Association:
         """
         fresh = Path(self._ports.take(), self._buffer, self, controlling=self._controlling)
         if self._next is not None:
-            _spawn(self._next.close())
+            self._spawn(self._next.close())
         self._next = fresh
 
     def begin(self, way: Way, *, active: bool) -> None:
@@ -142,7 +144,7 @@ class Association:
         first, self.peer, path = self.peer is None, way, self.latest
         if first or path is self._next:
             path.ice.know(way.ufrag, way.password)
-            _spawn(self._connect(path))
+            self._spawn(self._connect(path))
         if not first:
             return
         self._handshake = Handshake(Peer(way.fingerprints, active), self._send_record, self._on_keys, self._lose)
@@ -173,8 +175,8 @@ class Association:
         """Send to where a check has proven the browser to be; a path proven anew takes over."""
         if path is self._next:
             before, self.path, self._next = self.path, path, None
-            _spawn(before.close())
-        if path is not self.path or self._closed:
+            self._spawn(before.close())
+        if path is not self.path or self.shutting:
             return
         self._start()
         unsent, self._unsent = self._unsent, []
@@ -199,34 +201,33 @@ class Association:
             self._unsent.append(record)
 
     def _lose(self) -> None:
-        if not self._told and not self._closed:
+        if not self._told and not self.shutting:
             self._told = True
             self._on_gone()
 
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        _tasks[task] = self
+        task.add_done_callback(_tasks.pop)
+
     def shut(self) -> None:
         """Tell the browser that it is over (close_notify), and give the ports back; shutting twice is once."""
-        if self._closed:
+        if self.shutting:
             return
-        self._closed = True
+        self.shutting = True
         if self._handshake is not None:
             self._handshake.close()
         for path in (self.path, self._next):
             if path is not None:
-                _spawn(path.close())
+                self._spawn(path.close())
 
 
-_tasks: set[asyncio.Task[None]] = set()
+_tasks: "dict[asyncio.Task[None], Association]" = {}
 "What goes on for associations: also for one that nobody holds any more."
-
-
-def _spawn(work: Coroutine[None, None, None]) -> None:
-    task = asyncio.get_running_loop().create_task(work)
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
 
 
 async def all_shut() -> None:
     """Wait until what was shut has ended."""
     loop = asyncio.get_running_loop()
-    while own := [task for task in _tasks if task.get_loop() is loop]:
+    while own := [task for task, of in _tasks.items() if of.shutting and task.get_loop() is loop]:
         await asyncio.wait(own)

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page
 
 from hub.audio import tone
 from hub.g711 import Codec
+from media import dtls
 from media.browser.leg import BrowserLeg
 from media.leg import AudioLeg
 from media.phone import PhoneLeg
@@ -39,6 +40,11 @@ function speak() {
 }
 async function answer(sdp) {
   speak();
+  await connection.setRemoteDescription({type: "offer", sdp});
+  await connection.setLocalDescription(await connection.createAnswer());
+  return connection.localDescription.sdp;
+}
+async function reanswer(sdp) {
   await connection.setRemoteDescription({type: "offer", sdp});
   await connection.setLocalDescription(await connection.createAnswer());
   return connection.localDescription.sdp;
@@ -203,3 +209,16 @@ async def test_a_leg_that_is_closed_tells_the_page_and_gives_its_ports_back(page
     await engine.close()
     assert len(ports) == free
     await page.wait_for_function("sender.transport.state === 'closed'", timeout=5000)
+
+async def test_another_media_core_process_takes_a_page_over_by_a_new_offer(page: Page) -> None:
+    async with relay() as died, relay() as engine, far_end() as phone:
+        first = await browser_leg(died)
+        await calls(first, page)
+        asyncio.get_running_loop().remove_reader(first._way.path.pair.rtp.fileno())  # as good as dead
+        dtls._identities.clear()  # another process has another certificate
+        leg, other = await browser_leg(engine), await engine.allocate()
+        offer = bytes(await leg.offer()).decode()
+        await leg.settle(read(await page.evaluate("sdp => reanswer(sdp)", offer)))
+        async with asyncio.timeout(5):
+            await leg.connected
+        await talk(engine, leg, other, phone, page)
