@@ -55,6 +55,9 @@ FREE = Decimal(0)
 LEAST = {"any": "rtp", "sdes": "sdes-srtp", "dtls": "dtls-srtp"}
 "The least protection of a leg by what a trunk's policy says."
 
+_ANSWERS = (486, 600, 603)
+"Statuses of a call for help that somebody gave who heard of it."
+
 _STATUS = {Refusal.NOT_A_NUMBER: 404, Refusal.NO_TRUNK: 503}
 "SIP statuses of refusals; every other one is 403."
 
@@ -222,6 +225,11 @@ class OutboundCall:
             headers, part = pidf.sent_along(place, shown, first.known_as, self.house.line.now())
             wish = replace(wish, headers=headers, parts=(part,))
         self.call, self.trunk = await self.outside.trunks.reach(names, wish, self._progressed)
+        if wish.parts and self.call is not None and not _answered(self.call) and self.call.status not in _ANSWERS:
+            # Help matters more than where it is needed: some carrier may not read bodies of several parts.
+            log.warning("emergency call without its location", call=str(self.id), status=self.call.status)
+            wish = replace(wish, headers={}, parts=())
+            self.call, self.trunk = await self.outside.trunks.reach(names, wish, self._progressed)
         return self.call
 
     # Two legs

@@ -5,11 +5,15 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
+import structlog
+
 from media.sip.digest import Authority, Outcome
 from media.sip.guard import Guard
 from media.sip.hop import Hop
 from media.sip.leg import Stack
 from media.sip.message import Request
+
+log = structlog.get_logger()
 
 DOUBT_SECONDS = 0.05
 "How often at most those who may sign in are read once more because somebody was refused."
@@ -101,6 +105,9 @@ class Door:
         self._host.answer(request, 403)
 
     async def _ask(self, on_doubt: Callable[[], Awaitable[bool]], request: Request, source: Hop) -> None:
-        await on_doubt()
+        try:
+            await on_doubt()
+        except Exception as error:  # answered all the same, or the phone would ask for ever
+            log.error("record not asked", kind=type(error).__name__)
         self._doubted_at = self._stack.timers.clock()  # so that the same request is in doubt no second time
         self._host.on_request(request, source)

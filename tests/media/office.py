@@ -37,6 +37,7 @@ bind = "127.0.0.1:$http"
 
 [sip]
 udp = "127.0.0.1:$sip"
+tcp = "127.0.0.1:$sip"
 rtp_ports = "19600-19899"
 
 [[trunk]]

@@ -241,6 +241,21 @@ async def test_help_is_called_with_where_the_phone_stands_and_the_desk_is_told(o
     assert note["note"] == "911 dialled at extension 101, main, 3"
 
 
+async def test_help_is_called_without_a_location_where_the_carrier_takes_none(office: Office) -> None:
+    def plain(served: Peer, request: Any) -> list[Response]:
+        if request.method == "INVITE" and request.content_type != "application/sdp":
+            return [request.respond(415, to_tag="peer")]
+        return answering(served, request)
+
+    async with peer(plain, office.carrier_port) as carrier, office.phone("101") as phone:
+        dialled = phone.dial("911")
+        assert await dialled.answered is not None
+        assert [invite.content_type for invite in carrier.of("INVITE")] == ["multipart/mixed", "application/sdp"]
+        assert "Geolocation" not in carrier.of("INVITE")[1].headers
+        dialled.bye()
+        await carrier.until(1, "BYE")
+
+
 async def test_a_colleague_is_rung_and_both_talk(office: Office) -> None:
     before = await office.count()
     async with office.phone("101") as ana, office.phone("102") as ben:

@@ -254,6 +254,20 @@ async def test_a_phone_just_added_is_served_at_once_and_a_flood_asks_the_record_
     assert asks <= 2
 
 
+async def test_a_record_that_cannot_be_asked_leaves_nobody_without_an_answer() -> None:
+    line = Line()
+
+    async def look() -> bool:
+        raise OSError
+
+    line.endpoint.door.on_doubt = look
+    asked = request("REGISTER", to="<sip:101@192.0.2.1>")
+    (refusal,) = line.put(asked, PHONE)
+    line.put(proven(asked, refusal, Login("101", "wrong")), PHONE)
+    await line.settle()
+    assert statuses(line.take()) == [403]
+
+
 @pytest.mark.parametrize("login", [Login("101", "wrong"), Login("nobody", "x")])
 async def test_a_refusal_is_the_same_for_all_after_the_record_was_asked(login: Login) -> None:
     line = Line()
