@@ -6,7 +6,6 @@ sent to its own socket, is taken off as the machine's.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -143,8 +142,7 @@ def by_rtpengine(calls: int, seconds: float = SECONDS) -> Carried:
             before = resident_kb(daemon.process.pid)
             ports = [port for number in range(calls) for port in daemon.bridge(number, sender.port)]
             held = (resident_kb(daemon.process.pid) - before) / calls
-            for task in os.listdir(f"/proc/{daemon.process.pid}/task"):
-                first_in_line(int(task))
+            first_in_line(daemon.process.pid)
             return sender.run({"ports": ports, "kb_a_call": held}, daemon.process.pid, calls, seconds)
         finally:
             daemon.close()
