@@ -322,7 +322,7 @@ class AudioLeg(Player):
             lost=heard.lost,
             loss=heard.loss,
             jitter_ms=heard.jitter_ms,
-            sent=self._outbound.packets - self._unsent,
+            sent=self._outbound.earlier + self._outbound.packets - self._unsent,
             unsent=self._unsent,
             refused=self._refused + self._flooded,
             strange=self._strange,

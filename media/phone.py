@@ -298,7 +298,7 @@ class PhoneLeg(AudioLeg):
             if self._out is not None and known is not None and self.heard_at is not None:
                 latch.note(known, heard, self.heard_at)
             if not latch.admits(source, ssrc, sequence, now):
-                self._refused = latch.refused
+                self._refused += 1
                 return
         self._hear(size, now)
 

@@ -202,6 +202,7 @@ class Outbound:
         "_sequence_off",
         "_timestamp_off",
         "clock",
+        "earlier",
         "octets",
         "packets",
         "sequence",
@@ -218,6 +219,8 @@ class Outbound:
         self.packets = 0
         self.octets = 0
         "Of payload; whoever sends counts them."
+        self.earlier = 0
+        "Packets of the streams before this one."
         self.clock = RATE
         "Timestamp units a second."
         self._at = 0.0
@@ -271,6 +274,7 @@ class Outbound:
         self.ssrc, self.sequence = secrets.randbits(32), secrets.randbits(15)
         self.timestamp = secrets.randbits(32)
         self._followed = None
+        self.earlier += self.packets
         self.packets = self.octets = 0
 
     def stamp(self, now: float) -> int:

@@ -131,7 +131,7 @@ async def test_new_keys_in_the_middle_of_a_call_begin_a_new_stream_both_ways() -
     async with relay() as engine, far_end() as phone:
         leg, _, writes = await protected(engine, phone)
         await phone.hear(3)
-        before = {packet.ssrc for packet in phone.heard}
+        before, sent = {packet.ssrc for packet in phone.heard}, leg.stats.sent
         reads, again = Key.new(SUITES[2]), Key.new(SUITES[2])
         terms = Terms("sdes-srtp", "RTP/SAVP", reads, again)
         leg.follow(Agreed(PCMU, 0, phone.address, True, True, EVENT, EVENT, 20, terms))
@@ -144,6 +144,7 @@ async def test_new_keys_in_the_middle_of_a_call_begin_a_new_stream_both_ways() -
         assert not before & {packet.ssrc for packet in phone.heard}
         assert all(packet.sequence < 0x8000 + 100 for packet in phone.heard)
         assert writes != again
+        assert leg.stats.sent >= sent + 2
 
 
 async def test_a_packet_that_is_repeated_is_passed_on_once_under_a_key() -> None:
@@ -222,12 +223,13 @@ async def test_once_the_far_end_is_found_strangers_still_count_and_a_move_is_fol
         leg = await phone_leg(engine)
         leg.connect(phone.address, Codec.PCMU, EVENT)
         await settled(leg, phone)
+        stranger.send_raw((leg.local[0], leg.local[1] + 1), leg.report.make(0.0))
         for _ in range(20):
             stranger.send(leg.local, b"\x00" * FRAME)
         async with asyncio.timeout(5):
-            while leg.stats.refused < 20:
+            while leg.stats.refused < 21:
                 await settled(leg, phone)
-        assert (leg.stats.refused, leg.remote, stranger.heard) == (20, phone.address, [])
+        assert (leg.stats.refused, leg.remote, stranger.heard) == (21, phone.address, [])
         moved.sequence, moved.timestamp, moved.ssrc = phone.sequence, phone.timestamp, phone.ssrc
         await leg.play(pause(0.1))
         for _ in range(3):
