@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from hub.settings.practice import Sip
 from media.core import pool
 from media.core.pool import shares
+from media.core.relay import CoreRelay, cores_of, relay_for
 from media.ports import NoPortError
+from media.relay import BuiltinRelay
+from media.sound import Sound
 from tests.media.core.cores import cores, pid_of, until
 
 
@@ -55,6 +59,16 @@ def test_ports_are_divided_in_pairs() -> None:
     assert len(shares(20_000, 20_003, 8)) == 2
     with pytest.raises(NoPortError):
         shares(20_001, 20_001, 1)
+
+
+async def test_practice_toml_says_how_many_processes_carry_sound(tmp_path: Path) -> None:
+    silence = Sound(b"\xff" * 160)
+    inside = relay_for(Sip(cores=0), silence, tmp_path)
+    assert isinstance(inside, BuiltinRelay)
+    await inside.close()
+    assert isinstance(relay_for(Sip(cores=3), silence, tmp_path), CoreRelay)
+    assert isinstance(relay_for(Sip(), silence, tmp_path), CoreRelay)
+    assert [cores_of(cpus) for cpus in (1, 2, 3, 16)] == [1, 1, 3, 16]
 
 
 async def test_a_core_that_cannot_be_started_is_tried_again(
