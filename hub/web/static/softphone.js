@@ -1,7 +1,7 @@
 // The phone's part of the page: buttons and words around `Phone` (phone.js). One call at a time: who rings meanwhile
 // hears that it is busy here, and a caller of a queue is offered to the next.
 
-import { Phone } from "./phone.js";
+import { MICROPHONE, Phone } from "./phone.js";
 import { Ring } from "./ring.js";
 
 const WORDS = {
@@ -10,6 +10,7 @@ const WORDS = {
   ready: ["registered", "Phone is ready"],
   over: ["off", "Phone is off"],
   elsewhere: ["off", "Phone is in another tab"],
+  asking: ["no-microphone", "Allow the microphone"],
   deaf: ["no-microphone", "No microphone"],
 };
 
@@ -21,7 +22,6 @@ export class Softphone {
   #phone = null;
   #call = null;
   #since = null;
-  #deaf = false;
   #ring = new Ring();
   #problem;
   #now;
@@ -53,8 +53,8 @@ export class Softphone {
         navigator.locks.request("chartline-phone", () => new Promise((free) => { this.#lock = free; mine(); }));
       });
     }
+    await this.#sound();
     this.#say("connecting");
-    await this.#listens();
     const answer = await fetch("/v1/phone", { headers: { "X-Chartline": "background" } });
     if (!answer.ok) {
       this.#say("offline");
@@ -103,18 +103,24 @@ export class Softphone {
     if (this.#since) find("phone-time").textContent = span(this.#now() - this.#since);
   }
 
-  async #listens() {
-    try {
-      const devices = await navigator.mediaDevices.enumerateDevices();
-      const state = await navigator.permissions.query({ name: "microphone" }).catch(() => ({ state: "prompt" }));
-      this.#deaf = state.state === "denied" || !devices.some(({ kind }) => kind === "audioinput");
-    } catch {
-      this.#deaf = true; // a page that is not reached safely (https) has no microphone at all
+  // Return once there is a microphone: a phone that cannot speak must not ring. Asked now, not when a caller waits.
+  async #sound() {
+    this.#say("asking");
+    const devices = navigator.mediaDevices; // none at all where the page is not reached safely (https)
+    for (;;) {
+      try {
+        const stream = await devices.getUserMedia(MICROPHONE);
+        for (const track of stream.getTracks()) track.stop();
+        return;
+      } catch {
+        this.#say("deaf");
+        await new Promise((changed) => devices?.addEventListener("devicechange", changed, { once: true }));
+      }
     }
   }
 
   #moved(state) {
-    this.#say(state === "ready" && this.#deaf ? "deaf" : state);
+    this.#say(state);
     this.#draw();
   }
 

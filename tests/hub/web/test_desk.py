@@ -262,3 +262,16 @@ extension = "103"
     finally:
         stage.office.publish(DESK_POLICY)
     assert listed == ["Choose", "Nora Lind (103), signed off, no phone"]
+
+
+async def test_a_phone_without_a_microphone_says_so_until_there_is_one(stage: Stage, seat: Seat) -> None:
+    await seat.page.add_init_script("""
+        const found = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = (...how) =>
+          window.plugged ? found(...how) : Promise.reject(new DOMException("none", "NotFoundError"));
+    """)
+    await seat.log_in(stage.ana())
+    await seat.page.wait_for_selector("text=No microphone")
+    assert await seat.violations() == []
+    await seat.page.evaluate("window.plugged = true; navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+    await seat.page.wait_for_selector("#phone-state[data-state=reconnecting]")
