@@ -159,7 +159,9 @@ class InboundCall:
     async def _answer(self) -> Leg | None:
         """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
         try:
+            # Known at once: a caller who is gone before the answer leaves nobody else to close it.
             leg: Leg = await self.house.relay.allocate()
+            self.leg = leg
         except MediaError as error:
             self.sip.reject(error.status)
             return None
