@@ -47,7 +47,7 @@ _MONTH_FIRST: Final = frozenset({"US"})
 RECENT: Final = timedelta(days=2)
 "How far back one's last calls go."
 
-NOT_A_DATE: Final = "That is no date of birth. Type month, day and year, such as {example}."
+NOT_A_DATE: Final = "That is no date of birth. Type it with four digits of the year, such as {example}."
 
 
 class View:

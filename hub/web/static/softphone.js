@@ -14,6 +14,8 @@ const WORDS = {
   deaf: ["no-microphone", "No microphone"],
 };
 
+const AGAIN_MS = 5000; // between two tries to learn one's extension
+
 const find = (id) => document.getElementById(id);
 const show = (element, shown) => { element.hidden = !shown; };
 const dialled = (text) => text.replace(/(?!^\+)[^0-9*#A-Za-z._-]/g, "").replace(/[.\-_](?=[0-9])/g, "");
@@ -55,12 +57,7 @@ export class Softphone {
     }
     await this.#sound();
     this.#say("connecting");
-    const answer = await fetch("/v1/phone", { headers: { "X-Chartline": "background" } });
-    if (!answer.ok) {
-      this.#say("offline");
-      return;
-    }
-    const { extension, ice_servers: iceServers } = await answer.json();
+    const { extension, ice_servers: iceServers } = await this.#own();
     const url = new URL("/phone", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     const worker = document.body.dataset.e2e ?? null;
@@ -101,6 +98,16 @@ export class Softphone {
   // Once a second.
   tick() {
     if (this.#since) find("phone-time").textContent = span(this.#now() - this.#since);
+  }
+
+  // What is needed to be a phone; asked again until the hub says it.
+  async #own() {
+    for (;;) {
+      const answer = await fetch("/v1/phone", { headers: { "X-Chartline": "background" } }).catch(() => null);
+      if (answer?.ok) return answer.json();
+      this.#say("offline");
+      await new Promise((later) => { setTimeout(later, AGAIN_MS); });
+    }
   }
 
   // Return once there is a microphone: a phone that cannot speak must not ring. Asked now, not when a caller waits.
