@@ -21,7 +21,8 @@ from media.contacts import Contacts
 from media.core.relay import relay_for
 from media.fax import FaxCall, is_fax
 from media.floor import Floor
-from media.inbound import House, InboundCall
+from media.house import House
+from media.inbound import InboundCall
 from media.ledger import Ledger
 from media.line import Line
 from media.listening import identity_of, listeners_of
@@ -166,6 +167,7 @@ class Gateway:
     def _registered(self, extension: str, seconds: int) -> None:
         self._contacts.changed(extension)
         self._floor.registered(extension, seconds)
+        self._house.board.registered()
 
     async def _restore_spent(self) -> None:
         """Count what today's calls to the outside have cost before this process was there."""

@@ -7,11 +7,13 @@ How a packet gets into the shared buffer, and how one that stands there is sent,
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from hub.g711 import Codec
 from media import comfort
-from media.dtmf import Keypad, Tone
+from media.attention import Attention
+from media.attention import Tap as Tap
+from media.dtmf import Keypad, Presses, Tone
 from media.errors import ProtocolError
 from media.latch import Address
 from media.offer import Agreed
@@ -29,14 +31,6 @@ FLOOD = 400
 "Packets a second that one leg takes; 20 ms each are 50. It ends a loop of legs that echo, and a flood."
 
 _HEAD = HEADER.size
-
-
-class Tap(Protocol):
-    """Who is given each packet of sound that a leg hears."""
-
-    def heard(self, codec: Codec, ssrc: int, timestamp: int, payload: bytes, now: float) -> None:
-        """Take one packet's sound; `now` is the loop's time in seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +66,7 @@ class AudioLeg(Player):
     """One party's sound. For one event loop, not thread-safe."""
 
     __slots__ = (
+        "_attention",
         "_event_in",
         "_flooded",
         "_forged",
@@ -79,18 +74,21 @@ class AudioLeg(Player):
         "_loop",
         "_on_closed",
         "_peer",
+        "_presses",
         "_quota",
         "_quota_from",
         "_reception",
         "_refused",
         "_strange",
         "_table",
+        "_taken",
         "_tap",
         "_target",
         "_type_in",
         "encoding",
         "heard_at",
         "local",
+        "on_gone",
         "report",
     )
 
@@ -102,6 +100,8 @@ class AudioLeg(Player):
         super().__init__(pacer, buffer, music)
         self.local: Address = ("", 0)
         "IP address and port that the far end is told."
+        self.on_gone: Callable[[], None] | None = None
+        "Told once when the far end has left by itself: a page that was closed or loaded anew, or lost its network."
         self.heard_at: float | None = None
         "When the last packet came, in the loop's time."
         self.encoding = "PCMU/8000"
@@ -115,7 +115,11 @@ class AudioLeg(Player):
         self._peer: Party | None = None
         self._target: Party | None = None
         self._table: bytes | None = None
+        # What the packets go to, which is what was given or what listens before it.
         self._tap: Tap | None = None
+        self._taken: Tap | None = None
+        self._attention: Attention | None = None
+        self._presses = Presses()
         self._strange = self._flooded = self._refused = self._forged = 0
         self._quota, self._quota_from = FLOOD, 0.0
 
@@ -182,6 +186,7 @@ class AudioLeg(Player):
         self._event_out, self._event_in = agreed.send_events, agreed.receive_events
         self._outbound.clock = self._reception.clock = agreed.codec.rate
         self._sends = sends
+        self._listen()
         self.align()
         if self._peer is not None:
             self._peer.align()
@@ -192,7 +197,47 @@ class AudioLeg(Player):
 
     def tap(self, tap: Tap | None) -> None:
         """Give each packet of sound that is heard to `tap` as well, or to nobody."""
-        self._tap = tap
+        self._taken = tap
+        self._listen()
+
+    async def silence(self, seconds: float) -> None:
+        """Return once the far end has not spoken for `seconds`, counted from now at the earliest.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        await self._attend().silence(seconds)
+
+    async def fax(self) -> None:
+        """Return once a fax machine is heard calling (ITU-T T.30).
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        await self._attend().fax()
+
+    def pressed(self, key: str) -> None:
+        """Take a key that the far end's signalling told of (INFO) like one that is heard; of both, it counts once."""
+        self._press(key, signalled=True)
+
+    def _attend(self) -> Attention:
+        if self.closed:
+            raise LegClosedError("the leg is closed")
+        if self._attention is None:
+            self._attention = Attention(self._press, self._listen)
+        return self._attention
+
+    def _listen(self) -> None:
+        """Look anew who is given what is heard; listening costs, so it is done only where somebody wants it."""
+        if self.closed:
+            return
+        keys = self._event_in is None and self._law is not None and self._peer is None
+        if keys or self._attention is not None:
+            self._attend().hear_keys(keys)
+        attention = self._attention if self._attention is not None and self._attention.wanted else None
+        if attention is not None:
+            attention.behind = self._taken
+        self._tap = attention or self._taken
 
     def _hear(self, size: int, now: float) -> None:
         """Take the far end's packet, which lies in the clear in the first `size` bytes of the shared buffer."""
@@ -262,18 +307,22 @@ class AudioLeg(Player):
         except ProtocolError:
             self._strange += 1
             return
-        if key is None:
-            return
-        if self.digits.full():
-            self.digits.get_nowait()
-        self.digits.put_nowait(key)
-        self._cut_short()
+        if key is not None:
+            self._press(key)
+
+    def _press(self, key: str, *, signalled: bool = False) -> None:
+        if self._presses.fresh(key, signalled=signalled, now=self._loop.time()):
+            if self.digits.full():
+                self.digits.get_nowait()
+            self.digits.put_nowait(key)
+            self._cut_short()
 
     # What it passes on (`passing.Party`)
 
     def link(self, peer: Party | None) -> None:
         """Pass what is heard on to `peer`, or to nobody; for the relay, which links both ways."""
         self._peer = peer
+        self._listen()
         self.align()
         if peer is not None:
             peer.align()
@@ -339,6 +388,8 @@ class AudioLeg(Player):
         raise NotImplementedError
 
     def _end(self) -> None:
-        self._tap = None
+        self._tap = self._taken = None
+        if self._attention is not None:
+            self._attention.end()
         self._stop()
         self._on_closed(self)

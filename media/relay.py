@@ -41,6 +41,7 @@ class Leg(Protocol):
 
     digits: asyncio.Queue[str]
     protection: str
+    on_gone: Callable[[], None] | None
 
     @property
     def stats(self) -> LegStats:
@@ -57,6 +58,18 @@ class Leg(Protocol):
 
     async def settle(self, answer: Session, *, via: str | None = None) -> None:
         """Follow the peer's answer to our latest offer."""
+        ...
+
+    def pressed(self, key: str) -> None:
+        """Take a key that came with the signalling (INFO) like one that is heard."""
+        ...
+
+    async def silence(self, seconds: float) -> None:
+        """Return once the far end has not spoken for so long, counted from now at the earliest."""
+        ...
+
+    async def fax(self) -> None:
+        """Return once a fax machine is heard calling."""
         ...
 
     async def play(self, sound: Sound, *, barge_in: bool = False) -> bool:

@@ -1,5 +1,6 @@
 """Who in the house can be passed on to whom: the far ends of its calls, and the extensions that can be rung."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,11 +14,17 @@ from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.sip.leg import Leg as SipLeg
 from media.sip.referral import Replaces
+from media.sip.registrar import Binding
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
 
 RING_SECONDS = 50.0
 "How long a colleague is rung for a call that is passed on: less than a phone waits to hear of its transfer."
+
+RESUME = "X-Resume"
+"Header of a call that goes on with one that a page had before it was loaded anew; its phone answers by itself."
+
+RESUME_SECONDS = 5.0
 
 _STATUSES = {Cause.BUSY: 486, Cause.REFUSED: 603, Cause.UNREACHABLE: 480, Cause.NO_ANSWER: 480}
 
@@ -48,6 +55,7 @@ class Switchboard:
         self._relay = relay
         self._gives: dict[SipLeg, Give] = {}
         self._takes: dict[SipLeg, Take] = {}
+        self._awaiting: set[asyncio.Event] = set()
 
     def offer(self, sip: SipLeg, give: Give) -> None:
         """Let the far end of the call that `sip` made be passed on, until `sip` ends."""
@@ -94,6 +102,55 @@ class Switchboard:
         if not call.answered or not await call.acked or not await take(side):
             leg.close()
         return True
+
+    def registered(self) -> None:
+        """Look again for pages that come back: some phone has registered."""
+        for each in self._awaiting:
+            each.set()
+
+    async def ring_back(self, lost: Side, caller: str, *, name: str, max_forwards: int) -> Side | None:
+        """Call the page that was loaded anew as soon as it has registered; None where it takes the call no more.
+
+        `name` is what the page knows the call as: by it, it answers at once. Waits as long as it is let.
+
+        Raises:
+            MediaError: no leg can be had.
+        """
+        extensions = [] if lost.agent_id is None else self._line.directory.extensions_of(lost.agent_id)
+        before, again = Uri.parse(lost.sip.contact), asyncio.Event()
+        self._awaiting.add(again)
+        try:
+            while (found := self._come_back(extensions, before)) is None:
+                again.clear()
+                await again.wait()
+        finally:
+            self._awaiting.discard(again)
+        extension, contact = found
+        rung = Rung(await self._relay.allocate(wanted(contact.hop())))
+        side: Side | None = None
+        try:
+            speaks = Address(Uri("sip", caller or "anonymous", self._endpoint.local.host))
+            rung.sip = self._endpoint.call(
+                contact,
+                await rung.leg.offer(),
+                from_=speaks,
+                headers={RESUME: name},
+                ring_seconds=RESUME_SECONDS,
+                max_forwards=max_forwards,
+            )
+            side = await self._answered(extension, await first_answer([rung]))
+        finally:
+            if side is None:
+                rung.stop()
+        return side
+
+    def _come_back(self, extensions: Sequence[str], before: Uri) -> tuple[str, Binding] | None:
+        """Return where a person's page is that was not there before."""
+        for extension in extensions:
+            for contact in self._endpoint.registrar.contacts(extension):
+                if contact.hop().transport == "ws" and contact.contact.user != before.user:
+                    return extension, contact
+        return None
 
     def is_extension(self, name: str) -> bool:
         """Tell whether this is an extension of the house."""

@@ -22,6 +22,9 @@ from media.switchboard import Side, Switchboard
 
 log = structlog.get_logger()
 
+PARKED_S = 10.0
+"How long a caller waits for a page that was lost to come back."
+
 FORBIDDEN, UNKNOWN, GONE = 403, 481, 487
 "SIP statuses: a number that may not be dialled so; a call that is not there; the caller hung up meanwhile."
 
@@ -70,6 +73,9 @@ class Talk:
     "Hears who carries the talk on from now."
 
     _wait: asyncio.Future[None] | None = None
+    _return: asyncio.Future[None] | None = None
+    "A page that was lost is waited for."
+
     _passing: bool = field(default=False)
     "Whether somebody is being rung to take the call."
 
@@ -90,6 +96,8 @@ class Talk:
                     await self._wait
         finally:
             self._leave(self.other)
+            if self._return is not None:
+                self._return.cancel()
             self.caller.sip.on_held = None
 
     # Hold
@@ -113,15 +121,43 @@ class Talk:
             else:
                 side.leg.quiet()
 
+    # A page that is loaded anew
+
+    def _lost(self, side: Side) -> None:
+        if side is self.other and not side.sip.ended.done() and self._return is None:
+            self._return = asyncio.ensure_future(self._await_return(side))
+
+    async def _await_return(self, side: Side) -> None:
+        """Let the caller wait for the page to come back; one that does not has hung up."""
+        self._passing = True
+        self._join()
+        back: Side | None = None
+        try:
+            async with asyncio.timeout(PARKED_S):
+                back = await self.house.board.ring_back(
+                    side, self.number, name=str(self.id), max_forwards=self.max_forwards
+                )
+        except (TimeoutError, MediaError) as error:
+            log.info("page did not come back", call=str(self.id), kind=type(error).__name__)
+        finally:
+            self._passing, self._return = False, None
+        if back is None:
+            side.sip.bye()
+            self._wake()
+        else:
+            await self._take(back)
+
     # Passing on (RFC 3515, RFC 3891)
 
     def _attend(self, side: Side) -> None:
+        side.leg.on_gone = partial(self._lost, side)
         side.sip.on_held = self._held
         side.sip.on_refer = self._refer
         side.sip.on_digit = partial(press, side.leg)
         self.house.board.put(side.sip, self._take)
 
     def _leave(self, side: Side) -> None:
+        side.leg.on_gone = None
         side.sip.on_held = side.sip.on_refer = side.sip.on_digit = None
 
     async def _refer(self, wish: Refer) -> None:
@@ -175,7 +211,8 @@ class Talk:
         self._attend(side)
         self._join()
         self.on_passed(side)
-        self._note(before, side)
+        if side.agent_id != before.agent_id or side.agent_id is None:
+            self._note(before, side)
         if told is not None:
             told.progress(200)
         before.sip.bye()

@@ -60,8 +60,6 @@ class BrowserLeg(AudioLeg):
         "What the next description offers or accepts."
         self.sealed = False
         "Whether its page encrypts for another page (`sealing`)."
-        self.on_gone: Callable[[], None] | None = None
-        "Told once when the browser is lost: a page that was closed or reloaded, or a network that is gone."
         self.connected: asyncio.Future[None] = self._loop.create_future()
         "Done when the first packet can be sent."
         self._place = Place(buffer)

@@ -13,6 +13,7 @@ import structlog
 
 from media.core import wire
 from media.core.process import CoreLostError, Process
+from media.dtmf import Presses
 from media.errors import MediaError
 from media.leg import DIGITS, LegClosedError, LegStats
 from media.relay import Wanted
@@ -40,6 +41,9 @@ class RemoteLeg:
         self.family = number
         "Shared with the legs that it is likely to be bridged to: they move together."
 
+        self.on_gone: Callable[[], None] | None = None
+        "Told once when the far end has left by itself."
+
         self.digits: asyncio.Queue[str] = asyncio.Queue(DIGITS)
         self.protection = wanted.least
         self.core: Process | None = None
@@ -51,6 +55,7 @@ class RemoteLeg:
         self.final: asyncio.Future[LegStats] = asyncio.get_running_loop().create_future()
         "What is known of its sound at its end."
 
+        self._presses = Presses()
         self._named = named
         self._spawn = spawn
         self._on_closed = closed
@@ -188,6 +193,24 @@ class RemoteLeg:
                 continue
             return bool(done.whole)
 
+    # What it listens for
+
+    async def silence(self, seconds: float) -> None:
+        """Return once the far end has not spoken for `seconds`; in another core it is counted anew.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        await self._perform(lambda _: lambda request: wire.Listen(request, self.number, False, seconds), barge_in=False)
+
+    async def fax(self) -> None:
+        """Return once a fax machine is heard calling.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        await self._perform(lambda _: lambda request: wire.Listen(request, self.number, True), barge_in=False)
+
     # Where it is
 
     def watch(self, moved: Callable[[], Awaitable[None]]) -> None:
@@ -283,8 +306,10 @@ class RemoteLeg:
 
     # What its core tells
 
-    def pressed(self, key: str) -> None:
-        """Take a key that the far end pressed."""
+    def pressed(self, key: str, *, signalled: bool = True) -> None:
+        """Take a key that the far end pressed, as its signalling or its core tells; of both, it counts once."""
+        if not self._presses.fresh(key, signalled=signalled, now=asyncio.get_running_loop().time()):
+            return
         if self.digits.full():
             self.digits.get_nowait()
         self.digits.put_nowait(key)
@@ -319,6 +344,8 @@ class RemoteLeg:
         """Take it that the core has closed it: its far end is gone."""
         if not self.closed:
             self._end(self.core)
+            if self.on_gone is not None:
+                self.on_gone()
 
     def strand(self, error: MediaError) -> None:
         """Take it that no core has room for it: whoever asks it something, or watches it, hears why."""

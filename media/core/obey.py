@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from media.core import wire
-from media.core.wire import Link
+from media.core.link import Link
 from media.errors import MediaError
 from media.leg import AudioLeg, LegClosedError
 from media.phone import PhoneLeg
@@ -73,6 +73,7 @@ class Core:
             wire.Play: self._play,
             wire.Press: self._press,
             wire.Look: self._look,
+            wire.Listen: self._listen,
         }
 
     async def close(self) -> None:
@@ -141,6 +142,7 @@ class Core:
     async def _allocate(self, asked: wire.Allocate) -> wire.Report:
         number = asked.leg
         leg = await self._open.allocate(asked.wanted)
+        leg.on_gone = leg.close  # which is told
         leg.digits = Digits(lambda key: self.link.say(wire.Digit(number, key)))
         self._legs[number], self._numbers[leg] = leg, number
         return wire.Done(asked.request)
@@ -166,6 +168,11 @@ class Core:
 
     async def _press(self, asked: wire.Press) -> wire.Report:
         await self._leg(asked.leg).press(asked.keys)
+        return wire.Done(asked.request)
+
+    async def _listen(self, asked: wire.Listen) -> wire.Report:
+        leg = self._leg(asked.leg)
+        await (leg.fax() if asked.fax else leg.silence(asked.seconds))
         return wire.Done(asked.request)
 
     async def _look(self, asked: wire.Look) -> wire.Report:

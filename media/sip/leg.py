@@ -94,6 +94,11 @@ class Leg(Offering):
         server.respond(server.request.respond(481))
 
     @property
+    def contact(self) -> str:
+        """The URI that the peer says it is reached at; empty before there is a dialog."""
+        return "" if self._dialog is None else self._dialog.target
+
+    @property
     def replacement(self) -> Replaces | None:
         """What a call at the peer says to take the place of this one; None before there is a dialog (RFC 3891)."""
         return None if self._dialog is None else replaced_by(self._dialog)
