@@ -14,7 +14,7 @@ from sqlmodel import Session as Db
 from hub.db import uuid7
 from hub.record import call as record
 from hub.rules import dialling
-from media.inbound import House
+from media.house import House
 from media.notice import Emitted
 from media.outbound import Outside
 from media.sdp import Session

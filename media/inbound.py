@@ -23,41 +23,23 @@ from hub.rules.menu import Ask, Go
 from hub.rules.recording import consent_of, recorded
 from hub.rules.routing import Plan
 from hub.settings.practice import Overflow
-from media.announcer import Announcer
 from media.consent import consented, next_key
 from media.errors import MediaError
-from media.floor import Floor
-from media.ledger import Ledger
-from media.line import NOBODY, Line
-from media.notice import Emitted, Notices
-from media.plan import Planner
-from media.prompts import Prompts
-from media.relay import Leg, Relay
+from media.house import House
+from media.line import NOBODY
+from media.notice import Emitted
+from media.relay import Leg
 from media.rescue import follow
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
-from media.switchboard import Side, Switchboard
+from media.switchboard import Side
 from media.talk import Talk, press
-from media.taping import Tape, Taping, end_message
+from media.taping import Tape, end_message
+from media.waiting import Waiting
 
 log = structlog.get_logger()
 
 LONGEST_MESSAGE_S = 180.0
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What a call works with."""
-
-    line: Line
-    ledger: Ledger
-    relay: Relay
-    floor: Floor
-    planner: Planner
-    notices: Notices
-    prompts: Prompts
-    taping: Taping
-    board: Switchboard
 
 
 @dataclass(slots=True)
@@ -76,12 +58,11 @@ class InboundCall:
     "How it went, where that is not told by how far it came."
 
     cause: str = "caller"
-    announcer: Announcer | None = None
+    waiting: Waiting | None = None
     consented: bool = False
     "Whether the call may be recorded: the announcement was played to its last sample, or the caller agreed."
 
     subject: UUID | None = None
-    wrap_up_seconds: int = 0
 
     async def run(self) -> None:
         """Take the call from its INVITE to its end."""
@@ -218,68 +199,20 @@ class InboundCall:
     # The queue
 
     async def _queue(self, go: Go, name: str) -> None:
+        ended = await self._waiting.serve(go, name)
+        if isinstance(ended, Overflow):
+            await self._overflow(ended, go)
+        else:
+            self.agent = ended.side
+            await self._talk(ended.side, ended.offer)
+
+    async def _overflow(self, overflow: Overflow, go: Go) -> None:
+        """Do what the policy says of those who wait long."""
         house, leg = self.house, self._leg
-        await leg.play(house.prompts.stock("please-hold", go.language))
-        leg.hold_music()
-        entered = house.line.now()
-        offers = await house.floor.enter(
-            self.id, name, go.priority, go.language, lambda db: call.queued(db, self.id, name, entered)
-        )
-        settings = house.line.practice.find_queue(name)
-        self.announcer = self.announcer or Announcer(house.line, house.prompts, self.id, leg, go.language)
-        self.announcer.begin(settings)
-        self.wrap_up_seconds = settings.wrap_up_seconds if settings else 0
-        for overflow in sorted(settings.overflow if settings else (), key=lambda each: each.after_seconds):
-            until = entered + timedelta(seconds=overflow.after_seconds)
-            if await self._served(offers, until):
-                return
-            if await self._overflow(overflow, go):
-                return
-        await self._served(offers, None)
-
-    async def _served(self, offers: asyncio.Queue[Offer], until: datetime | None) -> bool:
-        """Ring agents as they are offered; True once the caller was served, False when `until` has come."""
-        while True:
-            left = None if until is None else max((until - self.house.line.now()).total_seconds(), 0.0)
-            try:
-                async with asyncio.timeout(left):
-                    offer = await offers.get()
-            except TimeoutError:
-                return False
-            self._offered(offer)
-            forwards = self.sip.max_forwards - 1
-            taken = await self.house.floor.ring(offer, self.sip.from_number, forwards, beside=self.leg)
-            if taken is not None:
-                self.agent = Side(taken.sip, taken.leg, taken.agent_id)
-                self._hush()
-                await self._talk(self.agent, offer)
-                return True
-
-    def _offered(self, offer: Offer) -> None:
-        house = self.house
-        key, at = house.line.instance.keys.pop, house.line.now()
-        payload = {"queue": offer.queue, "agent": str(offer.agent_id), "offer": str(offer.id)}
-        house.notices.tell(
-            "call.offered",
-            self.id,
-            payload,
-            along=lambda db: pop.open(db, offer, key=key, now=at),
-            still=self._goes_on,
-            soon=True,
-        )
-
-    async def _overflow(self, overflow: Overflow, go: Go) -> bool:
-        """Do what the policy says of those who wait long; True when that ends the wait."""
-        house, leg = self.house, self._leg
-        if overflow.queue is not None:
-            house.floor.left(self.id)
-            await self._queue(go, overflow.queue)
-            return True
         self._leave("overflow")
-        self._hush()
         if overflow.voicemail is not None:
             await self._voicemail(overflow.voicemail, go.language)
-            return True
+            return
         self.path = call.CALLBACK
         at = house.line.now()
         house.ledger.note(
@@ -288,7 +221,6 @@ class InboundCall:
         leg.quiet()
         await leg.play(house.prompts.stock("callback-offered", go.language))
         await self._say_goodbye(go.language)
-        return True
 
     # The talk
 
@@ -337,10 +269,6 @@ class InboundCall:
         self.cause = "system"
         await self._leg.play(self.house.prompts.stock("goodbye", language))
 
-    def _hush(self) -> None:
-        if self.announcer is not None:
-            self.announcer.stop()
-
     def _leave(self, why: str) -> None:
         at = self.house.line.now()
         self.house.floor.left(self.id)
@@ -351,7 +279,8 @@ class InboundCall:
         house = self.house
         at = house.line.now()
         self.sip.bye()
-        self._hush()
+        if self.waiting is not None:
+            self.waiting.hush()
         house.floor.left(self.id)
         figures = [("caller", self.leg)] + ([("agent", self.agent.leg)] if self.agent else [])
         if self.agent is not None:
@@ -391,6 +320,18 @@ class InboundCall:
 
     def _goes_on(self) -> bool:
         return not self.sip.ended.done()
+
+    @property
+    def wrap_up_seconds(self) -> int:
+        """How long whoever had the call is left alone after it."""
+        return self.waiting.wrap_up_seconds if self.waiting is not None else 0
+
+    @property
+    def _waiting(self) -> Waiting:
+        if self.waiting is None:
+            forwards = self.sip.max_forwards - 1
+            self.waiting = Waiting(self.house, self.id, self._leg, self.sip.from_number, forwards, self._goes_on)
+        return self.waiting
 
     @property
     def _leg(self) -> Leg:

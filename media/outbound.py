@@ -25,7 +25,7 @@ from media.browser import sealing
 from media.dialled import Dialled
 from media.errors import MediaError, UnacceptableError
 from media.floor import Rung, first_answer, wanted
-from media.inbound import House
+from media.house import House
 from media.line import NOBODY
 from media.meter import Meter
 from media.notice import Emitted
