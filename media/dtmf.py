@@ -65,6 +65,27 @@ def tones_of(key: str, milliseconds: int = PRESS_MS) -> Iterator[Tone]:
         yield Tone(key, True, 10, held * FRAME)
 
 
+APART_S = 1.0
+"Between two ways in which one press is told."
+
+
+class Presses:
+    """Takes a press once that a far end tells twice: in or beside its sound, and by its signalling (INFO)."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bool, float] | None = None
+
+    def fresh(self, key: str, *, signalled: bool, now: float) -> bool:
+        """Return whether this press was not told the other way; `now` is in seconds of any steady clock."""
+        last = self._last
+        if last is not None and last[:2] == (key, not signalled) and now - last[2] < APART_S:
+            return False
+        self._last = key, signalled, now
+        return True
+
+
 class Keypad:
     """Turns one stream's reports into presses: each once, at its first report, however often it is repeated."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from media.core import wire
-from media.core.wire import Link
+from media.core.link import Link
 from media.errors import MediaError, ProtocolError, UnacceptableError
 from media.leg import LegClosedError
 from media.ports import NoPortError

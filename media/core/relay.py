@@ -275,7 +275,7 @@ class CoreRelay:
     def _told(self, slot: Slot, report: Any) -> None:
         if isinstance(report, wire.Digit):
             if report.leg in slot.legs:
-                slot.legs[report.leg].pressed(report.key)
+                slot.legs[report.leg].pressed(report.key, signalled=False)
         elif isinstance(report, wire.Gone):
             leg = slot.legs.pop(report.leg, None)
             if leg is not None:

@@ -4,9 +4,7 @@ A message is four bytes of length and one msgpack array whose first item is its 
 of the event loop goes out in one write.
 """
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -16,14 +14,12 @@ from media.recorder import Recorded
 from media.relay import Wanted
 from media.sdp import Direction, Session
 
-VERSION = 1
+VERSION = 2
 "Counted up with every change of a message: the two sides may be of different releases while one is being installed."
 
 LONGEST = 64 << 20
 "Bytes of one message; a sound of an hour is 29 MB."
 
-BACKLOG = 128 << 20
-"Bytes that may wait for the other side to read them; one that lets so much wait is given up."
 
 Said = Session | bytes
 "A description; as bytes where its text is none that Unicode knows."
@@ -196,8 +192,19 @@ class Ping(_Message, frozen=True, tag=20):
     request: int
 
 
+class Listen(_Message, frozen=True, tag=21):
+    """Wait for what is heard; answered by `Done` then."""
+
+    request: int
+    leg: int
+    fax: bool
+    "Whether for a fax machine that calls, and not for silence."
+    seconds: float = 0.0
+    "Of silence."
+
+
 Command = (Begin | Allocate | Offer | Answer | Settle | Learn | Forget | Play | Press | Withdraw | Loop) | (
-    Music | Quiet | Bridge | Unbridge | Record | Seal | Pause | Look | Close | Ping
+    Music | Quiet | Bridge | Unbridge | Record | Seal | Pause | Look | Close | Ping | Listen
 )
 
 
@@ -333,66 +340,3 @@ class Unpacker:
             at = end
         self._rest = data[at:]
         return found
-
-
-class Link(asyncio.Protocol):
-    """One end of the socket."""
-
-    def __init__(self, kinds: Any, heard: Callable[[Any], None], ended: Callable[[], None]) -> None:
-        """Give each message of `kinds` to `heard`; call `ended` once, when the other side is gone or talks nonsense."""
-        self._unpacker = Unpacker(kinds)
-        self._heard = heard
-        self._ended = ended
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._out = bytearray()
-        self._flushing = False
-        self.heard_at = self._loop.time()
-        "When the other side last said anything, in the loop's time."
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin; for the loop."""
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
-        self._transport.set_write_buffer_limits(BACKLOG)
-
-    def data_received(self, data: bytes) -> None:
-        """Read; for the loop."""
-        self.heard_at = self._loop.time()
-        try:
-            messages = self._unpacker.messages(data)
-        except ProtocolError:
-            self.close()
-            return
-        for message in messages:
-            self._heard(message)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Note that the other side is gone; for the loop."""
-        self._transport = None
-        self._ended()
-
-    def say(self, message: Command | Report) -> None:
-        """Say it, together with all else of this turn of the loop; nothing where the other side is gone."""
-        if self._transport is None:
-            return
-        self._out += packed(message)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what was said so far."""
-        self._flushing = False
-        if self._transport is None or not self._out:
-            return
-        if self._transport.get_write_buffer_size() + len(self._out) > BACKLOG:
-            self._transport.abort()
-            return
-        out, self._out = self._out, bytearray()
-        self._transport.write(out)
-
-    def close(self) -> None:
-        """Close it behind what was said."""
-        self.flush()
-        if self._transport is not None:
-            self._transport.close()

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -12,6 +14,7 @@ from hub.audio import frequencies, tone
 from hub.g711 import Codec
 from hub.security.container import binding_of, read
 from hub.tape import channels, frames
+from media.calling import CNG_HZ
 from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
 from media.errors import ProtocolError, UnacceptableError
@@ -22,8 +25,9 @@ from media.relay import Leg, RelayEngine
 from media.sdp import PCMU, Direction
 from media.sdp import Codec as Coding
 from media.sound import Sound
-from tests.media.core.cores import called, connected, cores, until
+from tests.media.core.cores import called, connected, cores, place_of, until
 from tests.media.farend import far_end
+from tests.media.test_inband import pressed, quiet
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -261,3 +265,28 @@ async def test_a_sound_is_sent_once_and_forgotten_when_there_are_too_many(
         assert len(leg.core.sounds) == 1
         assert await leg.play(sounds[0])
         leg.close()
+
+
+async def test_what_is_listened_for_in_a_core_is_told(relay: CoreRelay) -> None:
+    async with far_end() as phone:
+        leg = await relay.allocate()
+        plain = offer_audio(phone.address, codecs=(PCMU,))
+        voice = replace(plain.media[0], codecs=(PCMU,))
+        place = place_of(await leg.answer(replace(plain, media=(voice,))))
+        menu = asyncio.create_task(leg.play(long_sound(), barge_in=True))
+        await phone.hear(3)
+        await phone.say(place, np.concatenate((quiet(0.04), pressed("4", seconds=0.1), quiet(0.06))))
+        assert await menu is False
+        leg.pressed("4")
+        leg.pressed("5")
+        assert [await leg.digits.get(), await leg.digits.get()] == ["4", "5"]
+        fax = asyncio.create_task(leg.fax())
+        await leg.silence(0.1)
+        assert not fax.done()
+        await phone.say(place, np.concatenate((tone(CNG_HZ, seconds=0.5), quiet(0.06))))
+        await fax
+        waiting = asyncio.create_task(leg.silence(60))
+        await leg.silence(0.01)
+        leg.close()
+        with pytest.raises(LegClosedError):
+            await waiting

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.core import wire
-from media.core.wire import Link, Unpacker, packed
+from media.core import link, wire
+from media.core.link import Link
+from media.core.wire import Unpacker, packed
 from media.errors import ProtocolError
 from media.leg import LegStats
 from media.offer import offer_audio
@@ -43,6 +44,8 @@ ORDERS: list[wire.Command] = [
     wire.Look(7, 7),
     wire.Close(7),
     wire.Ping(0),
+    wire.Listen(8, 7, True),
+    wire.Listen(9, 7, False, 5.0),
 ]
 REPORTS: list[wire.Report] = [
     wire.Ready(1),
@@ -152,7 +155,7 @@ async def test_the_other_side_that_talks_nonsense_is_given_up() -> None:
 
 
 async def test_the_other_side_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "BACKLOG", 1 << 20)
+    monkeypatch.setattr(link, "BACKLOG", 1 << 20)
     async with Ends() as ends:
         async with asyncio.timeout(5):
             while not ends.ended.is_set():
