@@ -185,7 +185,11 @@ class Floor:
         self._changed.set()
 
 
-def wanted(hop: Hop, least: str = "rtp") -> Wanted:
+LEAST = {"any": "rtp", "sdes": "sdes-srtp", "dtls": "dtls-srtp"}
+"The least protection that a trunk's sound has to have, by its policy."
+
+
+def wanted(hop: Hop, least: str = LEAST["any"]) -> Wanted:
     """Return what kind of leg goes with the way that its signalling takes."""
     if hop.transport == "ws":
         return Wanted(kind="browser", secure=True, least="dtls-srtp")

@@ -7,7 +7,6 @@ Nothing that the caller hears waits for the record or for Temporal beyond a dead
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,31 +14,34 @@ import structlog
 from sqlmodel import Session
 
 from hub.db import uuid7
-from hub.record import agent, call, pop, queue, recording, task
+from hub.record import agent, call, pop, queue, task
 from hub.record.queue import Offer
-from hub.rules import menu
+from hub.rules import menu, routing
 from hub.rules.matching import Match
 from hub.rules.menu import Ask, Go
-from hub.rules.recording import consent_of, recorded
+from hub.rules.recording import consent_of
 from hub.rules.routing import Plan
+from hub.settings import Fax
 from hub.settings.practice import Overflow
 from media.consent import consented, next_key
 from media.errors import MediaError
+from media.fax import Watch, machine_of
+from media.floor import LEAST, wanted
 from media.house import House
+from media.keeping import Keeping
 from media.line import NOBODY
+from media.message import left
 from media.notice import Emitted
-from media.relay import Leg
+from media.relay import Leg, Wanted
 from media.rescue import follow
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
 from media.switchboard import Side
-from media.talk import Talk, press
+from media.talk import Onward, Talk
 from media.taping import Tape, end_message
 from media.waiting import Waiting
 
 log = structlog.get_logger()
-
-LONGEST_MESSAGE_S = 180.0
 
 
 @dataclass(slots=True)
@@ -54,15 +56,25 @@ class InboundCall:
     "Whoever of the practice talks to the caller, or did so last."
 
     tape: Tape | None = None
+    "Of a message; `keeping` has those of talks."
+
+    keeping: Keeping = field(init=False)
     path: str | None = None
     "How it went, where that is not told by how far it came."
 
     cause: str = "caller"
     waiting: Waiting | None = None
-    consented: bool = False
-    "Whether the call may be recorded: the announcement was played to its last sample, or the caller agreed."
+    went: Go | None = None
+    "Where the menus led last."
 
     subject: UUID | None = None
+    spoken: float | None = None
+    "Seconds from the beginning of a message to its last word."
+
+    _watch: Watch | None = None
+
+    def __post_init__(self) -> None:
+        self.keeping = Keeping(self.house, self.id, self._whose)
 
     async def run(self) -> None:
         """Take the call from its INVITE to its end."""
@@ -104,10 +116,32 @@ class InboundCall:
         self.leg = await self._answer()
         if self.leg is None:
             return
+        self._watch = Watch(self.leg)
+        fax = house.line.practice.fax
+        if await self._watch.heard(fax, self._inside(plan, number)):
+            await self._fax(fax, plan.language)
+
+    async def _inside(self, plan: Plan, number: str | None) -> None:
+        house, leg = self.house, self._leg
         if house.line.practice.recording.calls:
             needed = consent_of(house.line.practice, number)
-            self.consented = await consented(self.leg, house.prompts, needed, plan.language)
-        await self._go(await self._menu(plan, self.leg))
+            self.keeping.consented = await consented(leg, house.prompts, needed, plan.language)
+        await self._go(await self._menu(plan, leg))
+
+    async def _fax(self, fax: Fax, language: str) -> None:
+        """Let a fax machine that was heard go to where the practice says."""
+        log.info("fax heard", call=str(self.id))
+        if self.waiting is not None:
+            self.waiting.hush()
+            self._leave("fax")
+        if fax.extension is None:
+            await self._go(Go(fax.queue, fax.voicemail, language, 0, "plan"))
+            return
+        self.path, self.cause = call.FAX, "system"
+        self.agent = await machine_of(self.house, fax.extension, self.sip)
+        if self.agent is not None:
+            self.house.relay.bridge(self._leg, self.agent.leg)
+            await self.agent.sip.ended
 
     def _ring(self, did: str, number: str | None, match: Match, now: datetime) -> None:
         house = self.house
@@ -137,17 +171,21 @@ class InboundCall:
         """Return whose the call's recordings are: its row says so, which may wait for others to be written."""
         return self.subject or await self.house.ledger.do(lambda _: self.subject)
 
+    def _wanted(self) -> Wanted:
+        trunk = self.house.line.practice.find_trunk(self.sip.trunk)
+        return wanted(self.sip.source, LEAST[trunk.protection if trunk is not None else "any"])
+
     async def _answer(self) -> Leg | None:
         """Return the caller's leg once the call is answered; None where there is nothing to speak with."""
         try:
             # Known at once: a caller who is gone before the answer leaves nobody else to close it.
-            leg: Leg = await self.house.relay.allocate()
+            leg: Leg = await self.house.relay.allocate(self._wanted())
             self.leg = leg
         except MediaError as error:
             self.sip.reject(error.status)
             return None
         self.sip.on_offer = leg.answer
-        self.sip.on_digit = partial(press, leg)
+        self.sip.on_digit = leg.pressed
         try:
             if self.sip.offer is None:
                 await self._offer(leg)
@@ -189,6 +227,7 @@ class InboundCall:
         return step
 
     async def _go(self, go: Go) -> None:
+        self.went = go
         if go.queue is not None:
             await self._queue(go, go.queue)
         elif go.voicemail is not None:
@@ -226,25 +265,47 @@ class InboundCall:
 
     async def _talk(self, side: Side, offer: Offer) -> None:
         house, leg = self.house, self._leg
+        if self._watch is not None:
+            self._watch.stop()
         house.relay.bridge(leg, side.leg)
         at = house.line.now()
 
         def change(db: Session) -> None:
             queue.answer(db, offer.id, at)
-            call.bridged(db, self.id, offer.agent_id, at)
+            if call.bridged(db, self.id, offer.agent_id, at).agent_id != offer.agent_id:
+                call.passed(db, self.id, None, offer.agent_id, at)
 
         payload = {"queue": offer.queue, "agent": str(offer.agent_id)}
         house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
-        if self.consented and recorded(house.line.practice, offer.queue):
-            self.tape = await house.taping.start(self.id, await self._whose(), [leg, side.leg])
+        self.keeping.begin(offer.queue, [leg, side.leg])
         number, forwards, wrap_up = self.sip.from_number, self.sip.max_forwards - 1, self.wrap_up_seconds
-        talk = Talk(house, self.id, Side(self.sip, leg), side, number, forwards, wrap_up, self._passed)
-        cause = await talk.run()
-        self.cause = "agent" if cause is Cause.HANGUP else "system"
+        caller = Side(self.sip, leg)
+        talk = Talk(house, self.id, caller, side, number, forwards, wrap_up, self._passed, self.keeping.press)
+        ended = await talk.run()
+        if isinstance(ended, Onward):
+            await self._send_on(ended)
+        else:
+            self.cause = "agent" if ended is Cause.HANGUP else "system"
 
-    def _passed(self, side: Side) -> None:
-        """Note who carries the talk on: that is whom the end of the call hangs up."""
+    def _passed(self, side: Side | None) -> None:
+        """Note who carries the talk on: that is whom the end of the call hangs up, and who is recorded."""
         self.agent = side
+        if side is None:
+            self.keeping.pause()
+        else:
+            self.keeping.pass_on([self._leg, side.leg])
+
+    async def _send_on(self, to: Onward) -> None:
+        """Let the caller begin anew at one of the practice's numbers, or wait in a queue, in the language spoken."""
+        line, leg, went = self.house.line, self._leg, self.went
+        language, priority = (went.language, went.priority) if went is not None else ("en", 0)
+        if to.queue is not None:
+            await self._go(Go(to.queue, None, language, priority, "choice"))
+            return
+        plan = routing.last_good(line.practice, line.version, to.did)
+        plan = plan.model_copy(update={"language": language, "priority": max(plan.priority, priority)})
+        leg.quiet()
+        await self._go(await self._menu(plan, leg))
 
     # Voicemail
 
@@ -254,13 +315,15 @@ class InboundCall:
         leg.quiet()
         await leg.play(house.prompts.voicemail(settings, language))
         await leg.play(house.prompts.beep)
+        if self._watch is not None:
+            self._watch.stop()
         tape = await house.taping.start(self.id, await self._whose(), [leg], box=box)
         self.tape = tape
         if tape is None:
             await self._say_goodbye(language)
             return
         self.path = call.VOICEMAIL
-        await next_key(leg, LONGEST_MESSAGE_S)
+        self.spoken = await left(leg, settings)
         await self._say_goodbye(language)
 
     # The end
@@ -289,7 +352,10 @@ class InboundCall:
         if self.leg is not None:
             self.leg.close()
         stats = [(role, await house.relay.last_stats(leg)) for role, leg in figures if leg is not None]
+        await self.keeping.end()
         seconds = await self.tape.stop() if self.tape is not None else 0.0
+        if self.spoken is not None:
+            seconds = min(seconds, self.spoken)
         written = house.ledger.note(lambda db: self._close(db, at, stats, seconds))
         house.notices.follow(written)
         await asyncio.wrap_future(written)
@@ -298,16 +364,26 @@ class InboundCall:
 
     def _close(self, db: Session, at: datetime, stats: list[tuple[str, Any]], seconds: float) -> list[Emitted]:
         tape, path = self.tape, self.path
-        if tape is not None and tape.box is None:
-            recording.end(db, tape.id, seconds, at, state=tape.state)
-        elif tape is not None and not end_message(db, tape.id, self.id, tape.box or "", seconds, at):
+        if path is None and queue.waits(db, self.id):
+            path = call.ABANDONED  # also after a talk, by whom a colleague passed on
+        if tape is not None and not end_message(db, tape.id, self.id, tape.box or "", seconds, at):
             path = None
         queue.leave(db, self.id, path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
         if self.agent is not None and self.agent.agent_id is not None:
             # Who got the call from a colleague stands in no offer.
             agent.freed(db, self.agent.agent_id, self.id, at, wrap_up_seconds=self.wrap_up_seconds)
         for role, figures in stats:
-            call.leg(db, self.id, role, protection=figures.protection, loss=figures.loss, jitter_ms=figures.jitter_ms)
+            call.leg(
+                db,
+                self.id,
+                role,
+                protection=figures.protection,
+                loss=figures.loss,
+                jitter_ms=figures.jitter_ms,
+                codec=figures.encoding.partition("/")[0],
+                rtt_ms=figures.rtt_ms,
+                mos=figures.mos,
+            )
         pop.close(db, self.id, at + timedelta(seconds=self.wrap_up_seconds))
         queue.pair(db, self.house.line.practice, at)
         row = call.ended(db, self.id, self.cause, at, path=path)

@@ -51,6 +51,8 @@ class LegStats:
     strange: int
     "No RTP, or of a payload type that was not agreed on."
     protection: str
+    encoding: str = ""
+    "What is spoken: name and clock, as PCMU/8000."
     forged: int = 0
     "Protected packets that could not be opened: another key, changed on the way, or heard before."
     rtt_ms: float | None = None
@@ -376,6 +378,7 @@ class AudioLeg(Player):
             refused=self._refused + self._flooded,
             strange=self._strange,
             protection=self.protection,
+            encoding=self.encoding,
             forged=self._forged,
             rtt_ms=report.rtt_ms,
             remote_loss=report.remote_loss,

@@ -24,7 +24,7 @@ from media import pidf
 from media.browser import sealing
 from media.dialled import Dialled
 from media.errors import MediaError, UnacceptableError
-from media.floor import Rung, first_answer, wanted
+from media.floor import LEAST, Rung, first_answer, wanted
 from media.house import House
 from media.line import NOBODY
 from media.meter import Meter
@@ -51,9 +51,6 @@ LOOK_S = 15.0
 
 FREE = Decimal(0)
 "What a minute of a call for help costs."
-
-LEAST = {"any": "rtp", "sdes": "sdes-srtp", "dtls": "dtls-srtp"}
-"The least protection of a leg by what a trunk's policy says."
 
 _ANSWERS = (486, 600, 603)
 "Statuses of a call for help that somebody gave who heard of it."
