@@ -1,9 +1,10 @@
-"""Calls that offer nothing but a fax (ITU-T T.38): passed to where the practice says, as they are.
+"""Calls that are a fax: those that offer nothing else (ITU-T T.38) are passed to where the practice says, as they are.
 
 The gateway neither reads nor carries the pages: the two machines settle between themselves where they go.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,17 @@ from sqlmodel import Session as Db
 from hub.db import uuid7
 from hub.record import call as record
 from hub.rules import dialling
+from hub.settings import Fax
 from media.house import House
 from media.notice import Emitted
 from media.outbound import Outside
+from media.relay import Leg
 from media.sdp import Session
 from media.sip.incoming import Incoming
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
+from media.switchboard import Side
 from media.trunks import Wish
 
 RING_SECONDS = 60.0
@@ -41,6 +45,49 @@ def is_fax(offer: Session | None) -> bool:
     open_media = [media for media in offer.media if media.port]
     faxes = [media for media in open_media if media.kind == "image" and "t38" in media.formats]
     return bool(faxes) and not any(media.kind == "audio" for media in open_media)
+
+
+class Watch:
+    """Listens for a fax machine that calls with sound, until somebody talks to the caller."""
+
+    def __init__(self, leg: Leg) -> None:
+        self._leg = leg
+        self._listening: asyncio.Task[None] | None = None
+
+    async def heard(self, fax: Fax, inside: Coroutine[Any, Any, None]) -> bool:
+        """Let `inside` go its way, and cancel it when a fax machine is heard; return whether that was so.
+
+        Nobody listens where the policy knows no place for such calls.
+        """
+        if fax.extension is None and fax.queue is None and fax.voicemail is None:
+            await inside
+            return False
+        going = asyncio.ensure_future(inside)
+        listening = self._listening = asyncio.ensure_future(self._leg.fax())
+        try:
+            await asyncio.wait({going, listening}, return_when=asyncio.FIRST_COMPLETED)
+            if going.done() or listening.cancelled() or listening.exception() is not None:
+                await going
+                return False
+            return True
+        finally:
+            for each in (going, listening):
+                each.cancel()
+            await asyncio.gather(going, listening, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Listen no longer: what is heard from now on is somebody's talk, or a message."""
+        if self._listening is not None:
+            self._listening.cancel()
+
+
+async def machine_of(house: House, extension: str, sip: Incoming) -> Side | None:
+    """Ring an extension's fax machine for a caller who is heard; None where none takes the call."""
+    forwards = sip.max_forwards - 1
+    side, _ = await house.board.ring(
+        extension, sip.from_number, max_forwards=forwards, referred_by="", heard=lambda _: None
+    )
+    return side
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from hub.record import call
 from media.errors import MediaError
 from media.line import Line
 from media.notice import Notices
-from media.relay import Leg, Relay
+from media.relay import Relay
 from media.sip.referral import Replaces
 from media.sip.status import Cause
 from media.sip.transfer import Refer
@@ -53,6 +53,16 @@ class Office(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Where a phone sends the caller back to: exactly one of the two."""
+
+    did: str = ""
+    "One of the practice's own numbers (E.164), with its menu."
+
+    queue: str | None = None
+
+
 @dataclass(slots=True)
 class Talk:
     """One conversation, whoever of the practice carries it on.
@@ -69,8 +79,13 @@ class Talk:
 
     max_forwards: int
     wrap_up_seconds: int
-    on_passed: Callable[[Side], None]
-    "Hears who carries the talk on from now."
+    on_passed: Callable[[Side | None], None]
+    "Hears who carries the talk on from now, and None where nobody does because the caller goes elsewhere."
+
+    on_record: Callable[[UUID | None, bool], bool]
+    "Hears that somebody's phone wants the talk recorded or not, and tells whether that is done."
+
+    _onward: Onward | None = None
 
     _wait: asyncio.Future[None] | None = None
     _return: asyncio.Future[None] | None = None
@@ -79,26 +94,33 @@ class Talk:
     _passing: bool = field(default=False)
     "Whether somebody is being rung to take the call."
 
-    async def run(self) -> Cause:
-        """Bridge the two, and wait until whoever talks to the caller hangs up; return how that ended."""
+    async def run(self) -> Cause | Onward:
+        """Bridge the two, and wait until whoever talks to the caller hangs up; return how that ended.
+
+        Or return where the caller goes on, alone.
+        """
         self._attend(self.other)
         self.caller.sip.on_held = self._held
         self._join()
         try:
-            while True:
+            while (end := self._end()) is None:
                 other = self.other
                 self._wait = asyncio.get_running_loop().create_future()
-                await _first(self._wait, other.sip.ended)
-                if other.sip.ended.done() and self.other is other and not self._passing:
-                    return other.sip.ended.result()
-                if other.sip.ended.done() and self.other is other:
-                    # The phone hung up on its transfer before that is over, as many do: the caller waits on.
-                    await self._wait
+                # A phone may hang up on its transfer before that is over, as many do: the caller waits on.
+                await _first(*([self._wait] if other.sip.ended.done() else [self._wait, other.sip.ended]))
+            return end
         finally:
             self._leave(self.other)
             if self._return is not None:
                 self._return.cancel()
             self.caller.sip.on_held = None
+
+    def _end(self) -> Cause | Onward | None:
+        """Return how the talk ended; None while it goes on, or somebody may still take it."""
+        if self._onward is not None:
+            return self._onward
+        ended = self.other.sip.ended
+        return ended.result() if ended.done() and not self._passing else None
 
     # Hold
 
@@ -153,15 +175,20 @@ class Talk:
         side.leg.on_gone = partial(self._lost, side)
         side.sip.on_held = self._held
         side.sip.on_refer = self._refer
-        side.sip.on_digit = partial(press, side.leg)
+        side.sip.on_record = partial(self.on_record, side.agent_id)
+        side.sip.on_digit = side.leg.pressed
         self.house.board.put(side.sip, self._take)
 
     def _leave(self, side: Side) -> None:
         side.leg.on_gone = None
-        side.sip.on_held = side.sip.on_refer = side.sip.on_digit = None
+        side.sip.on_held = side.sip.on_refer = side.sip.on_digit = side.sip.on_record = None
 
     async def _refer(self, wish: Refer) -> None:
         """Carry out what the phone asks for, and tell it how that goes."""
+        place = None if wish.replaces is not None else self._place(wish.target.user)
+        if place is not None:
+            self._send_on(place, wish)
+            return
         self._passing = True
         search = asyncio.ensure_future(self._find(wish))
         try:
@@ -195,6 +222,39 @@ class Talk:
             referred_by=wish.referred_by,
             heard=lambda status: wish.progress(status) if 100 < status < 200 else None,
         )
+
+    def _place(self, dialled: str) -> Onward | None:
+        """Return which queue or number of the practice was dialled, if it is one; extensions of people come first."""
+        line = self.house.line
+        if self.house.board.is_extension(dialled):
+            return None
+        for each in line.practice.queues:
+            if dialled in (each.name, each.extension):
+                return Onward(queue=each.name)
+        number = line.number_of(dialled)
+        return None if number is None else Onward(number.did)
+
+    def _send_on(self, place: Onward, wish: Refer) -> None:
+        """Let the caller go back to where callers wait; the phone is done with the call."""
+        if self.caller.sip.ended.done():
+            wish.progress(GONE)
+            return
+        other, at = self.other, self.house.line.now()
+        self._onward = place
+        self._leave(other)
+        self.house.relay.unbridge(self.caller.leg)
+        self.on_passed(None)
+
+        def change(db: Db) -> None:
+            call.passed(db, self.id, other.agent_id, None, at, wrap_up_seconds=self.wrap_up_seconds)
+
+        told = {"queue": place.queue} if place.queue is not None else {"number": place.did}
+        log.info("call sent on", call=str(self.id), queue=place.queue)
+        self.house.notices.tell("call.transferred", self.id, told, along=change, soon=True)
+        wish.progress(200)
+        other.sip.bye()
+        other.leg.close()
+        self._wake()
 
     def _consulted(self, replaces: Replaces) -> tuple[Side | None, int]:
         side = self.house.board.far_end(replaces)
@@ -239,10 +299,3 @@ class Talk:
 
 async def _first(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-def press(leg: Leg, key: str) -> None:
-    """Let a key that came by INFO be read like one that came with the sound."""
-    if leg.digits.full():
-        leg.digits.get_nowait()
-    leg.digits.put_nowait(key)

@@ -177,6 +177,9 @@ class Voicemail(Table):
     name: Name
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
     say: Said = {}
+    silence_seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+    "After which a message is over; 0: only a key or the caller ends it."
+    longest_seconds: Annotated[int, Field(ge=5, le=3600)] = 180
 
 
 class Overflow(Table):
@@ -212,6 +215,8 @@ class Queue(Table):
     "How often who waits is told that somebody will come; 0 tells it never."
     announce_place: bool = False
     "Whether they are also told how many are before them."
+    extension: Extension | None = None
+    "What phones of the practice send a caller to it by."
 
 
 class Recording(Table):
