@@ -148,7 +148,9 @@ class Switchboard:
         """Return where a person's page is that was not there before."""
         for extension in extensions:
             for contact in self._endpoint.registrar.contacts(extension):
-                if contact.hop().transport == "ws" and contact.contact.user != before.user:
+                uri = contact.contact
+                # What a page calls itself is made up anew each time that it is loaded.
+                if contact.hop().transport == "ws" and (uri.user, uri.host) != (before.user, before.host):
                     return extension, contact
         return None
 
