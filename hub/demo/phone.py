@@ -117,7 +117,8 @@ class Phones:
         seconds = caller.stay_s + 1
         pcap.write(voice, frequency=CALLER_HZ, seconds=seconds, digits=caller.digits)
         ending = _text("caller-is-hung-up" if caller.waits else "caller-hangs-up")
-        words = {"number": caller.number, "voice": voice, "stay_ms": round(caller.stay_s * 1000)}
+        words: dict[str, object] = {"number": caller.number, "voice": voice, "stay_ms": round(caller.stay_s * 1000)}
+        words["again"] = _again("carrier", "media_port")
         scenario = self._scenario("caller", {**words, "ending": Template(ending).substitute(words)})
         return await self._run(scenario, "-s", caller.did, self._target, "-m", "1", "-p", str(free_port()))
 
@@ -138,6 +139,7 @@ class Phones:
             "voice": voice,
             "ring_ms": round(ring_s * 1000),
             "talk_ms": round(talk_s * 1000),
+            "again": _again(extension, "auto_media_port"),
         }
         scenario = self._scenario(f"agent-{kind}", words)
         return await self._run(scenario, self._target, "-m", str(calls), "-p", str(port))
@@ -187,6 +189,11 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _again(user: str, port: str) -> str:
+    """Return how a phone takes the new offer that comes when its sound's other end has moved."""
+    return Template(_text("takes-a-new-offer")).substitute(user=user, port=port)
 
 
 def _text(name: str) -> str:

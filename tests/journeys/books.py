@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from sqlmodel import Session, and_, col, or_, select
 
@@ -32,6 +33,12 @@ from tests.journeys.people import Visit
 
 REMINDER = "your visit is"
 "In each reminder, and in no other text."
+
+_GAP_S = FLUSH_SECONDS + 4.0
+"What a talk's recording may lose with its core: the second that was not flushed, and until it goes on elsewhere."
+
+_OVERLAP_S = 0.5
+"The first sound of a part may be as much older than its row."
 
 UNSERVED = (call.ABANDONED, call.HUNG_UP, call.MISSED, call.DROPPED)
 
@@ -160,16 +167,17 @@ def texts(house: House, strangers: Strangers) -> list[str]:
 def calls(house: House, outages: Sequence[tuple[float, float]] = ()) -> list[str]:
     """Every call is over and says how; who waited when their call was lost is called back; nobody is left busy.
 
-    A recording is lost only where media was killed before it came to its first flush.
+    A recording is lost only where media, or its core, was killed before it came to its first flush.
     """
     found = []
     with house.instance.db.read() as db:
-        tasks = {row.key for row in db.exec(select(Task).where(Task.kind == "callback"))}
+        pressing = select(Task).where(Task.kind == "callback", col(Task.pressing).is_(True))
+        tasks = {row.key for row in db.exec(pressing)}
         for row in db.exec(select(Call)):
             if row.state is not CallState.ENDED or row.path is None:
                 found.append(f"call {row.id} is {row.state.value}")
             if row.path == call.DROPPED and row.queued_at and not row.bridged_at and f"callback:{row.id}" not in tasks:
-                found.append(f"call {row.id} was lost while it waited, and nobody calls back")
+                found.append(f"call {row.id} was lost while it waited, and nobody is pressed to call back")
         left = db.exec(select(Entry).where(Entry.state != EntryState.LEFT)).all()
         found += [f"call {row.call_id} is still in the queue: {row.state.value}" for row in left]
         ringing = db.exec(select(Offer).where(Offer.state == OfferState.RINGING)).all()
@@ -181,6 +189,41 @@ def calls(house: House, outages: Sequence[tuple[float, float]] = ()) -> list[str
         lost = db.exec(select(Recording).where(Recording.state == RecordingState.LOST)).all()
         found += [f"recording {row.id} is lost" for row in lost if not _cut_off(row, outages)]
     return found
+
+
+def is_recording(house: House) -> bool:
+    """Tell whether a talk is being recorded, and something of it outlives its process."""
+    since = clock() - timedelta(seconds=1.2 * FLUSH_SECONDS)
+    with house.instance.db.read() as db:
+        running = select(Recording.id).where(Recording.state == RecordingState.RUNNING)
+        return db.exec(running.where(col(Recording.started_at) < since)).first() is not None
+
+
+def parts(house: House, outages: Sequence[tuple[float, float]]) -> list[str]:
+    """A talk whose core was killed goes on in another container; what both hold is nearly all of it, and none twice.
+
+    What is not whole was cut off by a kill.
+    """
+    found, continued = [], 0
+    with house.instance.db.read() as db:
+        rows = db.exec(select(Recording).order_by(col(Recording.started_at))).all()
+        by_call = {row.call_id: [each for each in rows if each.call_id == row.call_id] for row in rows}
+    for call_id, tapes in by_call.items():
+        for tape, after in pairwise(tapes):
+            continued += 1
+            gap = (after.started_at - tape.started_at).total_seconds() - tape.seconds
+            if tape.state is RecordingState.FILED or not -_OVERLAP_S < gap < _GAP_S:
+                found.append(f"recording {tape.id} of {call_id} is {tape.state.value}, goes on after {gap:.1f} s")
+        whole = tapes[-1].state is RecordingState.FILED
+        if not whole and not any(_ran_at(tapes[-1], killed) for killed, _ in outages):
+            found.append(f"recording {tapes[-1].id} is {tapes[-1].state.value}, and nothing was killed")
+    return found if continued else [*found, "no talk was recorded in parts"]
+
+
+def _ran_at(row: Recording, killed: float) -> bool:
+    """Tell whether a recording was being made at a moment of monotonic time."""
+    since = (clock() - timedelta(seconds=time.monotonic() - killed)) - row.started_at
+    return -FLUSH_SECONDS < since.total_seconds() < row.seconds + FLUSH_SECONDS + _GAP_S
 
 
 def dropped(house: House, cuts: Sequence[datetime]) -> list[str]:

@@ -12,17 +12,18 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, get_args
 
 from connectors.sandbox.carrier import Fault
 from hub.demo.leak import leaks, notations
-from tests.journeys import books
-from tests.journeys.house import House
+from tests.journeys import books, stand
+from tests.journeys.house import House, clock
 from tests.journeys.load import Callers, Feed, Strangers, ended, going, numbers_of
 from tests.journeys.stand import until
 
-PARTS = ("temporal", "vault", "hub", "feeds", "worker", "media")
+CORE = f"{stand.CORE}1"
+PARTS = ("temporal", "vault", "hub", "feeds", "worker", "media", CORE)
 PAUSE_S = 0.3, 2.5
 "Between two kills."
 
@@ -30,6 +31,12 @@ FAULTS: Final[Sequence[Fault]] = get_args(Fault)
 
 MOST_DUE = 80
 "Visits whose reminder falls due during a run."
+
+CORES_END_S = 15.0
+"Until the cores of a media process that was killed have sealed what they recorded, and are gone."
+
+TALK_S = 2.0
+"So long do agents talk: longer than what a recording loses with its core."
 
 SETTLED_S = 150.0
 "A text whose sender was killed is settled after 60 s (`OUTSIDE`), or by upkeep."
@@ -55,6 +62,12 @@ class Story:
     began: float = field(default_factory=time.monotonic)
     outages: list[tuple[float, float]] = field(default_factory=list)
     "When media was away: callers of that time are not expected to be served."
+
+    dead: list[datetime] = field(default_factory=list)
+    "When media was killed, by the clock of the record."
+
+    strikes: list[tuple[float, float]] = field(default_factory=list)
+    "When a media core process was away: callers are served all the same."
 
     def say(self, what: str) -> None:
         print(f"{time.monotonic() - self.began:7.2f} {what}", flush=True)
@@ -94,7 +107,7 @@ async def under_load(
     strangers, callers = Strangers(house), [Callers(house, numbers_of(feed, 10)[n::2]) for n in range(2)]
     async with AsyncExitStack() as stack:
         for extension in house.secrets:
-            await stack.enter_async_context(house.agent(extension))
+            await stack.enter_async_context(house.agent(extension, talk_s=TALK_S))
         senders = [feed.run(), strangers.run(), *(caller.run() for caller in callers)]
         await stack.enter_async_context(going(*map(asyncio.create_task, senders)))
         found = await befalls(callers)
@@ -118,15 +131,19 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
                 await returns.pop(kill.part)
             if kill.part == "media":
                 await someone_was_served(story, callers)
+            elif kill.part == CORE and len(story.strikes) % 2 == 0:
+                await until(lambda: books.is_recording(house), seconds=60)
             if kill.fault:
                 house.carrier.faults.append(kill.fault)
-            at = time.monotonic()
+            at, cores = time.monotonic(), house.stand.started_by("media")
             before = await house.stand.kill(kill.part)
             story.say(f"killed {kill.part} ({before}){f', carrier: {kill.fault}' if kill.fault else ''}")
             returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
             if kill.part == "media":
+                story.dead.append(clock())
                 for caller in callers:
                     caller.cut()
+                found += await _cores_end(cores)
             found += await asyncio.to_thread(books.audit, house)
         await asyncio.gather(*returns.values())
     finally:
@@ -140,6 +157,17 @@ async def _back(house: House, story: Story, part: str, before: int, at: float) -
     story.say(f"{part} is back after {time.monotonic() - at:.2f} s")
     if part == "media":
         story.outages.append((at, time.monotonic()))
+    elif part == CORE:
+        story.strikes.append((at, time.monotonic()))
+
+
+async def _cores_end(cores: Sequence[int]) -> list[str]:
+    """Wait until the cores of a media process that was killed are gone."""
+    try:
+        await until(lambda: stand.all_dead(cores), seconds=CORES_END_S)
+    except TimeoutError:
+        return ["a media core process was left behind"]
+    return [] if cores else ["media had no cores"]
 
 
 async def someone_was_served(story: Story, callers: Sequence[Callers]) -> None:
@@ -181,7 +209,9 @@ def _balance(house: House, story: Story, feed: Feed, strangers: Strangers, calle
         *books.reminders(house, feed),
         *books.apologies(house),
         *books.texts(house, strangers),
-        *books.calls(house, story.outages),
+        *books.calls(house, [*story.outages, *story.strikes]),
+        *(books.dropped(house, story.dead) if story.dead else ()),
+        *(books.parts(house, [*story.outages, *story.strikes]) if story.strikes else ()),
         *books.served(house, attempts, story.outages),
         *in_clear(house, feed, callers),
     ]

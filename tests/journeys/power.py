@@ -7,7 +7,7 @@ Outside, callers, the scheduling system and the carrier go on.
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlmodel import select
 
@@ -42,7 +42,6 @@ async def run(house: House, seed: int, times: int, *, unanswered: bool = False) 
     story.say(f"seed {seed}: {len(cuts)} cuts")
     due = min(MOST_DUE, EACH * times)
     every = timedelta(seconds=(UNANSWERED_EACH_S if unanswered else EACH_S) * times / due)
-    dead: list[datetime] = []
     async with Feed(house, seed, due, first=timedelta(seconds=FIRST_S), every=every) as feed:
         await feed.book()
         await until(lambda: _planned(house) >= len(feed.due) + len(feed.busy))
@@ -53,22 +52,21 @@ async def run(house: House, seed: int, times: int, *, unanswered: bool = False) 
                 await asyncio.sleep(cut.pause_s)
                 if unanswered:
                     await _text_taken(house)
-                found += await _cut(house, story, callers, dead)
+                found += await _cut(house, story, callers)
                 await someone_was_served(story, callers)
                 await until(lambda: clock() + timedelta(days=1) > feed.due[0].starts_at)
             return found
 
-        found = await under_load(house, story, feed, cut_all)
-    return found + books.dropped(house, dead)
+        return await under_load(house, story, feed, cut_all)
 
 
-async def _cut(house: House, story: Story, callers: Sequence[Callers], dead: list[datetime]) -> list[str]:
+async def _cut(house: House, story: Story, callers: Sequence[Callers]) -> list[str]:
     """Cut the power while a call goes on, run everything again, and verify the audit log."""
     await until(lambda: _call_goes_on(house))
     house.let_go()  # SQLite recovers a file when it is opened by the first, not while anybody still has it open
     at = time.monotonic()
     await house.stand.cut_power()
-    dead.append(clock())
+    story.dead.append(clock())
     for caller in callers:
         caller.cut()
     story.say("everything is dead")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from hub.instance import Instance
 from hub.settings import Paths, Practice, load
 
 UP_S = 60.0
+
+CORE = "media-core-"
+"Begins the name of a media core process among the parts; its number follows."
 
 
 class Stand:
@@ -76,7 +79,7 @@ class Stand:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self._process.communicate()
-        await until(lambda: all(_stat(pid)[:1] in ([], ["Z"]) for pid in struck))
+        await until(lambda: all_dead(struck))
 
     def pid(self, part: str) -> int:
         """Return the process id of one part."""
@@ -99,18 +102,27 @@ class Stand:
         return struck[0]
 
     async def back(self, part: str, before: int) -> None:
-        """Wait until a part that was killed runs under another process id and says that it is ready."""
+        """Wait until a part that was killed runs under another process id and says that it is ready.
 
-        ready = Ready(Part(part), self.paths)
+        A media core process is ready when it has its place: its file is written then.
+        """
+        ready = None if part.startswith(CORE) else Ready(Part(part), self.paths)
 
         async def again() -> bool:
             try:
                 now = self.pid(part)
             except (FileNotFoundError, ValueError):
                 return False
-            return now != before and await ready()
+            return now != before and (ready is None or await ready())
 
         await until(again, seconds=UP_S)
+
+    def started_by(self, part: str) -> list[int]:
+        """Return the processes that one part has started; of media, its cores and the one that stands by."""
+        try:
+            return _offspring(self.pid(part))
+        except FileNotFoundError:
+            return []
 
     @contextmanager
     def stopped(self, part: str) -> Iterator[None]:
@@ -134,6 +146,11 @@ class Stand:
         """Open the instance beside its processes."""
         with opened(self.paths.root) as instance:
             yield instance
+
+
+def all_dead(pids: Iterable[int]) -> bool:
+    """Tell whether none of these processes runs; one that nobody has waited for yet does not."""
+    return all(_stat(pid)[:1] in ([], ["Z"]) for pid in pids)
 
 
 @contextmanager
