@@ -210,6 +210,7 @@ async def test_a_leg_that_is_closed_tells_the_page_and_gives_its_ports_back(page
     assert len(ports) == free
     await page.wait_for_function("sender.transport.state === 'closed'", timeout=5000)
 
+
 async def test_another_media_core_process_takes_a_page_over_by_a_new_offer(page: Page) -> None:
     async with relay() as died, relay() as engine, far_end() as phone:
         first = await browser_leg(died)
