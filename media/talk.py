@@ -1,8 +1,9 @@
 """A caller and whoever they talk to: hold with music, and the call passed on by a phone of the practice."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -10,20 +11,25 @@ from uuid import UUID
 import structlog
 from sqlmodel import Session as Db
 
-from hub.record import call
+from hub.record import transfer
+from hub.record.queue import OfferState
 from media.errors import MediaError
+from media.ledger import Ledger
 from media.line import Line
 from media.notice import Notices
 from media.relay import Relay
 from media.sip.referral import Replaces
 from media.sip.status import Cause
 from media.sip.transfer import Refer
-from media.switchboard import Side, Switchboard
+from media.switchboard import RING_SECONDS, Side, Switchboard
 
 log = structlog.get_logger()
 
 PARKED_S = 10.0
 "How long a caller waits for a page that was lost to come back."
+
+_WHY = {486: OfferState.REFUSED, 603: OfferState.REFUSED, 487: OfferState.WITHDRAWN}
+"How the ringing of a colleague's phone ended, by the SIP status that says so."
 
 FORBIDDEN, UNKNOWN, GONE = 403, 481, 487
 "SIP statuses: a number that may not be dialled so; a call that is not there; the caller hung up meanwhile."
@@ -35,6 +41,11 @@ class Office(Protocol):
     @property
     def line(self) -> Line:
         """The practice as it is now."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Who writes rows."""
         ...
 
     @property
@@ -215,13 +226,32 @@ class Talk:
         if not self.house.board.is_extension(target):
             return None, FORBIDDEN
         self._join()
-        return await self.house.board.ring(
-            target,
-            self.number,
-            max_forwards=self.max_forwards,
-            referred_by=wish.referred_by,
-            heard=lambda status: wish.progress(status) if 100 < status < 200 else None,
-        )
+        side, status = None, GONE
+        self._rings(target)
+        try:
+            side, status = await self.house.board.ring(
+                target,
+                self.number,
+                max_forwards=self.max_forwards,
+                referred_by=wish.referred_by,
+                heard=lambda status: wish.progress(status) if 100 < status < 200 else None,
+            )
+        finally:
+            if side is None:
+                self._rings_no_more(status)
+        return side, status
+
+    def _rings(self, extension: str) -> None:
+        """Let the desk of whoever is rung show the caller."""
+        who, line = self.house.line.directory.owners.get(extension), self.house.line
+        if who is not None:
+            key, at = line.instance.keys.pop, line.now()
+            until = at + timedelta(seconds=RING_SECONDS)
+            self.house.ledger.note(lambda db: transfer.rung(db, self.id, who, key=key, now=at, until=until), soon=True)
+
+    def _rings_no_more(self, status: int) -> None:
+        why, at = _WHY.get(status, OfferState.TIMEOUT), self.house.line.now()
+        self.house.ledger.note(lambda db: transfer.ended(db, self.id, why, at), soon=True)
 
     def _place(self, dialled: str) -> Onward | None:
         """Return which queue or number of the practice was dialled, if it is one; extensions of people come first."""
@@ -239,18 +269,13 @@ class Talk:
         if self.caller.sip.ended.done():
             wish.progress(GONE)
             return
-        other, at = self.other, self.house.line.now()
+        other = self.other
         self._onward = place
         self._leave(other)
         self.house.relay.unbridge(self.caller.leg)
         self.on_passed(None)
-
-        def change(db: Db) -> None:
-            call.passed(db, self.id, other.agent_id, None, at, wrap_up_seconds=self.wrap_up_seconds)
-
-        told = {"queue": place.queue} if place.queue is not None else {"number": place.did}
         log.info("call sent on", call=str(self.id), queue=place.queue)
-        self.house.notices.tell("call.transferred", self.id, told, along=change, soon=True)
+        self._note(other, None, {"queue": place.queue} if place.queue is not None else {"number": place.did})
         wish.progress(200)
         other.sip.bye()
         other.leg.close()
@@ -272,7 +297,8 @@ class Talk:
         self._join()
         self.on_passed(side)
         if side.agent_id != before.agent_id or side.agent_id is None:
-            self._note(before, side)
+            log.info("call passed on", call=str(self.id))
+            self._note(before, side, self._who(side))
         if told is not None:
             told.progress(200)
         before.sip.bye()
@@ -280,14 +306,15 @@ class Talk:
         self._wake()
         return True
 
-    def _note(self, before: Side, side: Side) -> None:
-        at = self.house.line.now()
+    def _note(self, before: Side, after: Side | None, told: Mapping[str, str]) -> None:
+        """Write whose the call is from now, None where it is nobody's yet, and tell webhooks."""
+        key, at, wrap_up = self.house.line.instance.keys.pop, self.house.line.now(), self.wrap_up_seconds
+        had, has = before.agent_id, None if after is None else after.agent_id
 
         def change(db: Db) -> None:
-            call.passed(db, self.id, before.agent_id, side.agent_id, at, wrap_up_seconds=self.wrap_up_seconds)
+            transfer.taken(db, self.id, had, has, key=key, now=at, wrap_up_seconds=wrap_up)
 
-        log.info("call passed on", call=str(self.id))
-        self.house.notices.tell("call.transferred", self.id, self._who(side), along=change, soon=True)
+        self.house.notices.tell("call.transferred", self.id, told, along=change, soon=True)
 
     def _who(self, side: Side) -> dict[str, str]:
         return {} if side.agent_id is None else {"agent": str(side.agent_id)}

@@ -79,12 +79,27 @@ def engaged(db: Session, staff_id: UUID, call_id: UUID, now: datetime) -> Agent:
     return _become(db, row, Presence.BUSY, now)
 
 
+def took_over(db: Session, staff_id: UUID, call_id: UUID, now: datetime) -> Agent:
+    """The agent took a call from a colleague. Who is away has it and stays away; who has another keeps that."""
+    row = get(db, staff_id, now)
+    if row.call_id is not None:
+        return row
+    if row.presence is not Presence.AWAY:
+        return engaged(db, staff_id, call_id, now)
+    row.call_id = call_id
+    db.add(row)
+    db.flush()
+    return row
+
+
 def freed(db: Session, staff_id: UUID, call_id: UUID, now: datetime, *, wrap_up_seconds: int = 0) -> Agent:
-    """The agent's call is over: wrap-up, then available. Another call's end changes nothing."""
+    """The agent's call is over: wrap-up, then available; away for who was. Another call's end changes nothing."""
     row = get(db, staff_id, now)
     if row.call_id != call_id:
         return row
     row.call_id, row.last_ended_at = None, now
+    if row.presence is Presence.AWAY:
+        return _become(db, row, Presence.AWAY, row.since)
     row.wrap_up_until = now + timedelta(seconds=wrap_up_seconds) if wrap_up_seconds else None
     return _become(db, row, Presence.WRAP_UP if wrap_up_seconds else Presence.AVAILABLE, now)
 

@@ -14,7 +14,6 @@ from sqlalchemy import bindparam, case, func, update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.record import agent, column, plain, queue, task
-from hub.record.agent import Presence
 from hub.record.trail import touch
 from hub.rules.matching import Match
 from hub.rules.routing import Plan
@@ -233,8 +232,7 @@ def passed(
         agent.freed(db, before, call_id, at, wrap_up_seconds=wrap_up_seconds)
     if after is not None:
         row.agent_id = after
-        if agent.get(db, after, at).presence in (Presence.AVAILABLE, Presence.WRAP_UP):
-            agent.engaged(db, after, call_id, at)
+        agent.took_over(db, after, call_id, at)
     return _kept(db, row)
 
 

@@ -132,9 +132,11 @@ def tried(db: Session, pop_id: UUID, patient_id: UUID | None, *, by: str, now: d
     return row
 
 
-def close(db: Session, call_id: UUID, at: datetime) -> None:
-    """Let the call's pops run out at `at`, the end of the wrap-up."""
+def close(db: Session, call_id: UUID, at: datetime, *, agent_id: UUID | None = None) -> None:
+    """Let the call's pops run out at `at`, the end of the wrap-up; with `agent_id`, that agent's alone."""
     for row in db.exec(select(Pop).where(Pop.call_id == call_id)).all():
+        if agent_id is not None and row.agent_id != agent_id:
+            continue
         row.expires_at = min(row.expires_at, at)
         db.add(row)
     db.flush()
