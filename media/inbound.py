@@ -141,7 +141,7 @@ class InboundCall:
         self.agent = await machine_of(self.house, fax.extension, self.sip)
         if self.agent is not None:
             self.house.relay.bridge(self._leg, self.agent.leg)
-            await self.agent.sip.ended
+            await asyncio.shield(self.agent.sip.ended)
 
     def _ring(self, did: str, number: str | None, match: Match, now: datetime) -> None:
         house = self.house
