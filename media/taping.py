@@ -129,13 +129,12 @@ class Taping:
 
     async def _go_on(self, tape: Tape, begin: Begin, legs: Sequence[Leg]) -> None:
         """Begin the next part."""
-        paused = tape.recording.paused
         try:
             tape.id, place = await self._ledger.do(begin)
         except Exception as error:
             log.error("recording not continued", recording=str(tape.id), kind=type(error).__name__)
             return
-        tape.recording = self._relay.record(place, legs)
+        paused, tape.recording = tape.recording.paused, self._relay.record(place, legs)
         if paused:
             tape.recording.pause()
         tape.next_part = None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from hub.record import call, pop
+from hub.record import call, pop, queue
 from hub.record.queue import Offer
 from hub.rules.menu import Go
 from hub.settings.practice import Overflow
@@ -74,6 +74,7 @@ class Waiting:
 
     async def _enter(self, go: Go, name: str, at: datetime) -> asyncio.Queue[Offer]:
         def before(db: Session) -> None:
+            queue.reopen(db, self.call_id, at)
             call.queued(db, self.call_id, name, at)
 
         return await self.house.floor.enter(self.call_id, name, go.priority, go.language, before)

@@ -121,6 +121,24 @@ def leave(db: Session, call_id: UUID, why: str, now: datetime, *, wrap_up_second
     return _kept(db, row)
 
 
+def reopen(db: Session, call_id: UUID, now: datetime) -> Entry | None:
+    """A caller who talked to somebody waits again, at the head of those who came since they did.
+
+    What they waited before counts, the talk does not; the priority stays. Whoever had the call is rung for it like
+    somebody who let it pass. A repeat changes nothing, and neither does it for whoever waits or has left.
+    """
+    row = db.get(Entry, call_id)
+    if row is None or row.state is not EntryState.CONNECTED:
+        return row
+    # Of colleagues whom the call was passed on to there are offers too, which no process had to ring from the rows.
+    query = select(Offer).where(Offer.call_id == call_id, Offer.state == OfferState.ANSWERED, Offer.host != "")
+    served = db.exec(query.order_by(col(Offer.ended_at).desc()).limit(1)).one_or_none()
+    if served is not None and served.ended_at is not None:
+        row.entered_at = now - (served.ended_at - row.entered_at)
+    row.state = EntryState.WAITING
+    return _kept(db, row)
+
+
 def answer(db: Session, offer_id: UUID, now: datetime) -> Offer:
     """The agent picked up. Look at the state: it is `answered` only if the caller was still there to be connected."""
     offer = db.get_one(Offer, offer_id)
@@ -187,11 +205,12 @@ def pair(db: Session, practice: Practice, now: datetime) -> list[Offer]:
 
 
 def waiting(db: Session) -> list[queueing.Waiting]:
-    """Return the callers for whom no phone rings, with the agents who passed them by."""
+    """Return the callers for whom no phone rings, with the agents who passed them by, or on."""
     rows = db.exec(select(Entry).where(Entry.state == EntryState.WAITING)).all()
     passed: dict[UUID, dict[str, datetime]] = {row.call_id: {} for row in rows}
     tried = select(Offer).where(
-        col(Offer.call_id).in_(passed), col(Offer.state).in_([OfferState.REFUSED, OfferState.TIMEOUT])
+        col(Offer.call_id).in_(passed),
+        col(Offer.state).in_([OfferState.REFUSED, OfferState.TIMEOUT, OfferState.ANSWERED]),
     )
     for offer in db.exec(tried.order_by(col(Offer.ended_at))):
         passed[offer.call_id][str(offer.agent_id)] = offer.ended_at or offer.offered_at

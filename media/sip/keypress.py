@@ -1,10 +1,14 @@
-"""Digits that come as INFO, from phones that have no telephone-event (application/dtmf-relay and application/dtmf)."""
+"""What comes as INFO from a phone: digits (application/dtmf-relay, application/dtmf), and its record button."""
 
 from media.errors import ProtocolError
+from media.sip.message import Request
 
 RELAY_TYPE = "application/dtmf-relay"
 PLAIN_TYPE = "application/dtmf"
 TYPES = (RELAY_TYPE, PLAIN_TYPE)
+
+RECORD = "Record"
+"Header by which desk phones ask that a call be recorded or not, in an INFO without a body; no standard has it."
 
 _KEYS = frozenset("0123456789*#ABCD")
 _NUMBERS = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
@@ -25,3 +29,8 @@ def key_of(content_type: str, body: bytes) -> str:
         raise ProtocolError("INFO without a signal")
     key = _NUMBERS.get(text, text).upper()
     return key if key in _KEYS else ""
+
+
+def recording_asked(request: Request) -> bool | None:
+    """Return whether an INFO asks that the call be recorded; None where it says nothing of that."""
+    return {"on": True, "off": False}.get((request.get(RECORD) or "").strip().lower())

@@ -10,7 +10,7 @@ from media.sip.answering import Renegotiate
 from media.sip.capability import ACCEPT, ALLOW, EVENTS, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog
 from media.sip.hop import Hop
-from media.sip.keypress import TYPES, key_of
+from media.sip.keypress import TYPES, key_of, recording_asked
 from media.sip.message import Headers, Request, Response
 from media.sip.offering import Offering
 from media.sip.participant import Acceptance, Stack
@@ -38,6 +38,9 @@ class Leg(Offering):
 
         self.on_digit: Callable[[str], None] | None = None
         "Hears each key that the peer presses by INFO."
+
+        self.on_record: Callable[[bool], bool] | None = None
+        "Hears that the peer wants the call recorded or not, and tells whether that is done; without it it never is."
 
         self.on_info: Callable[[str, bytes], bool] | None = None
         "Hears type and body of an INFO that is no key, and tells whether it was understood; without it none is."
@@ -109,6 +112,9 @@ class Leg(Offering):
         request = server.request
         if "Info-Package" in request.headers:
             server.respond(request.respond(469, headers={"Recv-Info": [""]}))  # RFC 6086 section 4.2.2: we take none
+        elif (wanted := recording_asked(request)) is not None:
+            done = self.on_record is not None and self.on_record(wanted)
+            server.respond(request.respond(200 if done else 403))
         elif not request.body:
             server.respond(request.respond(200))
         elif request.content_type not in TYPES:
