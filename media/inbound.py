@@ -137,11 +137,12 @@ class InboundCall:
         if fax.extension is None:
             await self._go(Go(fax.queue, fax.voicemail, language, 0, "plan"))
             return
-        self.path, self.cause = call.FAX, "system"
+        self.path = call.FAX
         self.agent = await machine_of(self.house, fax.extension, self.sip)
         if self.agent is not None:
             self.house.relay.bridge(self._leg, self.agent.leg)
             await asyncio.shield(self.agent.sip.ended)
+        self.cause = "system" if self.agent is None else "far-end"
 
     def _ring(self, did: str, number: str | None, match: Match, now: datetime) -> None:
         house = self.house
