@@ -1,13 +1,19 @@
-"""Listening to recordings and voicemails: an audited read of the key, then the sealed container as sound."""
+"""Listening to recordings and voicemails: an audited read of the key, then the sealed container as sound.
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+A call may have several recordings, one behind the other: of each who carried the talk on, and of each media core
+process that carried its sound. They are heard as one, each in its place in time.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 from sqlmodel import Session
 
 from hub import tape
+from hub.audio import wav
 from hub.errors import NotFoundError
 from hub.g711 import Pcm
 from hub.instance import Instance
@@ -32,6 +38,9 @@ class Kept:
     wave: Callable[[tape.Source], bytes]
     "How it becomes a WAV file."
 
+    after: float = 0.0
+    "Seconds from where the call's first recording begins to where this one does."
+
     def open(self) -> Reader:
         """Open the container.
 
@@ -42,8 +51,8 @@ class Kept:
         return read(self.path, self.key, self.binding, unsealed=self.unsealed)
 
 
-def recording_of(db: Session, instance: Instance, call_id: UUID, access: Access) -> Kept:
-    """Return a call's recording; the caller is on the left of its sound, the agent on the right.
+def recordings_of(db: Session, instance: Instance, call_id: UUID, access: Access) -> list[Kept]:
+    """Return a call's recordings in order, without those of which nothing could be kept.
 
     Raises:
         NotFoundError: the call has none.
@@ -52,7 +61,8 @@ def recording_of(db: Session, instance: Instance, call_id: UUID, access: Access)
     kept = [row for row in recording.of_call(db, call_id) if row.state is not RecordingState.LOST]
     if not kept:
         raise NotFoundError("the call has no recording")
-    return kept_of(db, instance, kept[0], access)
+    began = kept[0].started_at
+    return [replace(kept_of(db, instance, row, access), after=(row.started_at - began).total_seconds()) for row in kept]
 
 
 def kept_of(db: Session, instance: Instance, row: Recording, access: Access) -> Kept:
@@ -67,7 +77,7 @@ def kept_of(db: Session, instance: Instance, row: Recording, access: Access) -> 
 
 
 def message_of(db: Session, instance: Instance, row: Voicemail, access: Access) -> Kept:
-    """Return a voicemail; raises as `recording_of`."""
+    """Return a voicemail; raises as `recordings_of`."""
     if row.state is VoicemailState.LOST:
         raise NotFoundError("nothing of the message was kept")
     running = row.state is VoicemailState.RUNNING
@@ -81,10 +91,26 @@ def sound_of(kept: Kept) -> bytes:
         return kept.wave(source)
 
 
+def talk_of(parts: Sequence[Kept]) -> bytes:
+    """Return a call's recordings as one 16-bit WAV: caller left, agents right, silence where nothing was recorded.
+
+    Takes time, and no database. Raises as `Kept.open`.
+    """
+    return wav(np.column_stack(_heard(parts)))
+
+
 def hear(db: Session, instance: Instance, call_id: UUID, access: Access) -> tuple[Pcm, Pcm]:
-    """Return what the caller and what the agent said, as samples; raises as `recording_of` and `Kept.open`."""
-    with recording_of(db, instance, call_id, access).open() as source:
-        return tape.channels(tape.frames(source))
+    """Return what the caller and what the agents said, as samples; raises as `recordings_of` and `Kept.open`."""
+    return _heard(recordings_of(db, instance, call_id, access))
+
+
+def _heard(parts: Sequence[Kept]) -> tuple[Pcm, Pcm]:
+    return tape.channels(frame for each in parts for frame in _frames(each))
+
+
+def _frames(kept: Kept) -> Iterator[tape.Frame]:
+    with kept.open() as source:
+        yield from tape.later(tape.frames(source), kept.after)
 
 
 def _kept(

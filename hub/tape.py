@@ -105,6 +105,13 @@ def _frames(data: bytes, at: int, *, torn: bool) -> Iterator[Frame]:
         yield Frame(leg, codec, position, data[begins:at])
 
 
+def later(heard: Iterable[Frame], seconds: float) -> Iterator[Frame]:
+    """Yield frames so much later: those of a part of a call, in their places in the whole."""
+    samples = round(seconds * RATE)
+    for frame in heard:
+        yield frame._replace(position=frame.position + samples)
+
+
 def channels(heard: Iterable[Frame]) -> tuple[Pcm, Pcm]:
     """Return the caller's and the agent's sound, equally long, in step, and silent where nothing was heard."""
     legs: dict[int, tuple[Codec, bytearray]] = {}

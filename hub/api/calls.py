@@ -21,7 +21,7 @@ from hub.api.transcript import Transcript
 from hub.errors import NotFoundError, UsageError
 from hub.instance import Instance
 from hub.record import call, patient, recording
-from hub.recordings import Kept, recording_of, sound_of
+from hub.recordings import Kept, recordings_of, talk_of
 from hub.security.access import Actor, RestrictedError, Scope
 from hub.security.container import ContainerError, ContainerUnsealedError
 from hub.vault.client import Access
@@ -165,20 +165,20 @@ async def one(call_id: UUID, actor: Reader, instance: InstanceDep, session: Sess
     summary="Listen to a call",
     response_class=Response,
     responses=declared(NotFoundError, RestrictedError, ContainerError, ContainerUnsealedError)
-    | {200: {"content": {"audio/wav": {}}, "description": "16-bit WAV: the caller left, the agent right."}},
+    | {200: {"content": {"audio/wav": {}}, "description": "16-bit WAV: the caller left, the agents right."}},
 )
 async def listen(call_id: UUID, actor: Listener, instance: InstanceDep, session: SessionDep) -> Response:
-    """Return the call's recording; that somebody listens is on record before they hear anything."""
+    """Return all that was recorded of the call; that somebody listens is on record before they hear anything."""
     access = actor.access("operations", session=session)
 
-    def look(db: Session) -> Kept:
+    def look(db: Session) -> list[Kept]:
         row = one_of(db, call.Call, call_id)
         if row.match == "restricted" or patient.hidden(db, [row.patient_id]):
             raise RestrictedError("a restricted chart needs a reason")
-        return recording_of(db, instance, call_id, access)
+        return recordings_of(db, instance, call_id, access)
 
-    kept = await instance.db.run(look)
-    return Response(await asyncio.to_thread(sound_of, kept), media_type="audio/wav")
+    parts = await instance.db.run(look)
+    return Response(await asyncio.to_thread(talk_of, parts), media_type="audio/wav")
 
 
 @router.get(
@@ -197,7 +197,14 @@ async def words(call_id: UUID, actor: Listener, instance: InstanceDep, session: 
         kept = recording.of_call(db, call_id)
         if not kept:
             raise NotFoundError("the call has no recording")
-        return transcript.shown(db, instance, kept[0].id, access)
+        parts = [each for each in kept if each.state is not recording.RecordingState.LOST] or kept
+        began = parts[0].started_at
+        return transcript.joined(
+            [
+                ((each.started_at - began).total_seconds(), transcript.shown(db, instance, each.id, access))
+                for each in parts
+            ]
+        )
 
     return await instance.db.run(look)
 
@@ -215,7 +222,6 @@ def numbers_of(
 
 
 def _shown(db: Session, row: call.Call, number: str | None) -> Call:
-    kept = recording.of_call(db, row.id)
     plan = row.plan or {}
     return Call(
         id=row.id,
@@ -244,7 +250,7 @@ def _shown(db: Session, row: call.Call, number: str | None) -> Call:
             )
             for leg in call.legs(db, row.id)
         ],
-        recording=kept[0].state if kept else None,
+        recording=recording.state_of(recording.of_call(db, row.id)),
         number=number,
     )
 

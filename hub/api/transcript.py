@@ -1,5 +1,6 @@
 """What was said on a call or in a message, as words; or plainly why there are none."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,6 +16,9 @@ OFF = "off"
 
 PENDING = "pending"
 "Nobody has written it down yet."
+
+SILENCE = "silence"
+"Nobody said a word that the engine understood."
 
 
 class Word(Answer):
@@ -77,4 +81,22 @@ def shown(db: Session, instance: Instance, sound_id: UUID, access: Access) -> Tr
             )
             for word in transcript.words_of(opened)
         ],
+    )
+
+
+def joined(parts: Sequence[tuple[float, Transcript]]) -> Transcript:
+    """Return what was said in all recordings of a call, each with the seconds from the first to where it begins.
+
+    `reason` tells of the first part that is not written down, and of silence only where nobody spoke in any.
+    """
+    words = [
+        word.model_copy(update={"start": word.start + after, "end": word.end + after})
+        for after, part in parts
+        for word in part.words
+    ]
+    lacking = [part.reason for _, part in parts if part.reason and (part.reason != SILENCE or not words)]
+    written = next((part for _, part in parts if part.engine is not None), parts[0][1])
+    made = [part.made_at for _, part in parts if part.made_at is not None]
+    return written.model_copy(
+        update={"reason": lacking[0] if lacking else "", "made_at": max(made, default=None), "words": words}
     )

@@ -1,5 +1,6 @@
 """Recordings of calls: where the sealed container lies, and whose it is."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -77,6 +78,16 @@ def end(
 def of_call(db: Session, call_id: UUID) -> list[Recording]:
     """Return a call's recordings in order."""
     return list(db.exec(select(Recording).where(Recording.call_id == call_id).order_by(col(Recording.started_at))))
+
+
+def state_of(parts: Sequence[Recording]) -> RecordingState | None:
+    """Return how a call's recording stands, of all its parts; None where there is none."""
+    states = {row.state for row in parts}
+    if not states:
+        return None
+    if RecordingState.RUNNING in states:
+        return RecordingState.RUNNING
+    return states.pop() if len(states) == 1 else RecordingState.PARTIAL
 
 
 def running(db: Session) -> list[Recording]:

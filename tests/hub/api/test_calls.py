@@ -16,6 +16,7 @@ from hub.db import uuid7
 from hub.g711 import Codec, encode
 from hub.record import call, recording, transcript, voicemail
 from hub.record.call import Call
+from hub.record.recording import RecordingState
 from hub.record.transcript import Transcript
 from hub.record.voicemail import Voicemail
 from hub.rules.routing import Plan
@@ -39,14 +40,15 @@ def talk(office: Office, subject: UUID, table: Table, object_id: UUID) -> tuple[
     return lane_id, name
 
 
-def recorded(office: Office, row: Call) -> UUID:
-    """File a recording of a call."""
+def recorded(office: Office, row: Call, *, after: float = 0.0, state: RecordingState = RecordingState.FILED) -> UUID:
+    """File a recording of a call, which began so many seconds after the office's now."""
     recording_id = uuid7()
     lane_id, name = talk(office, row.subject, Table.RECORDING, recording_id)
     with office.instance.db.write() as db:
-        kept = {"call_id": row.id, "subject": row.subject, "lane_id": lane_id, "name": name, "now": office.now}
+        at = office.now + timedelta(seconds=after)
+        kept = {"call_id": row.id, "subject": row.subject, "lane_id": lane_id, "name": name, "now": at}
         recording.begin(db, recording_id, **kept)  # type: ignore[arg-type]
-        recording.end(db, recording_id, 1.0, office.now)
+        recording.end(db, recording_id, 1.0, at, state=state)
     return recording_id
 
 
@@ -180,6 +182,34 @@ async def test_a_recording_is_heard_as_it_was_said_and_that_is_on_record(office:
     (noted,) = office.audited(answer)
     assert (noted["act"], noted["actor"], subjects_of(noted)) == ("unwrap", str(nurse.id), {row.subject})
     assert recording_id.hex in str(noted["obj"])
+
+
+async def test_the_parts_of_a_call_are_heard_as_one_each_in_its_place(office: Office) -> None:
+    row = office.ring(number())
+    parts = [recorded(office, row), recorded(office, row, after=2.5, state=RecordingState.PARTIAL)]
+    recorded(office, row, after=1.5, state=RecordingState.LOST)
+    async with office.http(office.worker("nurse")) as http:
+        answer = await http.get(f"/v1/calls/{row.id}/recording")
+        shown = (await http.get(f"/v1/calls/{row.id}")).json()
+    whole = np.frombuffer(answer.content[44:], np.int16).reshape(-1, 2)
+    assert len(whole) == 28_000
+    loud = [float(np.abs(whole[at : at + 4000]).mean()) > 1000 for at in range(0, 28_000, 4000)]
+    assert loud == [True, True, False, False, False, True, True]
+    assert {round(peak.hz, -1) for peak in frequencies(np.ascontiguousarray(whole[20_000:, 1]))} == {1000}
+    assert {each.hex in str(office.audited(answer)) for each in parts} == {True}
+    assert shown["recording"] == "partial"
+
+
+async def test_the_words_of_all_parts_are_read_in_order(office: Office) -> None:
+    row = office.ring(number())
+    written(office, row, recorded(office, row))
+    later = recorded(office, row, after=30.0)
+    async with office.http(office.worker("nurse")) as http:
+        half = (await http.get(f"/v1/calls/{row.id}/transcript")).json()
+        written(office, row, later)
+        said = (await http.get(f"/v1/calls/{row.id}/transcript")).json()
+    assert (half["reason"], len(half["words"])) == ("off", 2)
+    assert (said["reason"], [word["start"] for word in said["words"]]) == ("", [0.5, 1.0, 30.5, 31.0])
 
 
 async def test_what_was_not_recorded_or_is_damaged_is_not_heard(office: Office) -> None:

@@ -244,3 +244,50 @@ def check(db: Session) -> None:
     busy = {row.call_id: row.staff_id for row in db.exec(select(Agent)) if row.presence is Presence.BUSY}
     assert set(busy) == {call_id for call_id, state in entries.items() if state is EntryState.CONNECTED}
     assert not set(busy.values()) & {row.agent_id for row in ringing}
+
+
+def test_a_caller_who_is_passed_on_waits_before_those_who_came_meanwhile(record: Record, db: Session) -> None:
+    first_agent = add_agent(db, record, "101")
+    row = wait(db, record, priority=5)
+    record.later(seconds=30)
+    (offer,) = pair(db, record)
+    queue.answer(db, offer.id, record.now)
+    record.later(seconds=300)
+    newcomer = wait(db, record, priority=5)
+    record.later(seconds=20)
+    for _ in range(2):
+        entry = queue.reopen(db, row.id, record.now)
+    assert entry is not None
+    assert (entry.state, entry.priority) == (EntryState.WAITING, 5)
+    assert record.now - entry.entered_at == timedelta(seconds=30), "the talk is not waiting"
+    agent.freed(db, first_agent.id, row.id, record.now)
+    colleague = add_agent(db, record, "102")
+    offers = {each.call_id: each.agent_id for each in pair(db, record)}
+    assert offers == {row.id: colleague.id, newcomer.id: first_agent.id}
+
+
+def test_who_passed_a_caller_on_is_rung_for_them_again_only_later(record: Record, db: Session) -> None:
+    person = add_agent(db, record)
+    row = wait(db, record)
+    (offer,) = pair(db, record)
+    queue.answer(db, offer.id, record.now)
+    queue.reopen(db, row.id, record.now)
+    agent.freed(db, person.id, row.id, record.now)
+    assert pair(db, record) == []
+    record.later(seconds=PAUSE.total_seconds())
+    assert [each.agent_id for each in pair(db, record)] == [person.id]
+
+
+def test_whoever_left_or_waits_is_not_let_in_again(record: Record, db: Session) -> None:
+    add_agent(db, record)
+    row = wait(db, record)
+    waits = queue.reopen(db, row.id, record.later(seconds=9))
+    assert waits is not None
+    assert waits.entered_at == record.now - timedelta(seconds=9)
+    (offer,) = pair(db, record)
+    queue.answer(db, offer.id, record.now)
+    queue.leave(db, row.id, "caller", record.now)
+    left = queue.reopen(db, row.id, record.now)
+    assert left is not None
+    assert left.state is EntryState.LEFT
+    assert queue.reopen(db, uuid4(), record.now) is None
