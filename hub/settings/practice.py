@@ -124,6 +124,9 @@ class Sip(Table):
     cores: int | None = Field(default=None, ge=0, le=64)
     "Media core processes; 0 carries sound in the signalling process, nothing is one for each CPU core."
 
+    rtpengine: tuple[Address, ...] = ()
+    "The ng ports of those that stand between us and the far ends; none is needed."
+
 
 class Target(Table):
     """Where a caller goes next: exactly one of queue, menu and voicemail."""

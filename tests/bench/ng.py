@@ -1,4 +1,4 @@
-"""rtpengine in user space (Debian `rtpengine-daemon`), told what to relay by its ng protocol: a cookie and bencode."""
+"""rtpengine in user space (Debian `rtpengine-daemon`), told what to relay by its ng protocol."""
 
 import secrets
 import socket
@@ -7,45 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from media.rtpengine.ng import answer_in, request
+
 HOST = "127.0.0.1"
 FIRST, LAST = 40_000, 49_999
 START_S = 10.0
-
-
-def encode(value: Any) -> bytes:
-    """Return a value in bencode: dictionaries, lists, text and whole numbers."""
-    if isinstance(value, dict):
-        return b"d" + b"".join(encode(key) + encode(value[key]) for key in sorted(value)) + b"e"
-    if isinstance(value, list):
-        return b"l" + b"".join(map(encode, value)) + b"e"
-    if isinstance(value, int):
-        return f"i{value}e".encode()
-    data = value if isinstance(value, bytes) else str(value).encode()
-    return f"{len(data)}:".encode() + data
-
-
-def decode(data: bytes) -> Any:
-    """Return the value that bencode says; text comes back as bytes, keys as text."""
-    return _decode(data, 0)[0]
-
-
-def _decode(data: bytes, at: int) -> tuple[Any, int]:
-    kind = data[at : at + 1]
-    if kind == b"i":
-        end = data.index(b"e", at)
-        return int(data[at + 1 : end]), end + 1
-    if kind in b"dl":
-        values, at = [], at + 1
-        while data[at : at + 1] != b"e":
-            value, at = _decode(data, at)
-            values.append(value)
-        pairs = (
-            {key.decode(): value for key, value in zip(values[::2], values[1::2], strict=True)} if kind == b"d" else {}
-        )
-        return (pairs if kind == b"d" else values), at + 1
-    colon = data.index(b":", at)
-    end = colon + 1 + int(data[at:colon])
-    return data[colon + 1 : end], end
 
 
 class Rtpengine:
@@ -80,12 +46,11 @@ class Rtpengine:
             RuntimeError: it refused.
         """
         cookie = secrets.token_hex(4).encode()
-        self._line.send(cookie + b" " + encode({"command": command, **said}))
+        self._line.send(request(cookie, {"command": command, **said}))
         while True:
-            answered, _, body = self._line.recv(65535).partition(b" ")
+            answered, answer = answer_in(self._line.recv(65535))
             if answered == cookie:
                 break
-        answer: dict[str, Any] = decode(body)
         if answer["result"] not in (b"ok", b"pong"):
             raise RuntimeError(str(answer))
         return answer
