@@ -150,7 +150,7 @@ def parse_sequence(value: str) -> tuple[int, str]:
     Raises:
         ProtocolError: no number below 2**31, or no method.
     """
-    number, _, method = value.partition(" ")
+    number, _, method = value.replace("\t", " ").partition(" ")
     method = method.strip()
     if not (number.isascii() and number.isdigit()) or len(number) > 10 or not is_token(method):
         raise ProtocolError("CSeq is not a number and a method", spec="RFC 3261 section 20.16")
@@ -216,7 +216,7 @@ class Via:
             transport, sent_by = "UDP", head[12:]
         else:
             protocol, version, rest = ([part.strip() for part in head.split("/")] + ["", ""])[:3]
-            transport, _, sent_by = rest.partition(" ")
+            transport, _, sent_by = rest.replace("\t", " ").partition(" ")
             if protocol.upper() != "SIP" or version != "2.0" or not is_token(transport):
                 raise ProtocolError("Via is not SIP/2.0", spec="RFC 3261 section 20.42")
             transport = transport.upper()

@@ -35,7 +35,7 @@ class Rack:
         Raises:
             ProtocolError: not two numbers and a method.
         """
-        number, _, rest = value.strip().partition(" ")
+        number, _, rest = value.replace("\t", " ").strip().partition(" ")
         sequence, method = parse_sequence(rest.strip())
         return cls(parse_rseq(number), sequence, method)
 

@@ -91,6 +91,7 @@ def test_a_sequence_that_is_none_is_refused(value: str) -> None:
 
 def test_a_sequence_may_have_more_space_and_leading_zeros() -> None:
     assert parse_sequence("0009   INVITE") == (9, "INVITE")
+    assert parse_sequence("9\t\tINVITE") == (9, "INVITE")
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,7 @@ def test_what_is_no_host_is_refused(text: str) -> None:
     [
         ("SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK1"),
         ("SIP / 2.0 / udp host.example: 4000 ; ttl=16 ;branch=x", "SIP/2.0/UDP host.example:4000;ttl=16;branch=x"),
+        ("SIP/2.0/UDP\t192.0.2.4\t:\t4000", "SIP/2.0/UDP 192.0.2.4:4000"),
         ("SIP/2.0/TLS [2001:db8::1]:5061;rport", "SIP/2.0/TLS [2001:db8::1]:5061;rport"),
     ],
 )

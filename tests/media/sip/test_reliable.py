@@ -17,6 +17,10 @@ def test_a_rack_comes_back_as_it_was(value: str) -> None:
             Rack.parse(value[:end])
 
 
+def test_white_space_in_a_rack_may_be_a_tab() -> None:
+    assert Rack.parse("7\t1 \tINVITE") == Rack.parse("7 1 INVITE")
+
+
 @pytest.mark.parametrize("value", ["", "0", "4294967296", "-1", "1.5", "one", "12345678901"])
 def test_what_is_no_rseq_is_refused(value: str) -> None:
     with pytest.raises(ProtocolError):
