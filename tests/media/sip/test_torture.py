@@ -1,6 +1,5 @@
-"""RFC 4475: each of its messages is answered as its section 3 says, or read as it says."""
+"""The messages after RFC 4475: each is answered as its section 3 says of the case, or read as it says."""
 
-import hashlib
 from dataclasses import dataclass
 
 import pytest
@@ -16,8 +15,9 @@ from tests.media.sip.torture import messages, sections
 
 MESSAGES = messages()
 
-DIGEST = "093cf17b4d44144551291dc0027ee7e1464d3f3c01092f972665f3d2ddbcebef"
-"SHA-256 of all messages one after the other, as Appendix A has them."
+CASES = [f"3.1.1.{number}" for number in range(1, 14)] + [f"3.1.2.{number}" for number in range(1, 20)]
+CASES += ["3.2.1"] + [f"3.3.{number}" for number in range(1, 17)]
+"The sections of RFC 4475 that describe a message."
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ NOTHING: list[int] = []
 
 ANSWERS = {
     "wsinv": Answer([481], "well-formed; its To has a tag, and nobody here knows that dialog"),
+    "wsinv_tab": Answer([481], "a tab is white space too; else as wsinv"),
     "intmeth": Answer([405], "well-formed; the method is not one of ours"),
     "esc01": Answer([100], "well-formed: a call", calls=1),
     "escnull": Answer([401], "well-formed: a phone that is to say who it is"),
@@ -46,14 +47,24 @@ ANSWERS = {
     "unreason": Answer(NOTHING, "a response that belongs to no request of ours"),
     "noreason": Answer(NOTHING, "a response that belongs to no request of ours"),
     "badinv01": Answer([400], "empty parameters in Via"),
+    "badinv01_via": Answer([400], "one empty parameter in Via"),
     "clerr": Answer([400], "over UDP; the body is shorter than it says"),
+    "clerr_bodiless": Answer([400], "over UDP; there is no body"),
     "ncl": Answer([400], "over UDP; the length is below zero"),
+    "ncl_plus": Answer([400], "a length is digits"),
+    "ncl_word": Answer([400], "a length is decimal digits"),
     "scalar02": Answer([400], "CSeq and more are too large"),
+    "scalar02_cseq": Answer([400], "CSeq lies below 2**31"),
+    "scalar02_hops": Answer([400], "Max-Forwards ends at 255"),
+    "scalar02_expires": Answer([401], "as long as we let anybody stay; but who it is comes first"),
     "scalarlg": Answer(NOTHING, "a response whose CSeq is too large is dropped"),
     "quotbal": Answer([400], "a quote is not closed"),
+    "quotbal_from": Answer([400], "an escaped quote closes nothing"),
     "ltgtruri": Answer([400], "no URI begins with an angle bracket"),
     "lwsruri": Answer([400], "a space in the Request-URI"),
+    "lwsruri_tab": Answer([400], "a tab in the Request-URI"),
     "lwsstart": Answer([400], "two spaces"),
+    "lwsstart_second": Answer([400], "two spaces"),
     "trws": Answer([400], "spaces at the end"),
     "escruri": Answer([100], "taken; the header in the URI is not obeyed", calls=1),
     "baddate": Answer([100], "taken; nobody here reads Date", calls=1),
@@ -61,18 +72,31 @@ ANSWERS = {
     "badaspec": Answer([200], "taken; the spaces are ignored"),
     "baddn": Answer([200], "taken; the quotes are inferred"),
     "badvers": Answer([505], "another version"),
+    "badvers_old": Answer([505], "another version"),
     "mismatch01": Answer([400], "CSeq names another method"),
     "mismatch02": Answer([400], "CSeq names another method; 501 would do as well"),
     "bigcode": Answer(NOTHING, "dropped: no status has ten digits"),
+    "bigcode_short": Answer(NOTHING, "dropped: no status has five digits"),
     "badbranch": Answer([200], "taken for a transaction as RFC 2543 has it"),
     "insuf": Answer([400], "no Call-ID, From or To"),
+    "insuf_callid": Answer([400], "no Call-ID"),
+    "insuf_from": Answer([400], "no From"),
+    "insuf_to": Answer([400], "no To"),
+    "insuf_cseq": Answer([400], "no CSeq"),
+    "insuf_via": Answer(NOTHING, "nobody says where an answer would go"),
     "unkscm": Answer([416], "nobody knows that scheme"),
     "novelsc": Answer([416], "not a scheme that calls go to"),
     "unksm2": Answer([401], "who it is comes first"),
     "bext01": Answer([420], "extensions that nobody supports"),
+    "bext01_proxy": Answer([200], "we are no proxy"),
     "invut": Answer([415], "no such type of body"),
     "regaut01": Answer([401], "credentials of an unknown scheme are none"),
     "multi01": Answer([400], "fields that may stand once stand twice"),
+    "multi01_callid": Answer([400], "two Call-IDs"),
+    "multi01_cseq": Answer([400], "two CSeqs"),
+    "multi01_from": Answer([400], "two Froms"),
+    "multi01_to": Answer([400], "two Tos"),
+    "multi01_hops": Answer([400], "two Max-Forwards"),
     "mcl01": Answer([400], "two lengths"),
     "bcast": Answer(NOTHING, "a response with another's Via below ours is dropped"),
     "zeromf": Answer([200], "who answers need not forward"),
@@ -91,11 +115,10 @@ def read(name: str) -> Request:
     return message
 
 
-def test_the_messages_are_those_of_the_rfc() -> None:
-    assert hashlib.sha256(b"".join(MESSAGES.values())).hexdigest() == DIGEST
-    assert list(sections().values())[:: len(MESSAGES) - 1] == ["3.1.1.1", "3.3.16"]
+def test_every_case_of_the_rfc_has_a_message() -> None:
+    assert list(dict.fromkeys(sections().values())) == CASES
+    assert len({name.partition("_")[0] for name in MESSAGES}) == len(CASES) == 49
     assert set(MESSAGES) == set(ANSWERS)
-    assert len(MESSAGES) == 49
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -134,79 +157,97 @@ def test_no_answer_goes_anywhere_but_back() -> None:
 # 3.1.1 Valid messages
 
 
-def test_a_short_tortuous_invite() -> None:
+def test_white_space_folds_case_and_compact_names() -> None:
     message = read("wsinv")
-    assert (message.max_forwards, message.sequence, message.sequence_method) == (68, 9, "INVITE")
-    assert (message.from_tag, message.to_tag) == ("98asjd8", "1918181833n")
-    assert Address.parse(message.headers["From"][0]).display == 'J Rosenberg \\"'
-    assert message.get("Newfangledheader") == "newfangled value continued newfangled value"
-    assert message.get("Unknownheaderwithunusualvalue") == ";;,,;;,;"
+    assert (message.max_forwards, message.sequence, message.sequence_method) == (41, 70, "INVITE")
+    assert (message.from_tag, message.to_tag) == ("early-bird", "late-arrival-3")
+    assert Address.parse(message.headers["From"][0]).display == 'Quill "Bo" ' + "\\"
+    assert message.get("X-Ward-Note") == "the first half of a note and the other half"
+    assert message.get("X-Marks") == ",=;,;,,="
     assert message.get("Subject") == ""
     assert [(via.transport, via.host, via.branch) for via in map(Via.parse, message.all("Via"))] == [
-        ("UDP", "192.0.2.2", "390skdjuw"),
-        ("TCP", "spindle.example.com", "z9hG4bK9ikj8"),
-        ("UDP", "192.168.255.111", "z9hG4bK30239"),
+        ("TLS", "trunk.clinic.example", "ward-east-7"),
+        ("UDP", "203.0.113.41", "z9hG4bKsecond.hop"),
+        ("SCTP", "203.0.113.42", "z9hG4bKthird.hop"),
     ]
+    assert message.via.port == 5071
     (contact,) = message.contacts
-    assert contact.display == 'Quoted string ""'
-    assert contact.params == {"newparam": "newvalue", "secondparam": None, "q": "0.33"}
-    assert Address.parse(message.all("Route")[0]).uri.params["unknown-no-value"] is None
-    assert message.target.params == {"unknownparam": None}
+    assert contact.display == 'the "" desk'
+    assert contact.params == {"q": "0.25", "mood": "calm", "awake": None}
+    assert Address.parse(message.all("Route")[0]).uri.params["plain"] is None
+    assert message.target.params == {"floor": None}
+
+
+def test_a_tab_is_white_space() -> None:
+    message = read("wsinv_tab")
+    assert (message.sequence, message.from_tag, message.to_tag) == (71, "tabbed", "untold")
+    assert (message.via.transport, message.via.sent_by) == ("UDP", "203.0.113.40:5062")
+    assert message.via.branch == "z9hG4bKtabs"
 
 
 def test_a_wide_range_of_valid_characters() -> None:
     message = read("intmeth")
-    assert message.method == message.sequence_method == "!interesting-Method0123456789_*+`.%indeed'~"
-    assert Address.parse(message.headers["To"][0]).display == "BEL:\x07 NUL:\x00 DEL:\x7f"
-    assert message.from_tag == "_token~1'+`*%!-."
-    assert message.call_id == "intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"
-    assert message.target.user == "1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"
-    assert message.target.password == "&it+has=1,weird!*pas$wo~d_too.(doesn't-it)"
-    assert message.get("Extensionheader-!.%*+_`'~") == "\ufeff\u5927\u505c\u96fb"
+    assert message.method == message.sequence_method == "~Odd!Verb'`_+*.%-5081"
+    assert Address.parse(message.headers["To"][0]).display == "zero \x00, vt \x0b, esc \x1b, rub-out \x7f"
+    caller = Address.parse(message.headers["From"][0])
+    assert caller.display == "one'~* two`_% three.!+-"
+    assert caller.params == {"p~a'r`a*m+!._%-": '"νερό ☕ æø"', "tag": "~t'a`g*_+.!%-"}
+    assert message.from_tag == "~t'a`g*_+.!%-"
+    assert message.call_id == "a%b~c`d'e!f*g-h_i.j+k(l)m<n>o@p:q\\r\"s/t[u]v?w{x}y"
+    assert message.target.user == "3-in_1.Guest~(who!)&his*cat's=ok+or$not,/?;;"
+    assert message.target.password == "4$ure&(no'one)=knows_it,*at~all!+.-"
+    assert message.get("X~Field'Name`*+_.!%-9") == "\ufeffлист 紙"  # noqa: RUF001 - another script is the point
 
 
 def test_a_percent_that_escapes_and_one_that_does_not() -> None:
     message = read("esc01")
-    assert message.target.user == "sips:user@example.com"
-    assert Address.parse(message.headers["To"][0]).uri.user == "user"
-    assert Address.parse(message.headers["From"][0]).uri.user == "I have spaces"
-    assert message.contacts[0].uri.user == "caller"
-    assert [contact.uri.user for contact in read("escnull").contacts] == ["\0", "\0\0"]
+    assert message.target.user == "sips:ward-four@clinic.example"
+    assert Address.parse(message.headers["To"][0]).uri.user == "desk"
+    assert Address.parse(message.headers["From"][0]).uri.user == "night shift two"
+    assert message.contacts[0].uri.user == "room9"
+    assert [contact.uri.user for contact in read("escnull").contacts] == ["\0\0\0", "\0"]
     other = read("esc02")
-    assert Address.parse(other.headers["To"][0]).display == "%Z%45"
-    assert [contact.uri.user for contact in other.contacts] == ["alias1", "alias3"]
+    assert other.method == "R%45GISTE%52"
+    assert other.via.branch == "z9hG4bK63%gone"
+    assert [Address.parse(other.headers[name][0]).display for name in ("From", "To")] == ["100%25 %sure", "%Mi%72a"]
+    assert [contact.uri.user for contact in other.contacts] == ["mira.one", "mira.four"]
 
 
 def test_names_without_space_long_values_and_semicolons() -> None:
-    assert Address.parse(read("lwsdisp").headers["From"][0]).display == "caller"
+    assert Address.parse(read("lwsdisp").headers["From"][0]).display == "Tove"
+    assert Address.parse(read("lwsdisp").headers["To"][0]).display == "Front Desk"
     long = read("longreq")
-    assert len(long.all("Via")) == 34
-    assert Address.parse(long.headers["To"][0]).uri.port == 6000
-    assert len(long.from_tag) == 155
-    assert read("semiuri").target.user == "user;par=u@example.net"
+    assert [Via.parse(value).host for value in long.all("Via")] == [
+        *(f"edge-{number}.transit.example" for number in range(36, 1, -1)),
+        "phone-1.ward.example",
+    ]
+    assert Address.parse(long.headers["To"][0]).uri.port == 5777
+    assert (len(long.from_tag), len(long.call_id)) == (161, 134)
+    assert read("semiuri").target.user == "room12;ext=7@north.clinic.example;lr"
 
 
 def test_what_lies_behind_a_message_is_not_read() -> None:
     message = read("dblreq")
-    assert (message.method, message.body) == ("REGISTER", b"")
+    assert (message.method, message.call_id, message.body) == ("REGISTER", "leading.66", b"")
 
 
 def test_every_transport_may_stand_in_via() -> None:
     vias = [Via.parse(value).transport for value in read("transports").all("Via")]
-    assert vias == ["UDP", "SCTP", "TLS", "UNKNOWN", "TCP"]
+    assert vias == ["UDP", "PIGEON", "TLS-SCTP", "TCP", "SCTP", "TLS"]
 
 
 def test_a_body_of_octets_stays_as_it_is() -> None:
     message = read("mpart01")
     assert message.content_type == "multipart/mixed"
-    assert hashlib.sha256(message.body).hexdigest() == hashlib.sha256(MESSAGES["mpart01"][-553:]).hexdigest()
+    assert message.body == MESSAGES["mpart01"].partition(b"\r\n\r\n")[2]
+    assert bytes(range(256)) in message.body
 
 
 def test_a_reason_may_be_anything_or_nothing() -> None:
     strange, empty = parse(MESSAGES["unreason"]), parse(MESSAGES["noreason"])
     assert isinstance(strange, Response)
     assert isinstance(empty, Response)
-    assert (strange.status, strange.reason[:15]) == (200, "= 2**3 * 5**2 н")
+    assert (strange.status, strange.reason) == (200, "7/2 = 3.5 & so on, ok? (πάντα ῥεῖ); 50%25 @ $5 + ~tip*!")
     assert (empty.status, empty.reason) == (100, "")
 
 
@@ -232,7 +273,8 @@ def test_a_refusal_goes_back_whole_to_who_sent_it(name: str) -> None:
         assert answer.get("CSeq") == sent.get("CSeq")
 
 
-BROKEN = {"clerr", "ncl", "lwsruri", "lwsstart", "trws", "mcl01", "badvers"}
+BROKEN = {"clerr", "clerr_bodiless", "ncl", "ncl_plus", "ncl_word", "lwsruri", "lwsstart", "lwsstart_second", "trws"}
+BROKEN |= {"mcl01", "badvers", "badvers_old"}
 "Those of which `parse` itself says what is wrong."
 
 
@@ -245,7 +287,7 @@ def test_what_cannot_be_parsed_says_what_it_was(name: str) -> None:
 
 def test_a_refusal_says_what_would_have_done() -> None:
     (extensions,) = Line().put(MESSAGES["bext01"])
-    assert extensions.all("Unsupported") == ["nothingSupportsThis", "nothingSupportsThisEither"]
+    assert extensions.all("Unsupported") == ["telepathy", "second-sight"]
     (kind,) = Line().put(MESSAGES["invut"])
     assert kind.all("Accept") == ["application/sdp"]
     assert "Allow" in Line().put(MESSAGES["intmeth"])[0].headers
@@ -253,9 +295,9 @@ def test_a_refusal_says_what_would_have_done() -> None:
 
 def test_a_branch_without_an_id_tells_no_two_requests_apart() -> None:
     line = Line()
-    again = MESSAGES["badbranch"].replace(b"badbranch.", b"another.").replace(b"OPTIONS", b"BYE")
+    again = MESSAGES["badbranch"].replace(b"bare-cookie.", b"another.").replace(b"OPTIONS", b"BYE")
     first, second = line.put(MESSAGES["badbranch"]), line.put(again)
-    assert [first[0].call_id[:9], second[0].call_id[:9]] == ["badbranch", "another.s"]
+    assert [first[0].call_id, second[0].call_id] == ["bare-cookie.104", "another.104"]
 
 
 # Registrations, once the phone has said who it is
@@ -270,20 +312,26 @@ def registered(name: str, user: str) -> tuple[Line, Response]:
 
 
 def test_a_parameter_belongs_to_the_contact_or_to_its_uri() -> None:
-    bare, answer = registered("cparam01", "watson")
+    bare, answer = registered("cparam01", "frontdesk")
     assert answer.status == 200
-    assert bare.endpoint.registrar.contacts("watson")[0].contact.params == {}
-    bracketed, _ = registered("cparam02", "watson")
-    assert bracketed.endpoint.registrar.contacts("watson")[0].contact.params == {"unknownparam": None}
+    assert bare.endpoint.registrar.contacts("frontdesk")[0].contact.params == {}
+    bracketed, _ = registered("cparam02", "frontdesk")
+    assert bracketed.endpoint.registrar.contacts("frontdesk")[0].contact.params == {"nightbell": None}
 
 
-@pytest.mark.parametrize("name", ["regbadct", "regescrt"])
-def test_a_header_in_a_contact_is_kept_and_not_obeyed(name: str) -> None:
-    line, answer = registered(name, "user")
-    assert answer.contacts[0].uri.headers == "Route=%3Csip:sip.example.com%3E"
-    (binding,) = line.endpoint.registrar.contacts("user")
-    assert binding.contact.headers == "Route=%3Csip:sip.example.com%3E"
+@pytest.mark.parametrize(
+    ("name", "user", "headers"),
+    [
+        ("regbadct", "kaja", "Replaces=one%3Bto-tag%3Dtwo"),
+        ("regescrt", "lone", "Subject=soup&Route=%3Csip:198.51.100.200%3Blr%3E"),
+    ],
+)
+def test_a_header_in_a_contact_is_kept_and_not_obeyed(name: str, user: str, headers: str) -> None:
+    line, answer = registered(name, user)
+    assert answer.contacts[0].uri.headers == headers
+    (binding,) = line.endpoint.registrar.contacts(user)
+    assert binding.contact.headers == headers
 
 
 def test_an_address_to_register_is_a_sip_uri() -> None:
-    assert registered("unksm2", "2983792873")[1].status == 400
+    assert registered("unksm2", "5550-0142")[1].status == 400

@@ -1,21 +1,21 @@
-"""The messages of RFC 4475 by name, read from `rfc4475.txt` beside this module."""
+"""Messages of our own after those of RFC 4475, by name, read from `torture.txt` beside this module."""
 
 import re
 from pathlib import Path
 
-_FILE = Path(__file__).with_name("rfc4475.txt")
+_FILE = Path(__file__).with_name("torture.txt")
 _HEADING = re.compile(r"^=== (?P<section>[0-9.]+) (?P<name>\w+): .*\n", re.MULTILINE)
 _ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|\\)")
 
 
 def messages() -> dict[str, bytes]:
-    """Return the messages in the order of the RFC."""
+    """Return the messages in the order of the cases in the RFC."""
     parts = _HEADING.split(_FILE.read_text())[1:]
     return {name: _wire(text) for name, text in zip(parts[1::3], parts[2::3], strict=True)}
 
 
 def sections() -> dict[str, str]:
-    """Return the section of each message."""
+    """Return the section of the RFC that describes the case of each message."""
     return {found["name"]: found["section"] for found in _HEADING.finditer(_FILE.read_text())}
 
 
