@@ -91,6 +91,7 @@ class AudioLeg(Player):
         "heard_at",
         "local",
         "on_gone",
+        "on_lost",
         "report",
     )
 
@@ -104,6 +105,8 @@ class AudioLeg(Player):
         "IP address and port that the far end is told."
         self.on_gone: Callable[[], None] | None = None
         "Told once when the far end has left by itself: a page that was closed or loaded anew, or lost its network."
+        self.on_lost: Callable[[], None] | None = None
+        "Told once when the far end will never be heard: its handshake failed."
         self.heard_at: float | None = None
         "When the last packet came, in the loop's time."
         self.encoding = "PCMU/8000"

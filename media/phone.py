@@ -50,7 +50,6 @@ class PhoneLeg(AudioLeg):
         "_terms",
         "_writer",
         "exchange",
-        "on_lost",
         "protection",
     )
 
@@ -70,8 +69,6 @@ class PhoneLeg(AudioLeg):
         super().__init__(pacer, buffer, music, closed)
         self.protection = "rtp"
         self.local = pair.local
-        self.on_lost: Callable[[], None] | None = None
-        "Told once when the far end will never be heard: its handshake failed. The leg is to be closed."
         self._pair = pair
         self._socket: socket.socket = pair.rtp
         self._place = Place(buffer)

@@ -42,6 +42,7 @@ class Leg(Protocol):
     digits: asyncio.Queue[str]
     protection: str
     on_gone: Callable[[], None] | None
+    on_lost: Callable[[], None] | None
 
     @property
     def stats(self) -> LegStats:

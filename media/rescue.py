@@ -1,7 +1,7 @@
 """Tells a party where its sound is now: a re-INVITE once its leg has moved, as when a media core process has died.
 
 The leg itself remembers what it was told (`media.core.leg`): what was played begins again, and who was bridged hears
-the other again, as soon as the party has answered.
+the other again, as soon as the party has answered. A party that will not be heard again is hung up.
 """
 
 from functools import partial
@@ -29,8 +29,13 @@ class Party(Protocol):
 
 
 def follow(relay: Relay, leg: Leg, party: Party) -> None:
-    """Make the party a new offer whenever its leg has moved, from the answer of its call on."""
+    """Make the party a new offer whenever its leg has moved, from the answer of its call on.
+
+    One whose handshake failed, or who left by itself, is hung up, where nobody else sees to that.
+    """
     relay.watch(leg, partial(_tell, leg, party))
+    leg.on_lost = leg.on_lost or partial(_hang_up, party, "handshake-failed")
+    leg.on_gone = leg.on_gone or partial(_hang_up, party, "far-end-gone")
 
 
 async def _tell(leg: Leg, party: Party) -> None:
@@ -42,3 +47,8 @@ async def _tell(leg: Leg, party: Party) -> None:
     except MediaError as error:
         log.error("call lost with its sound", code=error.code)
         party.bye()
+
+
+def _hang_up(party: Party, reason: str) -> None:
+    log.warning("call hung up without sound", reason=reason)
+    party.bye()

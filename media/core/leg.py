@@ -6,12 +6,12 @@ end must then be made a new offer (`watch`).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from media.core import wire
+from media.core.continuation import continued, section_of
 from media.core.process import CoreLostError, Process
 from media.dtmf import Presses
 from media.errors import MediaError
@@ -43,6 +43,9 @@ class RemoteLeg:
 
         self.on_gone: Callable[[], None] | None = None
         "Told once when the far end has left by itself."
+
+        self.on_lost: Callable[[], None] | None = None
+        "Told once when the far end will never be heard: its handshake failed."
 
         self.digits: asyncio.Queue[str] = asyncio.Queue(DIGITS)
         self.protection = wanted.least
@@ -118,7 +121,7 @@ class RemoteLeg:
         core = await self.home()
         if self._offered_by is not None and self._offered_by is not core:
             return
-        described = wire.said(_section_of(answer, self._section))
+        described = wire.said(section_of(answer, self._section))
         try:
             settled = await core.ask(lambda request: wire.Settle(request, self.number, described, self._via))
         except CoreLostError:
@@ -340,12 +343,13 @@ class RemoteLeg:
         if core is None:
             self.over()
 
-    def leave(self) -> None:
-        """Take it that the core has closed it: its far end is gone."""
+    def leave(self, *, lost: bool) -> None:
+        """Take it that the core has closed it: its far end is gone, or `lost` before it could be heard."""
         if not self.closed:
             self._end(self.core)
-            if self.on_gone is not None:
-                self.on_gone()
+            tell = self.on_lost if lost else self.on_gone
+            if tell is not None:
+                tell()
 
     def strand(self, error: MediaError) -> None:
         """Take it that no core has room for it: whoever asks it something, or watches it, hears why."""
@@ -374,25 +378,3 @@ class RemoteLeg:
             await moved()
         except Exception as error:
             log.error("far end not told of a move", kind=type(error).__name__)
-
-
-def continued(session: Session, before: Session | None, *, offer: bool) -> tuple[Session, int]:
-    """Return what a core says, as the far end must hear it after `before`, and which section of it is the core's first.
-
-    A leg that moved is new to its core, but not to its far end: there the session has its name and counts its versions,
-    and an offer keeps the sections that were there (RFC 3264 section 8).
-    """
-    if before is None:
-        return session, 0
-    if session.origin.session_id != before.origin.session_id:
-        session = replace(session, origin=before.origin.next())
-    if not offer or len(session.media) != 1 or len(before.media) < 2:
-        return session, 0
-    used = next((place for place, media in enumerate(before.media) if media.port), 0)
-    sections = [replace(media, port=0, attributes=()) for media in before.media]
-    sections[used] = session.media[0]
-    return replace(session, media=tuple(sections)), used
-
-
-def _section_of(answer: Session, place: int) -> Session:
-    return replace(answer, media=answer.media[place : place + 1]) if place else answer

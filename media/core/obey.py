@@ -143,6 +143,7 @@ class Core:
         number = asked.leg
         leg = await self._open.allocate(asked.wanted)
         leg.on_gone = leg.close  # which is told
+        leg.on_lost = lambda: self._lost(leg)
         leg.digits = Digits(lambda key: self.link.say(wire.Digit(number, key)))
         self._legs[number], self._numbers[leg] = leg, number
         return wire.Done(asked.request)
@@ -206,11 +207,15 @@ class Core:
         del self._recordings[number]
         self.link.say(wire.Ended(number, ended.result()))
 
-    def _gone(self, leg: AudioLeg) -> None:
+    def _gone(self, leg: AudioLeg, *, lost: bool = False) -> None:
         number = self._numbers.pop(leg, None)
         if number is not None:
             del self._legs[number]
-            self.link.say(wire.Gone(number, leg.stats))
+            self.link.say(wire.Gone(number, leg.stats, lost))
+
+    def _lost(self, leg: AudioLeg) -> None:
+        self._gone(leg, lost=True)
+        leg.close()
 
     def _tell_figures(self) -> None:
         self._timer = self._loop.call_later(FIGURES_S, self._tell_figures)

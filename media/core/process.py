@@ -18,8 +18,8 @@ from media.ports import NoPortError
 
 log = structlog.get_logger()
 
-SILENT_LOOKS = 5
-"So often, a second apart, a core may be found to have said nothing before it is taken for hung, and killed."
+SILENT_LOOKS = 3
+"So often, a second apart, a core may be found to have answered nothing before it is taken for hung, and killed."
 
 LOOK_S = 1.0
 GRACE_S = 6.0
@@ -64,6 +64,7 @@ class Process:
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._silent = 0
+        self._asked_at = 0.0
         self._ending = False
         self._look: asyncio.TimerHandle = loop.call_later(LOOK_S, self._looked)
 
@@ -205,12 +206,13 @@ class Process:
 
     def _looked(self) -> None:
         """Ask whether it is still there. Looks are counted, not time: a machine that slept finds its cores well."""
-        silent = self._loop.time() - self.link.heard_at > LOOK_S
+        silent = self.link.heard_at < self._asked_at
         self._silent = self._silent + 1 if silent else 0
         if self._silent > SILENT_LOOKS and self.ready.done():
             log.error("media core process hangs", core=self.pid)
             self.kill()
             return
+        self._asked_at = self._loop.time()
         self.tell(wire.Ping(0))
         self._look = self._loop.call_later(LOOK_S, self._looked)
 

@@ -1,26 +1,34 @@
 """A recording that a media core process makes, as the signalling process sees it."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 from media.core import wire
+from media.core.leg import RemoteLeg
 from media.core.process import Process
 from media.recorder import Place, Recorded
 
 LOST = "the media core process died"
 "Why a recording failed whose file holds an authentic prefix, and whose lock died with the process."
 
+MOVED = "what was recorded went to another media core process"
+"Why a recording was sealed that goes on there, in another file."
+
 
 class RemoteRecording:
     """A `relay.Recording`; made by `CoreRelay`."""
 
-    def __init__(self, number: int, place: Place) -> None:
+    def __init__(self, number: int, place: Place, legs: Sequence[RemoteLeg]) -> None:
         self.number = number
+        self.legs = legs
         self.path = place.path
         self.ended: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
         "Set once, when it is sealed or has failed."
 
         self.paused = False
         self._began_at = asyncio.get_running_loop().time()
+        self._moved = False
         self._core: Process | None = None
         self._early: list[wire.Command] = []
 
@@ -46,10 +54,16 @@ class RemoteRecording:
         self.paused = False
         self._tell(wire.Pause(self.number, False))
 
+    def part(self) -> None:
+        """Seal it because what it hears moves, and say so; for the relay."""
+        self._moved = True
+        self._tell(wire.Seal(self.number))
+
     def end(self, recorded: Recorded) -> None:
         """Take it that it has ended; for the relay."""
         if not self.ended.done():
-            self.ended.set_result(recorded)
+            moved = self._moved and recorded.state == "sealed"
+            self.ended.set_result(replace(recorded, reason=MOVED) if moved else recorded)
 
     def lose(self) -> None:
         """Take it that its core has died: what is sealed of it is as long as it has run, at most; for the relay."""

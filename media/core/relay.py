@@ -23,12 +23,11 @@ from media.leg import LegStats
 from media.ports import Ports
 from media.recorder import Place, Recorded
 from media.relay import PLAIN, BuiltinRelay, Relay, Wanted
-from media.rtpengine.relay import RtpengineRelay
 from media.sound import Sound
 
 log = structlog.get_logger()
 
-PATIENCE_S = 2.0
+PATIENCE_S = 4.0
 "How long a new leg may wait for a core; a caller who waits longer hears busy."
 
 SPARE_PAIRS = 16
@@ -44,19 +43,14 @@ CLOSING_S = 5.0
 def relay_for(sip: Sip, music: Sound, run: Path) -> Relay:
     """Return what carries sound as practice.toml says: media core processes, or with 0 of them this process.
 
-    Where it names an rtpengine, that stands between them and the far ends.
-
     Raises:
         NoPortError: there is no whole pair of ports.
     """
     address, ports = sip.udp.host, sip.rtp_ports
     cores = sip.cores if sip.cores is not None else cores_of(len(os.sched_getaffinity(0)))
-    relay: Relay
     if cores == 0:
-        relay = BuiltinRelay(Ports(address, ports.first, ports.last), music)
-    else:
-        relay = CoreRelay(address, ports.first, ports.last, music, cores=cores, run=run)
-    return RtpengineRelay(relay, sip.rtpengine) if sip.rtpengine else relay
+        return BuiltinRelay(Ports(address, ports.first, ports.last), music)
+    return CoreRelay(address, ports.first, ports.last, music, cores=cores, run=run)
 
 
 def cores_of(cpus: int) -> int:
@@ -146,14 +140,14 @@ class CoreRelay:
 
     def record(self, place: Place, legs: Sequence[RemoteLeg]) -> RemoteRecording:
         """Record what legs say, the caller's first; legs that move are recorded once they are there."""
-        recording = RemoteRecording(next(self._numbers), place)
+        recording = RemoteRecording(next(self._numbers), place, legs)
         numbers = [leg.number for leg in legs]
         order = wire.Record(recording.number, str(place.path), place.key, place.aad, place.lane_id, numbers)
-        slot = self._slot_of(legs[0].core) if legs else None
+        slot = self._slot_of(legs[0].core) if self._gather(legs) else None
         if slot is not None:
             self._begin(slot, recording, order)
         else:
-            self._pool.spawn(self._begin_later(recording, order, legs))
+            self._pool.spawn(self._begin_later(recording, order))
         return recording
 
     def watch(self, leg: RemoteLeg, moved: Callable[[], Awaitable[None]]) -> None:
@@ -261,7 +255,14 @@ class CoreRelay:
             leg.core.tell(wire.Bridge(leg.number, leg.peer.number))
 
     def _fetch(self, leg: RemoteLeg, beside: RemoteLeg) -> None:
-        """Move a leg out of the core it is in, to that of another leg."""
+        """Bring a leg to the core of another, or the other to it where only the first is recorded.
+
+        A recording whose leg has to move all the same is sealed; whoever makes it begins another.
+        """
+        if self._tapes_of(leg) and not self._tapes_of(beside):
+            leg, beside = beside, leg
+        for tape in self._tapes_of(leg):
+            tape.part()
         slot = self._slot_of(leg.core)
         if slot is not None and slot.process is not None:
             del slot.legs[leg.number]
@@ -269,6 +270,17 @@ class CoreRelay:
         leg.moving = True
         leg.displace()
         self._pool.spawn(self._move([leg], beside))
+
+    def _tapes_of(self, leg: RemoteLeg) -> list[RemoteRecording]:
+        return [tape for slot in self._pool.slots for tape in slot.recordings.values() if leg in tape.legs]
+
+    def _gather(self, legs: Sequence[RemoteLeg]) -> bool:
+        """Bring legs together; return whether they are."""
+        there = [leg for leg in legs if not leg.closed]
+        for leg in there[1:]:
+            if not (leg.core is there[0].core or leg.moving or there[0].moving):
+                self._fetch(leg, there[0])
+        return bool(there) and there[0] is legs[0] and all(leg.core is there[0].core is not None for leg in there)
 
     def _closed(self, leg: RemoteLeg) -> None:
         self._legs.discard(leg)
@@ -286,7 +298,7 @@ class CoreRelay:
             leg = slot.legs.pop(report.leg, None)
             if leg is not None:
                 leg.figures(report.stats)
-                leg.leave()
+                leg.leave(lost=report.lost)
                 leg.over()
         elif isinstance(report, wire.Figures):
             for number, stats in report.legs:
@@ -320,11 +332,18 @@ class CoreRelay:
             slot.recordings[recording.number] = recording
             recording.begin(slot.process, order)
 
-    async def _begin_later(self, recording: RemoteRecording, order: wire.Record, legs: Sequence[RemoteLeg]) -> None:
+    async def _begin_later(self, recording: RemoteRecording, order: wire.Record) -> None:
+        if not recording.legs:
+            self._begin(await self._pool.roomiest(), recording, order)
+            return
+        first, *others = recording.legs
         try:
-            slot = None
-            while slot is None:
-                slot = self._slot_of(await legs[0].home()) if legs else await self._pool.roomiest()
+            while (slot := self._slot_of(first.core) if self._gather(recording.legs) else None) is None:
+                await first.home()
+                for leg in others:
+                    with suppress(MediaError):
+                        await leg.home()
+                await asyncio.sleep(0)
         except MediaError:
             recording.end(Recorded("failed", 0.0, "the leg was closed"))
             return

@@ -14,7 +14,7 @@ from media.recorder import Recorded
 from media.relay import Wanted
 from media.sdp import Direction, Session
 
-VERSION = 2
+VERSION = 3
 "Counted up with every change of a message: the two sides may be of different releases while one is being installed."
 
 LONGEST = 64 << 20
@@ -283,6 +283,8 @@ class Gone(_Message, frozen=True, tag=9):
 
     leg: int
     stats: LegStats
+    lost: bool = False
+    "Whether its far end will never be heard: its handshake failed."
 
 
 Report = Ready | Done | Described | Settled | Refused | Digit | Ended | Seen | Figures | Gone

@@ -14,7 +14,8 @@ import pytest
 from hub.audio import tone
 from hub.security.container import binding_of, read, recover
 from hub.tape import frames
-from media.core.leg import RemoteLeg, continued
+from media.core.continuation import continued
+from media.core.leg import RemoteLeg
 from media.core.recording import LOST
 from media.core.relay import CoreRelay
 from media.errors import UnacceptableError
@@ -184,6 +185,25 @@ async def test_a_recording_fails_at_once_and_what_was_written_can_be_recovered(t
             assert len(list(frames(reader))) >= 40
         with read(tmp_path / "two.clm", KEY, AAD) as reader:
             assert len(list(frames(reader))) >= 5
+
+
+async def test_a_talk_goes_on_after_its_core_is_frozen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("media.core.process.LOOK_S", 0.2)
+    async with cores(steady=True) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a = await on_call(relay, caller)
+        b = await on_call(relay, agent, a.leg)
+        relay.bridge(a.leg, b.leg)
+        recording = relay.record(Place(tmp_path / "one.clm", KEY, AAD, LANE), [a.leg, b.leg])
+        await asyncio.gather(caller.say(a.at, tone(440, seconds=0.1)), agent.hear(3))
+        pid = pid_of(a.leg)
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.gather(a.moves(), b.moves())
+        assert pid_of(a.leg) == pid_of(b.leg) != pid
+        assert not alive(pid)
+        assert (await recording.stop()).reason == LOST
+        agent.heard.clear()
+        await asyncio.gather(caller.say(a.at, tone(440, seconds=0.3)), agent.hear(15))
+        assert agent.hz() == [440]
 
 
 async def test_a_leg_that_closes_while_it_moves_is_closed() -> None:

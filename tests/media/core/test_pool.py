@@ -11,11 +11,12 @@ import pytest
 from hub.settings.practice import Sip
 from media.core import pool
 from media.core.pool import shares
+from media.core.process import SILENT_LOOKS
 from media.core.relay import CoreRelay, cores_of, relay_for
 from media.ports import NoPortError
 from media.relay import BuiltinRelay
 from media.sound import Sound
-from tests.media.core.cores import cores, pid_of, until
+from tests.media.core.cores import alive, cores, pid_of, until
 
 
 def pids_in(run: Path) -> set[int]:
@@ -51,6 +52,32 @@ async def test_a_core_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
         os.kill(pid, signal.SIGSTOP)
         await until(lambda: leg.core is not None and leg.core.pid != pid)
         assert (await relay.last_stats(leg)).packets == 0
+
+
+async def test_one_that_stands_by_and_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.core.process.LOOK_S", 0.05)
+    async with cores(steady=True) as relay:
+        standing = relay._pool._next
+        assert standing is not None
+        pid = (await standing).pid
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: relay._pool._next not in (None, standing))
+        await relay.steady()
+        assert not alive(pid)
+
+
+async def test_a_core_that_is_late_and_answers_is_let_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.core.process.LOOK_S", 0.1)
+    async with cores() as relay:
+        leg = await relay.allocate()
+        core = leg.core
+        assert core is not None
+        for _ in range(3):
+            os.kill(core.pid, signal.SIGSTOP)
+            await until(lambda: core._silent == SILENT_LOOKS - 1)
+            os.kill(core.pid, signal.SIGCONT)
+            await until(lambda: core._silent == 0)
+        assert leg.core is core
 
 
 def test_ports_are_divided_in_pairs() -> None:

@@ -1,0 +1,122 @@
+"""Legs of two cores come together, with what records them; and what a core tells of far ends that are gone."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+
+from hub.audio import frequencies, tone
+from hub.security.container import binding_of, read
+from hub.tape import channels, frames
+from media.core.leg import RemoteLeg
+from media.core.recording import MOVED, RemoteRecording
+from media.core.relay import CoreRelay
+from media.recorder import Place
+from media.relay import Wanted
+from tests.media.browser.farpage import FarPage
+from tests.media.core.cores import cores, pid_of, until
+from tests.media.core.test_death import Call, on_call
+from tests.media.farend import far_end
+
+KEY, LANE, AAD = bytes(range(32)), b"lane-id-of-16-by", binding_of(b"t" * 16, 4, UUID(int=9))
+
+
+def record(relay: CoreRelay, path: Path, legs: Sequence[RemoteLeg]) -> RemoteRecording:
+    return relay.record(Place(path, KEY, AAD, LANE), legs)
+
+
+def tones(path: Path) -> list[list[float]]:
+    """Return the tones that the caller and the agent said."""
+    with read(path, KEY, AAD) as reader:
+        voices = channels(frames(reader))
+    return [[round(peak.hz, -1) for peak in frequencies(each)] if np.any(each) else [] for each in voices]
+
+
+async def say(call: Call, hz: float) -> None:
+    await call.phone.say(call.at, tone(hz, seconds=0.3))
+
+
+async def test_who_is_recorded_stays_and_the_other_comes(tmp_path: Path) -> None:
+    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(relay, caller), await on_call(relay, agent)
+        before, recording = pid_of(b.leg), record(relay, tmp_path / "one", [b.leg])
+        relay.bridge(a.leg, b.leg)
+        await a.moves()
+        assert pid_of(a.leg) == pid_of(b.leg) == before
+        await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
+        assert (caller.hz(), agent.hz()) == ([620], [440])
+        assert (await recording.stop()).reason == ""
+    assert tones(tmp_path / "one")[0] == [620]
+
+
+async def test_of_two_that_are_recorded_one_moves_and_its_recording_says_so(tmp_path: Path) -> None:
+    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(relay, caller), await on_call(relay, agent)
+        stays, moves = record(relay, tmp_path / "a", [a.leg]), record(relay, tmp_path / "b", [b.leg])
+        await asyncio.gather(say(b, 620), agent.hear(1))
+        relay.bridge(a.leg, b.leg)
+        async with asyncio.timeout(5):
+            ended = await moves.ended
+        assert (ended.state, ended.reason) == ("sealed", MOVED)
+        assert 0.2 < ended.seconds < 1
+        after = record(relay, tmp_path / "c", [b.leg])
+        await b.moves()
+        await asyncio.gather(say(a, 440), say(b, 1000), caller.hear(15), agent.hear(15))
+        assert [(await each.stop()).reason for each in (stays, after)] == ["", ""]
+    assert [tones(tmp_path / name)[0] for name in "abc"] == [[440], [620], [1000]]
+
+
+async def test_who_is_recorded_together_is_brought_together(tmp_path: Path) -> None:
+    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(relay, caller), await on_call(relay, agent)
+        assert pid_of(a.leg) != pid_of(b.leg)
+        recording = record(relay, tmp_path / "one", [a.leg, b.leg])
+        await b.moves()
+        relay.bridge(a.leg, b.leg)
+        await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
+        assert (await recording.stop()).state == "sealed"
+    assert tones(tmp_path / "one") == [[440], [620]]
+
+
+async def test_a_leg_that_closes_before_it_is_brought_ends_nobody_else_s_recording(tmp_path: Path) -> None:
+    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(relay, caller), await on_call(relay, agent)
+        recording = record(relay, tmp_path / "one", [a.leg, b.leg])
+        b.leg.close()
+        await until((tmp_path / "one").exists)
+        await asyncio.gather(say(a, 440), caller.hear(1))
+        assert (await recording.stop()).state == "sealed"
+    assert tones(tmp_path / "one")[0] == [440]
+
+
+async def test_a_far_end_with_somebody_else_s_certificate_is_told_as_lost() -> None:
+    async with cores() as relay:
+        one, other = await relay.allocate(Wanted(least="dtls-srtp")), await relay.allocate()
+        lost, gone = asyncio.Event(), asyncio.Event()
+        one.on_lost, one.on_gone = lost.set, gone.set
+        answer = await other.answer(await one.offer())
+        media = answer.media[0]
+        forged = tuple("fingerprint:sha-256 " + "00:" * 31 + "00" if "finger" in it else it for it in media.attributes)
+        await one.settle(replace(answer, media=(replace(media, attributes=forged),)))
+        async with asyncio.timeout(5):
+            await lost.wait()
+        assert one.closed
+        assert not gone.is_set()
+        assert len(relay) == 1
+
+
+async def test_a_page_that_leaves_is_told_as_gone() -> None:
+    async with cores() as relay:
+        leg, page = await relay.allocate(Wanted(kind="browser")), FarPage()
+        lost, gone = asyncio.Event(), asyncio.Event()
+        leg.on_lost, leg.on_gone = lost.set, gone.set
+        await page.take(await leg.answer(await page.describe("actpass")))
+        async with asyncio.timeout(5):
+            await page.keyed.wait()
+            await page.close()
+            await gone.wait()
+        assert leg.closed
+        assert not lost.is_set()
