@@ -16,6 +16,8 @@ class Exchange:
         """Take where packets are wanted, how they may be protected, and what may be spoken."""
         self.codecs: Sequence[Codec] = codecs
         "What the next description offers or accepts."
+        self.otherwise: Sequence[Codec] = ()
+        "What is accepted where an offer has none of them."
         self._local = local
         self._protection = protection
         self._origin = Origin.new(local[0])
@@ -43,7 +45,12 @@ class Exchange:
         """
         protecting = partial(self._protection.answer, natted=natted)
         session, agreed = answer_audio(
-            offer, self._local, origin=self._next(), codecs=self.codecs, protecting=protecting
+            offer,
+            self._local,
+            origin=self._next(),
+            codecs=self.codecs,
+            otherwise=self.otherwise,
+            protecting=protecting,
         )
         self._said = session
         self._protection.agreed = agreed.terms

@@ -4,28 +4,27 @@ How a packet gets into the shared buffer, and how one that stands there is sent,
 `phone.PhoneLeg` for phones and trunks, `browser.leg.BrowserLeg`. No task and no queue for a packet.
 """
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hub.g711 import Codec
 from media import comfort
-from media.attention import Attention
 from media.attention import Tap as Tap
-from media.dtmf import Keypad, Presses, Tone
+from media.dtmf import Keypad, Tone
 from media.errors import ProtocolError
+from media.hearer import Hearer
 from media.latch import Address
 from media.offer import Agreed
 from media.pacer import Pacer
-from media.passing import LAWS, Party, encoding_of, passable, translation
+from media.passing import LAWS, Mouth, Party, encoding_of, passable, translation
+from media.playback import Press
 from media.player import DIGITS as DIGITS
 from media.player import LegClosedError as LegClosedError
-from media.player import Player
 from media.report import Report
 from media.rtp import HEADER, LONGEST, PLAIN, Reception, span
 from media.sdp import PCMA, PCMU, PTIME_MS, Direction, Session
 from media.sound import Sound
+from media.stats import LegStats as LegStats
 
 FLOOD = 400
 "Packets a second that one leg takes; 20 ms each are 50. It ends a loop of legs that echo, and a flood."
@@ -33,61 +32,22 @@ FLOOD = 400
 _HEAD = HEADER.size
 
 
-@dataclass(frozen=True, slots=True)
-class LegStats:
-    """What is known of a leg's sound."""
-
-    packets: int
-    "Heard."
-    lost: int
-    loss: float
-    "Lost as a share of what should have come, 0 to 1."
-    jitter_ms: float
-    sent: int
-    unsent: int
-    "That the system did not take."
-    refused: int
-    "From somebody else (`Latch`), or beyond `FLOOD`."
-    strange: int
-    "No RTP, or of a payload type that was not agreed on."
-    protection: str
-    encoding: str = ""
-    "What is spoken: name and clock, as PCMU/8000."
-    forged: int = 0
-    "Protected packets that could not be opened: another key, changed on the way, or heard before."
-    rtt_ms: float | None = None
-    "Round trip to the far end; None where it sends no reports (RFC 3550 section 6.4.1)."
-    remote_loss: float | None = None
-    "What the far end lost of ours, 0 to 1, as it last reported."
-    remote_jitter_ms: float | None = None
-    mos: float | None = None
-    "Estimate of how the worse of the two ways sounds, 1 to 4.5 (`quality.mos`)."
-
-
-class AudioLeg(Player):
+class AudioLeg(Hearer):
     """One party's sound. For one event loop, not thread-safe."""
 
     __slots__ = (
-        "_attention",
-        "_event_in",
         "_flooded",
         "_forged",
         "_keypad",
-        "_loop",
         "_on_closed",
-        "_peer",
-        "_presses",
         "_quota",
         "_quota_from",
         "_reception",
         "_refused",
         "_strange",
         "_table",
-        "_taken",
-        "_tap",
         "_target",
         "_type_in",
-        "encoding",
         "heard_at",
         "local",
         "on_gone",
@@ -109,22 +69,13 @@ class AudioLeg(Player):
         "Told once when the far end will never be heard: its handshake failed."
         self.heard_at: float | None = None
         "When the last packet came, in the loop's time."
-        self.encoding = "PCMU/8000"
-        self._loop = asyncio.get_running_loop()
         self._on_closed = closed
         # Payload types of what is heard.
         self._type_in = 0
-        self._event_in: int | None = None
         self._reception, self._keypad = Reception(), Keypad()
         self.report = Report(self._reception, self._outbound)
-        self._peer: Party | None = None
-        self._target: Party | None = None
+        self._target: Mouth | None = None
         self._table: bytes | None = None
-        # What the packets go to, which is what was given or what listens before it.
-        self._tap: Tap | None = None
-        self._taken: Tap | None = None
-        self._attention: Attention | None = None
-        self._presses = Presses()
         self._strange = self._flooded = self._refused = self._forged = 0
         self._quota, self._quota_from = FLOOD, 0.0
 
@@ -191,7 +142,7 @@ class AudioLeg(Player):
         self._event_out, self._event_in = agreed.send_events, agreed.receive_events
         self._outbound.clock = self._reception.clock = agreed.codec.rate
         self._sends = sends
-        self._listen()
+        self._interpret(agreed.codec.rate)
         self.align()
         if self._peer is not None:
             self._peer.align()
@@ -199,50 +150,6 @@ class AudioLeg(Player):
             self.quiet()
 
     # What it hears
-
-    def tap(self, tap: Tap | None) -> None:
-        """Give each packet of sound that is heard to `tap` as well, or to nobody."""
-        self._taken = tap
-        self._listen()
-
-    async def silence(self, seconds: float) -> None:
-        """Return once the far end has not spoken for `seconds`, counted from now at the earliest.
-
-        Raises:
-            LegClosedError: the leg was closed meanwhile.
-        """
-        await self._attend().silence(seconds)
-
-    async def fax(self) -> None:
-        """Return once a fax machine is heard calling (ITU-T T.30).
-
-        Raises:
-            LegClosedError: the leg was closed meanwhile.
-        """
-        await self._attend().fax()
-
-    def pressed(self, key: str) -> None:
-        """Take a key that the far end's signalling told of (INFO) like one that is heard; of both, it counts once."""
-        self._press(key, signalled=True)
-
-    def _attend(self) -> Attention:
-        if self.closed:
-            raise LegClosedError("the leg is closed")
-        if self._attention is None:
-            self._attention = Attention(self._press, self._listen)
-        return self._attention
-
-    def _listen(self) -> None:
-        """Look anew who is given what is heard; listening costs, so it is done only where somebody wants it."""
-        if self.closed:
-            return
-        keys = self._event_in is None and self._law is not None and self._peer is None
-        if keys or self._attention is not None:
-            self._attend().hear_keys(keys)
-        attention = self._attention if self._attention is not None and self._attention.wanted else None
-        if attention is not None:
-            attention.behind = self._taken
-        self._tap = attention or self._taken
 
     def _hear(self, size: int, now: float) -> None:
         """Take the far end's packet, which lies in the clear in the first `size` bytes of the shared buffer."""
@@ -280,8 +187,7 @@ class AudioLeg(Player):
                 if self._table is not None:
                     buffer[start:end] = heard.translate(self._table)
                 target.pass_on(False, second & 0x80, ssrc, sequence, timestamp, start, end, now)
-            if self._law is not None:
-                self._tap.heard(self._law, ssrc, timestamp, heard, now)
+            self._tap.heard(self.codec, ssrc, timestamp, heard, now)
 
     def _other(self, size: int) -> None:  # noqa: ARG002 - for legs that share their port with more than RTP
         """Take a packet of the far end's that is no RTP, or of no payload type that was agreed on."""
@@ -314,20 +220,14 @@ class AudioLeg(Player):
             return
         if key is not None:
             self._press(key)
-
-    def _press(self, key: str, *, signalled: bool = False) -> None:
-        if self._presses.fresh(key, signalled=signalled, now=self._loop.time()):
-            if self.digits.full():
-                self.digits.get_nowait()
-            self.digits.put_nowait(key)
-            self._cut_short()
+            if self._peer is not None and self._target is not self._peer:
+                self._peer.retype(key)
 
     # What it passes on (`passing.Party`)
 
     def link(self, peer: Party | None) -> None:
         """Pass what is heard on to `peer`, or to nobody; for the relay, which links both ways."""
         self._peer = peer
-        self._listen()
         self.align()
         if peer is not None:
             peer.align()
@@ -343,8 +243,28 @@ class AudioLeg(Player):
     def align(self) -> None:
         """Look anew how its sound gets to its peer; to one that speaks what we cannot make, it does not."""
         peer = self._peer
-        self._target = peer if peer is not None and passable(self.encoding, peer.encoding) else None
-        self._table = translation(self.encoding, self._target.encoding) if self._target is not None else None
+        self._target, self._table, made = None, None, None
+        if peer is not None and passable(self.encoding, peer.encoding):
+            self._target = peer
+        elif peer is not None and self._law is not None:
+            self._target = peer.mouth
+        elif peer is not None:
+            made = peer.mouth
+        if self._target is not None:
+            self._table = translation(self.encoding, self._target.encoding)
+        if self._interpreter is not None:
+            self._interpreter.speak_to(made)
+        self._listen()
+
+    def _own_mouth(self) -> Mouth:
+        return self
+
+    def retype(self, key: str) -> None:
+        """Press a key that the peer's far end pressed, where its packets cannot be passed on."""
+        pressed = Press(key)
+        pressed.done.add_done_callback(lambda done: done.exception())
+        self._foreground.append(pressed)
+        self._pacer.add(self)
 
     def pass_on(
         self, event: bool, marker: int, ssrc: int, sequence: int, timestamp: int, start: int, end: int, now: float
@@ -394,8 +314,6 @@ class AudioLeg(Player):
         raise NotImplementedError
 
     def _end(self) -> None:
-        self._tap = self._taken = None
-        if self._attention is not None:
-            self._attention.end()
+        self._end_hearing()
         self._stop()
         self._on_closed(self)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from media.errors import UnacceptableError
 from media.protection import PLAIN, RANKS, UNPROTECTED, Terms
@@ -14,7 +15,7 @@ CODECS = (PCMU, PCMA)
 "What the gateway speaks, in the order it offers them."
 
 PASSED_ON = (Codec(9, "G722", 8000), Codec(107, "opus", 48_000, 2))
-"""What it can pass on between two legs that both speak it, and neither make nor hear itself.
+"""What it can pass on between two legs that both speak it, and makes itself only for a far end without G.711.
 
 G.722's clock is said to be 8 kHz by an old mistake that everybody keeps (RFC 3551 section 4.5.2).
 """
@@ -94,17 +95,19 @@ def answer_audio(
     origin: Origin | None = None,
     direction: Direction = Direction.SENDRECV,
     codecs: Sequence[Codec] = CODECS,
+    otherwise: Sequence[Codec] = (),
     protecting: Protecting = plain,
 ) -> tuple[Session, Agreed]:
     """Answer an offer with its best protected audio section, and the first codec there that we speak.
 
-    Every other section is refused. `direction` is what we wish; the offer may allow less (RFC 3264 section 6.1).
+    `otherwise` are spoken where none of `codecs` is offered. Every other section is refused. `direction` is what we
+    wish; the offer may allow less (RFC 3264 section 6.1).
     Telephone-event keeps the payload type that the offer gave it.
 
     Raises:
         UnacceptableError: no audio with a codec that we speak and protection that will do.
     """
-    found, codec, terms = _best(offer, codecs, protecting)
+    found, codec, terms = _best(offer, codecs, protecting) or _best(offer, otherwise, protecting) or _nothing()
     events = _events_of(found, codec)
     sends = found.direction.receives and direction.sends and not found.held
     receives = found.direction.sends and direction.receives
@@ -164,17 +167,19 @@ def settle(offer: Session, answer: Session, *, settling: Settling = settle_plain
     )
 
 
-def _best(offer: Session, codecs: Sequence[Codec], protecting: Protecting) -> tuple[Media, Codec, Terms]:
+def _best(offer: Session, codecs: Sequence[Codec], protecting: Protecting) -> tuple[Media, Codec, Terms] | None:
     found: list[tuple[Media, Codec, Terms]] = []
     for media in offer.media:
         codec = _speakable(media, codecs)
         terms = protecting(offer, media) if codec is not None else None
         if codec is not None and terms is not None:
             found.append((media, codec, terms))
-    if not found:
-        raise UnacceptableError("no codec or transport in common")
     # Of two that are alike, the first: max keeps it.
-    return max(found, key=lambda each: RANKS[each[2].protection])
+    return max(found, key=lambda each: RANKS[each[2].protection], default=None)
+
+
+def _nothing() -> NoReturn:
+    raise UnacceptableError("no codec or transport in common")
 
 
 def _speakable(media: Media, codecs: Sequence[Codec]) -> Codec | None:

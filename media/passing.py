@@ -37,11 +37,41 @@ LAWS = {"PCMU/8000": g711.Codec.PCMU, "PCMA/8000": g711.Codec.PCMA}
 "The encodings that can be made, mixed and recorded here; every other can only be passed on."
 
 
-class Party(Protocol):
-    """A leg, as the one it is bridged to sees it."""
+class Mouth(Protocol):
+    """What a packet that was heard is passed on to."""
 
     encoding: str
-    "What it hears and speaks, by `encoding_of`."
+    "What it speaks, by `encoding_of`."
+
+    def pass_on(
+        self, event: bool, marker: int, ssrc: int, sequence: int, timestamp: int, start: int, end: int, now: float
+    ) -> None:
+        """Send on the payload in `buffer[start:end]`, already in this encoding, or drop it.
+
+        `event` says that it is a telephone event (RFC 4733), not sound. `marker` is 0 or 0x80; `ssrc`, `sequence` and
+        `timestamp` are those of the packet as it was heard; `now` is the loop's time in seconds.
+        """
+        ...
+
+    def hush(self, level: int) -> None:
+        """The peer's far end is silent and sends no more for now: send noise of `level`, -dBov, until it speaks.
+
+        From a comfort noise payload (RFC 3389 section 3.1); 127 is silence.
+        """
+        ...
+
+
+class Party(Mouth, Protocol):
+    """A leg, as the one it is bridged to sees it."""
+
+    @property
+    def mouth(self) -> Mouth | None:
+        """What takes G.711 for it: itself or what makes its codec; None where nothing can."""
+        ...
+
+    def retype(self, key: str) -> None:
+        """Press a key that the peer's far end pressed, where its packets cannot be passed on."""
+        ...
 
     @property
     def peer(self) -> "Party | None":
@@ -59,23 +89,6 @@ class Party(Protocol):
 
     def align(self) -> None:
         """Look anew how its sound gets to its peer, which speaks another codec than before."""
-        ...
-
-    def pass_on(
-        self, event: bool, marker: int, ssrc: int, sequence: int, timestamp: int, start: int, end: int, now: float
-    ) -> None:
-        """Send on the payload in `buffer[start:end]`, already in this leg's encoding, or drop it.
-
-        `event` says that it is a telephone event (RFC 4733), not sound. `marker` is 0 or 0x80; `ssrc`, `sequence` and
-        `timestamp` are those of the packet as it was heard; `now` is the loop's time in seconds.
-        """
-        ...
-
-    def hush(self, level: int) -> None:
-        """The peer's far end is silent and sends no more for now: send noise of `level`, -dBov, until it speaks.
-
-        From a comfort noise payload (RFC 3389 section 3.1); 127 is silence.
-        """
         ...
 
 

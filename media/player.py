@@ -155,7 +155,10 @@ class Player:
 
     def _say(self, piece: Piece, now: float) -> None:
         event = piece.event and self._event_out is not None
-        if not self._sends or (self._law is None and not event):
+        if not self._sends:
+            return
+        if self._law is None and not event:
+            self._voice(SILENCE[self.codec] if piece.event else piece.payload, now)
             return
         marker, sequence, timestamp = self._outbound.next(now)
         payload, payload_type = piece.payload, self._type_out
@@ -170,6 +173,9 @@ class Player:
         self._buffer[_HEAD:end] = payload
         self._outbound.octets += len(payload)
         self._transmit(0, end)
+
+    def _voice(self, ulaw: bytes, now: float) -> None:
+        """Send what was made for a far end that speaks no G.711, if it can be."""
 
     def _cut_short(self) -> None:
         for playback in [each for each in self._foreground if each.barge_in]:

@@ -13,7 +13,9 @@ from hub import tape
 from media import recorder
 from media.browser.association import all_shut
 from media.browser.leg import BrowserLeg
+from media.codec.bench import Bench
 from media.leg import AudioLeg, LegStats
+from media.offer import PASSED_ON
 from media.pacer import Pacer
 from media.passing import BUFFER_BYTES
 from media.phone import PhoneLeg
@@ -188,6 +190,7 @@ class BuiltinRelay:
         self._reporter = Reporter(asyncio.get_running_loop())
         self._legs: set[AudioLeg] = set()
         self._recorder = Recorder()
+        self._bench = Bench()
         # One for all: a packet is read, and passed on or copied, before the loop does anything else.
         self._buffer = bytearray(BUFFER_BYTES)
         self.on_gone: Callable[[AudioLeg], None] | None = None
@@ -216,6 +219,8 @@ class BuiltinRelay:
                 secure=wanted.secure,
                 least=wanted.least,
             )
+            leg.exchange.otherwise = PASSED_ON
+        leg.bench = self._bench
         self._legs.add(leg)
         return leg
 
@@ -263,4 +268,5 @@ class BuiltinRelay:
         for leg in list(self._legs):
             leg.close()
         await all_shut()
+        await self._bench.close()
         await self._recorder.close()

@@ -230,7 +230,7 @@ class Outbound:
     def next(self, now: float) -> tuple[int, int, int]:
         """Return the header of the next 20 ms made here."""
         pause = not self.packets or self._followed is not None or now - self._at > _PAUSE_SECONDS
-        self.timestamp = self._due(now) if pause else self.timestamp + FRAME & 0xFFFFFFFF
+        self.timestamp = self._due(now) if pause else self.timestamp + self.clock // 50 & 0xFFFFFFFF
         self.sequence = self.sequence + 1 & 0xFFFF
         self._followed = None
         self._at = now
@@ -295,4 +295,4 @@ class Outbound:
     def _due(self, now: float) -> int:
         if not self.packets:
             return self.timestamp
-        return self.timestamp + max(FRAME, int((now - self._at) * self.clock)) & 0xFFFFFFFF
+        return self.timestamp + max(self.clock // 50, int((now - self._at) * self.clock)) & 0xFFFFFFFF
