@@ -275,7 +275,7 @@ class Talk:
         self.house.relay.unbridge(self.caller.leg)
         self.on_passed(None)
         log.info("call sent on", call=str(self.id), queue=place.queue)
-        self._note(other, None, {"queue": place.queue} if place.queue is not None else {"number": place.did})
+        self._note(other, None, {"queue": place.queue} if place.queue is not None else {})
         wish.progress(200)
         other.sip.bye()
         other.leg.close()
