@@ -50,6 +50,9 @@ class EdgeLeg:
         "Where its far end speaks with; None where that is our own leg, or while it moves."
 
         self.peer: EdgeLeg | None = None
+        self.joined: EdgeLeg | None = None
+        "Whom its far end is to hear without us."
+
         self.closed = False
         self.needed = 0
         "How many want its sound to come to our leg: recordings, and what is being played."
@@ -65,6 +68,8 @@ class EdgeLeg:
         self._before = Seen()
         self._said = self._stale = self._following = False
         self._moves = 0
+        self._steering = asyncio.Lock()
+        self._via: str | None = None
         self._offered_at: Edge | None = None
         self._moved: Callable[[], Awaitable[None]] | None = None
         inner.on_gone, inner.on_lost = self._gone, self._lost
@@ -78,6 +83,7 @@ class EdgeLeg:
             EngineLostError: no rtpengine is there, and what the far end was promised is more than we can do alone.
             LegClosedError: it was closed.
         """
+        await self._apart()
         session = await self.inner.offer(direction)
         offered = await self._there(lambda edge: edge.offer(session))
         self._said, self._offered_at = True, self.edge
@@ -93,8 +99,10 @@ class EdgeLeg:
         """
 
         async def through(edge: Edge) -> Session:
-            return await edge.reply(await self.inner.answer(await edge.take(offer, via)))
+            return await edge.reply(await self.inner.answer(await edge.take(offer, self._via)))
 
+        self._via = via or self._via
+        await self._apart()
         answer = await self._there(through) or await self.inner.answer(offer, via=via)
         self._agreed()
         return answer
@@ -106,6 +114,7 @@ class EdgeLeg:
             UnacceptableError: it takes nothing of the offer, or less protection than will do.
             LegClosedError: it was closed.
         """
+        self._via = via or self._via
         edge = self._offered_at
         if edge is not self.edge:
             self.displaced()
@@ -115,7 +124,7 @@ class EdgeLeg:
             self._agreed()
             return
         try:
-            heard = await edge.settle(answer, via)
+            heard = await edge.settle(answer, self._via)
         except (EngineLostError, EngineRefusedError) as error:
             self._leave(edge, error)
             return
@@ -169,7 +178,7 @@ class EdgeLeg:
         """
         self.need(1)
         try:
-            await self.turned_back()
+            await self.steer()
             await self.inner.press(keys)
         finally:
             self.need(-1)
@@ -221,25 +230,27 @@ class EdgeLeg:
         self.needed += more
         self._changed(self)
 
-    async def turned_back(self) -> None:
-        """Return once the sound comes to our leg; at once where it does."""
-        edge = self.edge
-        if edge is not None and edge.turned:
-            await self.turn(edge, None)
+    async def steer(self) -> None:
+        """Let the sound go where it is to go by now: to our leg, or to where `joined` comes out of rtpengine."""
+        async with self._steering:
+            edge, to = self.edge, self.joined.edge if self.joined is not None else None
+            if edge is None or self.closed:
+                return
+            try:
+                whole = await edge.turn(edge.own if to is None or to.last is None else to.last.gate)
+            except (EngineLostError, EngineRefusedError) as error:
+                self._leave(edge, error)
+                return
+            if not whole:
+                log.warning("rtpengine changed what it had said; the far end is told")
+                self.displaced()
 
-    async def turn(self, edge: Edge, to: Edge | None) -> None:
-        """Let the far end's sound go to where another call of the same rtpengine comes in, or to our leg."""
-        place = edge.own
-        if to is not None and to.last is not None:
-            place = to.last.gate
-        try:
-            whole = await edge.turn(place)
-        except (EngineLostError, EngineRefusedError) as error:
-            self._leave(edge, error)
-            return
-        if not whole:
-            log.warning("rtpengine changed what it had said; the far end is told")
-            self.displaced()
+    async def _apart(self) -> None:
+        """Have the sound come to our legs before something new is agreed on."""
+        other = self.joined
+        if other is not None:
+            self.joined = other.joined = None
+            await asyncio.gather(self.steer(), other.steer())
 
     # Where it is
 
@@ -273,6 +284,7 @@ class EdgeLeg:
         if self.edge is edge and not self.closed:
             self._before, self.edge = self.seen, None
             self._spawn(_end(edge))
+            self._changed(self)
             self.displaced()
 
     def displaced(self) -> None:

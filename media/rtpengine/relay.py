@@ -183,27 +183,28 @@ class RtpengineRelay:
 
     def _changed(self, leg: EdgeLeg) -> None:
         """Look anew which way a leg's sound is to go."""
+        peer = leg.peer
         if leg.closed:
-            if leg.peer is not None:
-                leg.peer.peer, peer = None, leg.peer
-                leg.peer = None
-                self._changed(peer)
             self._legs.discard(leg)
+            leg.peer = None
+            if peer is not None:
+                peer.peer = None
+        together = peer is not None and leg.peer is peer and _alone(leg, peer)
+        if together and peer is not None and leg.joined is not peer:
+            asyncio.get_running_loop().call_later(SETTLED_S, self._join, leg, peer)
             return
-        pair = [leg] if leg.peer is None else [leg, leg.peer]
-        if leg.peer is not None and _alone(leg, leg.peer):
-            asyncio.get_running_loop().call_later(SETTLED_S, self._pass_on, leg, leg.peer)
-            return
-        for each in pair:
-            if each.edge is not None and each.edge.turned:
-                self._spawn(each.turned_back())
+        for each in {leg, peer or leg, leg.joined or leg}:
+            if not together:
+                each.joined = None
+            # Where it is to go is read when it is done: whatever is told last holds.
+            if each.edge is not None and each.edge.last is not None:
+                self._spawn(each.steer())
 
-    def _pass_on(self, a: EdgeLeg, b: EdgeLeg) -> None:
-        if a.closed or b.closed or a.peer is not b or not _alone(a, b):
-            return
-        for leg, other in ((a, b), (b, a)):
-            if leg.edge is not None and other.edge is not None:
-                self._spawn(leg.turn(leg.edge, other.edge))
+    def _join(self, a: EdgeLeg, b: EdgeLeg) -> None:
+        if not a.closed and not b.closed and a.peer is b and _alone(a, b):
+            a.joined, b.joined = b, a
+            for leg in (a, b):
+                self._spawn(leg.steer())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

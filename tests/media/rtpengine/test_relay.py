@@ -142,6 +142,39 @@ async def test_a_far_end_that_holds_and_resumes_is_answered(engine: Daemon) -> N
         agent.leg.close()
 
 
+async def test_whatever_is_told_last_holds(engine: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge_relay, "SETTLED_S", 0)
+    async with edged(engine) as (outer, _), plain(outer) as caller, plain(outer, beside=caller.leg, ssrc=2) as agent:
+        await caller.call()
+        await agent.ring()
+        legs = caller.leg, agent.leg
+        for turns in range(8):
+            outer.bridge(*legs)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            outer.unbridge(legs[0])
+        for leg in legs:
+            await leg.steer()
+            assert leg.edge is not None
+            assert not leg.edge.turned
+        caller.forget()
+        await agent.say(tone(620, seconds=0.2))
+        assert 620 not in caller.hz()
+        outer.bridge(*legs)
+        await until(lambda: all(leg.edge is not None and leg.edge.turned for leg in legs))
+        await hear_each_other(caller, agent)
+        # A far end that says the same again, as sessions are refreshed, is answered as before.
+        said = caller.at
+        await caller.call()
+        assert caller.at == said
+        await hear_each_other(caller, agent)
+        await until(lambda: all(leg.edge is not None and leg.edge.turned for leg in legs))
+        await caller.leg.press("5")
+        assert caller.phone.keys() == "5"
+        caller.leg.close()
+        await until(lambda: agent.leg.edge is not None and not agent.leg.edge.turned)
+
+
 async def test_what_is_recorded_comes_to_us_until_that_ends(
     engine: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
