@@ -19,27 +19,39 @@ LULL_S = 0.5
 "Who rings goes first: the end of a call is told once nobody has asked for a plan for so long ..."
 
 PATIENCE_S = 5.0
-"... or has done so all this time."
+"... or has done so all this time, and then one by one:"
+
+PACE_S = 0.5
+"What a call leaves to do costs more than its plan did: told as fast as they come, ends would slow down those who ring."
 
 
 class Lull:
     """Waits for a time in which nobody asks."""
 
-    def __init__(self, quiet_s: float = LULL_S, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, quiet_s: float = LULL_S, patience_s: float = PATIENCE_S, pace_s: float = PACE_S) -> None:
         self._quiet_s = quiet_s
         self._patience_s = patience_s
+        self._pace_s = pace_s
         self._asked_at = -quiet_s
+        self._turn_at = 0.0
 
     def asked(self) -> None:
         """Note that somebody asks now."""
         self._asked_at = asyncio.get_running_loop().time()
 
     async def come(self) -> None:
-        """Return once nobody has asked for `quiet_s`, or after `patience_s`."""
+        """Return once nobody has asked for `quiet_s`; or after `patience_s`, but not before it is one's turn."""
         clock = asyncio.get_running_loop().time
-        until = clock() + self._patience_s
+        if not await self._quiet(clock() + self._patience_s):
+            self._turn_at = max(self._turn_at + self._pace_s, clock())
+            await self._quiet(self._turn_at)
+
+    async def _quiet(self, until: float) -> bool:
+        """Wait for a lull at most until then, and return whether there was one."""
+        clock = asyncio.get_running_loop().time
         while (left := min(self._asked_at + self._quiet_s, until) - clock()) > 0:  # noqa: ASYNC110 - each ask moves it
             await asyncio.sleep(left)
+        return clock() >= self._asked_at + self._quiet_s
 
 
 class Planner:

@@ -1,6 +1,7 @@
 """When the end of a call is told: in a lull, or when patience is over."""
 
 import asyncio
+from itertools import pairwise
 
 from media.plan import Lull
 
@@ -26,3 +27,28 @@ async def test_it_does_not_wait_for_ever_for_those_who_always_ask() -> None:
     async with asyncio.timeout(60):
         await lull.come()
     assert clock() >= began + 0.05
+
+
+async def test_where_nobody_pauses_they_come_one_by_one() -> None:
+    lull = Lull(quiet_s=0.2, patience_s=0.1, pace_s=0.15)
+    loop = asyncio.get_running_loop()
+    began, came = loop.time(), []
+
+    async def wait() -> None:
+        await lull.come()
+        came.append(loop.time() - began)
+
+    waiting = [asyncio.create_task(wait()) for _ in range(3)]
+    while len(came) < 3:
+        lull.asked()
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*waiting)
+    assert came[0] >= 0.1
+    assert min(after - before for before, after in pairwise(came)) >= 0.14
+
+
+async def test_a_lull_lets_all_of_them_go_at_once() -> None:
+    lull = Lull(quiet_s=0.1, patience_s=0.05, pace_s=5.0)
+    lull.asked()
+    async with asyncio.timeout(2):
+        await asyncio.gather(*(lull.come() for _ in range(4)))
