@@ -24,7 +24,7 @@ from hub.record.voicemail import Voicemail, VoicemailState
 from hub.security.container import binding_of, read, recover
 from hub.security.sealed import Table
 from hub.vault.client import Access, VaultUnavailableError
-from media.core.recording import LOST
+from media.core.recording import LOST, MOVED
 from media.ledger import Ledger
 from media.recorder import SUFFIX, Place, Recorded
 from media.relay import Leg, Recording, Relay
@@ -116,12 +116,16 @@ class Taping:
     # A media core process that died
 
     def _follow(self, tape: Tape, begin: Begin, legs: Sequence[Leg]) -> None:
-        """Go on in another container when the process that writes this one dies."""
+        """Go on in another container when the process that writes this one dies, or the legs move to another."""
 
         def ended(done: "asyncio.Future[Recorded]") -> None:
-            if done.result().reason != LOST:
+            recorded = done.result()
+            if recorded.reason == LOST:
+                self._spawn(self._recover_part(tape.id, tape.box))
+            elif recorded.reason == MOVED and not tape.stopping:
+                self._spawn(self._file_part(tape.id, tape.box, recorded.seconds))
+            else:
                 return
-            self._spawn(self._recover_part(tape.id, tape.box))
             if not tape.stopping:
                 tape.next_part = self._spawn(self._go_on(tape, begin, legs))
 
@@ -141,10 +145,16 @@ class Taping:
         self._follow(tape, begin, legs)
 
     async def _recover_part(self, lost: UUID, box: str | None) -> None:
-        def row(db: Session) -> Left:
-            return db.get_one(RecordingRow, lost) if box is None else db.get_one(Voicemail, lost)
+        await self.recover([await self._row(lost, box)])
 
-        await self.recover([await self._instance.db.run(row)])
+    async def _file_part(self, sealed: UUID, box: str | None, seconds: float) -> None:
+        await self._file(await self._row(sealed, box), seconds, RecordingState.FILED)
+
+    async def _row(self, tape_id: UUID, box: str | None) -> Left:
+        def row(db: Session) -> Left:
+            return db.get_one(RecordingRow, tape_id) if box is None else db.get_one(Voicemail, tape_id)
+
+        return await self._instance.db.run(row)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         spawned = asyncio.get_running_loop().create_task(work)
@@ -188,7 +198,7 @@ class Taping:
             if left:
                 await asyncio.sleep(AGAIN_S)
 
-    async def _file(self, each: Left, seconds: float | None) -> None:
+    async def _file(self, each: Left, seconds: float | None, whole: RecordingState = RecordingState.PARTIAL) -> None:
         """Write what became of a recording; `seconds` is None where nothing of it can be heard."""
         now = self._instance.clock()
 
@@ -196,7 +206,7 @@ class Taping:
             if isinstance(each, Voicemail):
                 end_message(db, each.id, each.call_id, each.box, seconds or 0.0, now)
             else:
-                state = RecordingState.LOST if seconds is None else RecordingState.PARTIAL
+                state = RecordingState.LOST if seconds is None else whole
                 recording.end(db, each.id, seconds or 0.0, now, state=state)
 
         await asyncio.wrap_future(self._ledger.note(change))

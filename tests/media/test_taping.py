@@ -36,7 +36,7 @@ from media.relay import BuiltinRelay
 from media.rtp import FRAME
 from media.sound import Sound
 from media.taping import Tape, Taping
-from tests.media.core.cores import connected, cores, kill
+from tests.media.core.cores import connected, cores, kill, pid_of
 from tests.media.farend import far_end
 
 PORTS = Ports("127.0.0.1", 20_000, 29_999)
@@ -225,3 +225,34 @@ async def test_a_recording_whose_file_is_gone_is_lost(instance: Instance) -> Non
         assert db.get_one(RecordingRow, talk.id).state is RecordingState.LOST
     await engine.close()
     ledger.close()
+
+
+async def test_a_talk_whose_legs_move_is_filed_in_two_whole_parts(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        legs = await relay.allocate(), await relay.allocate()
+        assert pid_of(legs[0]) != pid_of(legs[1])
+        places = await connected(legs[0], caller), await connected(legs[1], agent)
+        taping = Taping(instance, ledger, relay)
+        tapes = []
+        for leg in legs:
+            call_id, subject = await rung(instance)
+            tape = await taping.start(call_id, subject, [leg])
+            assert tape is not None
+            tapes.append(tape)
+        first = tapes[1].id
+        await agent.say(places[1], tone(620.0, seconds=0.3))
+        relay.bridge(*legs)  # both are recorded, and one has to move
+        await until(lambda: tapes[1].id != first and tapes[1].next_part is None)
+        assert await tapes[0].stop() >= 0
+        await tapes[1].stop()
+        assert [tape.state for tape in tapes] == [RecordingState.FILED] * 2
+
+        def filed() -> bool:
+            with instance.db.read() as db:
+                row = db.get_one(RecordingRow, first)
+            return row.state is RecordingState.FILED and 0.2 < row.seconds < 2
+
+        await until(filed)
+        await taping.close()
+    await asyncio.to_thread(ledger.close)
