@@ -6,7 +6,8 @@ Nothing that the caller hears waits for the record or for Temporal beyond a dead
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import structlog
 from sqlmodel import Session
 
 from hub.db import uuid7
-from hub.record import agent, call, pop, queue, task
+from hub.record import call, queue, task
 from hub.record.queue import Offer
 from hub.rules import menu, routing
 from hub.rules.matching import Match
@@ -23,6 +24,7 @@ from hub.rules.recording import consent_of
 from hub.rules.routing import Plan
 from hub.settings import Fax
 from hub.settings.practice import Overflow
+from media.closing import Closing
 from media.consent import consented, next_key
 from media.errors import MediaError
 from media.fax import Watch, machine_of
@@ -38,7 +40,7 @@ from media.sip.incoming import Incoming
 from media.sip.status import Cause
 from media.switchboard import Side
 from media.talk import Onward, Talk
-from media.taping import Tape, end_message
+from media.taping import Tape
 from media.waiting import Waiting
 
 log = structlog.get_logger()
@@ -357,43 +359,18 @@ class InboundCall:
         seconds = await self.tape.stop() if self.tape is not None else 0.0
         if self.spoken is not None:
             seconds = min(seconds, self.spoken)
-        written = house.ledger.note(lambda db: self._close(db, at, stats, seconds))
+        whose = None if self.agent is None else self.agent.agent_id
+        wrap_up = self.wrap_up_seconds
+        closing = Closing(self.id, at, self.cause, self.path, whose, wrap_up, stats, self.tape, seconds)
+        written = house.ledger.note(partial(self._write_end, closing))
         house.notices.follow(written)
         await asyncio.wrap_future(written)
         house.floor.again()
         await house.planner.ended(self.id)
 
-    def _close(self, db: Session, at: datetime, stats: list[tuple[str, Any]], seconds: float) -> list[Emitted]:
-        tape, path = self.tape, self.path
-        if path is None and queue.waits(db, self.id):
-            path = call.ABANDONED  # also after a talk, by whom a colleague passed on
-        if tape is not None and not end_message(db, tape.id, self.id, tape.box or "", seconds, at):
-            path = None
-        queue.leave(db, self.id, path or self.cause, at, wrap_up_seconds=self.wrap_up_seconds)
-        if self.agent is not None and self.agent.agent_id is not None:
-            # Who got the call from a colleague stands in no offer.
-            agent.freed(db, self.agent.agent_id, self.id, at, wrap_up_seconds=self.wrap_up_seconds)
-        for role, figures in stats:
-            call.leg(
-                db,
-                self.id,
-                role,
-                protection=figures.protection,
-                loss=figures.loss,
-                jitter_ms=figures.jitter_ms,
-                codec=figures.encoding.partition("/")[0],
-                rtt_ms=figures.rtt_ms,
-                mos=figures.mos,
-            )
-        pop.close(db, self.id, at + timedelta(seconds=self.wrap_up_seconds))
-        queue.pair(db, self.house.line.practice, at)
-        row = call.ended(db, self.id, self.cause, at, path=path)
-        said = [("call.ended", {"status": row.path or ""})]
-        if row.path in {call.ABANDONED, call.MISSED}:
-            said.append((f"call.{row.path}", {"match": row.match}))
-        if row.path == call.VOICEMAIL and tape is not None:
-            said.append(("voicemail.received", {"voicemail": str(tape.id)}))
-        return [self.house.notices.emit(db, kind, self.id, payload, at) for kind, payload in said]
+    def _write_end(self, closing: Closing, db: Session) -> list[Emitted]:
+        told = closing.write(db, self.house.line.practice)
+        return [self.house.notices.emit(db, kind, self.id, payload, closing.at) for kind, payload in told]
 
     def _goes_on(self) -> bool:
         return not self.sip.ended.done()
