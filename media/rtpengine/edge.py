@@ -77,6 +77,7 @@ class Edge:
         self._call = secrets.token_hex(12)
         self._lock = asyncio.Lock()
         self._begun: tuple[Session, Fields, Session] | None = None
+        self._asked = False
 
     # What the signalling says
 
@@ -101,9 +102,13 @@ class Edge:
             EngineLostError, EngineRefusedError: rtpengine does not do it.
         """
         async with self._lock:
-            if self._begun is None:
+            begun = self._begun
+            if begun is None and self.last is not None and self.last.offerer == GATE:
+                # Whoever speaks before picking up answers once more, and so does another phone that rang as well.
+                begun = self.last.offer, self.last.offer_fields, self.last.offered
+            if begun is None:
                 raise UnacceptableError("an answer to no offer")
-            said, fields, offered = self._begun
+            said, fields, offered = begun
             place_of(answer)
             self._judge(offered, answer)
             also = source(answer, via)
@@ -206,6 +211,8 @@ class Edge:
     async def end(self) -> Seen | None:
         """Let rtpengine forget the call, and return what it counted; None where it does not say."""
         seen: Seen | None = None
+        if not self._asked:
+            return seen
         try:
             seen = await self.look()
             await self.engine.ask("delete", {"call-id": self._call, "delete-delay": 0})
@@ -218,6 +225,7 @@ class Edge:
         if command == "answer" or self.last is not None:
             tags["to-tag"] = FAR if offerer == GATE else GATE
         always: Fields = {"call-id": self._call, "replace": ["origin", "session-connection"], "flags": FLAGS}
+        self._asked = True
         answer = await self.engine.ask(command, {**always, **tags, **fields, "sdp": bytes(session)})
         sdp = answer.get("sdp")
         if not isinstance(sdp, bytes):

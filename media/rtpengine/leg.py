@@ -123,6 +123,7 @@ class EdgeLeg:
             await self.inner.settle(answer, via=via)
             self._agreed()
             return
+        await self._apart()
         try:
             heard = await edge.settle(answer, self._via)
         except (EngineLostError, EngineRefusedError) as error:

@@ -17,7 +17,7 @@ from media.rtpengine import relay as edge_relay
 from media.rtpengine.relay import RtpengineRelay
 from media.sdp import Direction
 from media.sound import Sound
-from tests.media.core.cores import offer_of
+from tests.media.core.cores import answer_of, offer_of, place_of
 from tests.media.farend import far_end, relay
 from tests.media.rtpengine.daemon import Daemon, daemon, edged
 from tests.media.rtpengine.party import Party, plain, protected, until
@@ -88,6 +88,27 @@ async def test_less_protection_than_the_least_is_refused(engine: Daemon) -> None
             with pytest.raises(UnacceptableError):
                 await leg.answer(offer_of(phone))
             leg.close()
+
+
+async def test_an_offer_may_be_made_anew_and_answered_by_one_after_the_other(engine: Daemon) -> None:
+    async with edged(engine) as (outer, _), plain(outer) as callee, far_end(ssrc=2) as other:
+        first = await callee.leg.offer()
+        offer = await callee.leg.offer()
+        assert place_of(first) == place_of(offer)
+        # One speaks before anybody picks up; then another does.
+        await callee.leg.settle(answer_of(other, offer))
+        playing = asyncio.create_task(callee.leg.play(Sound.of(tone(440, seconds=30)), barge_in=True))
+        await until(lambda: 440 in other.hz())
+        await callee.leg.settle(await callee.respond(offer))
+        await callee.hears(440)
+        await callee.phone.press(callee.at, "1")
+        async with asyncio.timeout(5):
+            assert not await playing
+        # What was refused in between changes nothing.
+        held = await callee.leg.offer(Direction.SENDONLY)
+        assert place_of(held) == callee.at
+        await callee.call()
+        assert callee.at == place_of(offer)
 
 
 async def test_two_hear_each_other_and_their_sound_does_not_come_to_us(
