@@ -231,11 +231,12 @@ async def call_list(
 
 @router.get("/part/colleagues")
 async def colleagues(view: ViewDep, actor: Present) -> HTMLResponse:
-    """Return to whom a call may be handed on."""
+    """Return to whom a call may be handed on: people with an extension, and queues."""
     me, instance = person_of(actor), view.instance
     people = await instance.db.run(lambda db: agents.listed(db, view.practice, view.now, phones=True))
     others = [one for one in people if one.id != me]
-    return view.page("part/colleagues.html", people=others)
+    shown = await queues.queues(instance)
+    return view.page("part/colleagues.html", people=others, queues=shown.items)
 
 
 @router.get("/part/patient")

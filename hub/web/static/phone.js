@@ -91,10 +91,11 @@ export class Phone extends EventTarget {
     this.#become("over");
   }
 
-  // Call an extension or a number; resolves once it is under way. Sealed where the other end is a page that can.
-  async call(number) {
+  // Call an extension or a number; resolves once it is under way. Sealed where the other end is a page that can, unless
+  // the call is to be handed over: the keys stay between two.
+  async call(number, { sealed = true } = {}) {
     this.#need();
-    const sealing = this.#sealing(true);
+    const sealing = sealed ? this.#sealing(true) : null;
     const stream = await this.capture();
     try {
       await sealing?.ready();

@@ -1,5 +1,6 @@
 // The phone's part of the page: buttons and words around `Phone` (phone.js). One call at a time: who rings meanwhile
-// hears that it is busy here, and a caller of a queue is offered to the next.
+// hears that it is busy here, and a caller of a queue is offered to the next. While a caller is on hold a colleague may
+// be asked; that call is in front then, and the caller's behind it.
 
 import { MICROPHONE, Phone } from "./phone.js";
 import { Ring } from "./ring.js";
@@ -15,6 +16,8 @@ const WORDS = {
 };
 
 const AGAIN_MS = 5000; // between two tries to learn one's extension
+const GONE_MS = 2000;
+const KEPT = "chartline-call"; // how the call stood, for this tab when it is loaded anew
 
 const find = (id) => document.getElementById(id);
 const show = (element, shown) => { element.hidden = !shown; };
@@ -22,8 +25,12 @@ const dialled = (text) => text.replace(/(?!^\+)[^0-9*#A-Za-z._-]/g, "").replace(
 
 export class Softphone {
   #phone = null;
-  #call = null;
-  #since = null;
+  #call = null; // the one in front
+  #held = null; // the caller's, while a colleague is asked
+  #asked = ""; // the colleague's name
+  #moving = false; // a change of calls that was asked for here
+  #since = new WeakMap(); // by call: when the talk began
+  #heldSince = null;
   #ring = new Ring();
   #problem;
   #now;
@@ -39,6 +46,12 @@ export class Softphone {
     find("phone-transfer").onclick = () => this.#hand(find("phone-hand").hidden);
     find("phone-stay").onclick = () => this.#hand(false);
     find("phone-hand").onsubmit = (event) => this.#transfer(event);
+    find("phone-hand").onkeydown = ({ key }) => { if (key === "Escape") this.#hand(false); };
+    find("phone-hand").onchange = () => this.#chose();
+    find("phone-hand").addEventListener("htmx:afterSwap", () => { this.#chose(); find("phone-to").focus(); });
+    find("phone-ask").onclick = () => this.#ask();
+    find("phone-over").onclick = () => this.#handOver();
+    find("phone-back").onclick = () => this.#back();
     find("phone-dial").onsubmit = (event) => {
       event.preventDefault();
       this.dial(find("phone-number").value);
@@ -55,9 +68,8 @@ export class Softphone {
         navigator.locks.request("chartline-phone", () => new Promise((free) => { this.#lock = free; mine(); }));
       });
     }
-    await this.#sound();
+    const [{ extension, ice_servers: iceServers }] = await Promise.all([this.#own(), this.#sound()]);
     this.#say("connecting");
-    const { extension, ice_servers: iceServers } = await this.#own();
     const url = new URL("/phone", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     const worker = document.body.dataset.e2e ?? null;
@@ -74,7 +86,7 @@ export class Softphone {
   }
 
   get busy() {
-    return this.#call?.state === "talking";
+    return [this.#call, this.#held].some((call) => call?.state === "talking");
   }
 
   async answer() {
@@ -87,8 +99,8 @@ export class Softphone {
       find("phone-number").focus();
       return;
     }
-    if (this.#call || !this.#phone) {
-      this.#problem(this.#call ? "End this call before you begin another." : "The phone is not ready.");
+    if (this.#call || this.#held || !this.#phone) {
+      this.#problem(this.#phone ? "End this call before you begin another." : "The phone is not ready.");
       return;
     }
     find("phone-number").value = number;
@@ -97,7 +109,9 @@ export class Softphone {
 
   // Once a second.
   tick() {
-    if (this.#since) find("phone-time").textContent = span(this.#now() - this.#since);
+    const began = this.#since.get(this.#call);
+    find("phone-time").textContent = began ? span(this.#now() - began) : "";
+    find("phone-waits-time").textContent = this.#held ? span(this.#now() - this.#heldSince) : "";
   }
 
   // What is needed to be a phone; asked again until the hub says it.
@@ -138,52 +152,89 @@ export class Softphone {
   }
 
   #took(call) {
-    if (this.#call) {
+    if (this.#call || (this.#held && !call.outgoing)) {
       call.hangUp();
       return;
     }
     this.#call = call;
-    this.#since = null;
-    if (!call.outgoing && !call.resumed) this.#ring.start();
+    if (call.resumed) this.#restore(call);
+    else if (!call.outgoing) this.#ring.start();
     call.addEventListener("change", () => this.#draw());
-    call.addEventListener("ended", () => {
-      this.#call = this.#since = null;
-      this.#hand(false);
-      this.#draw();
-      if (call.broken) this.#problem("The call was ended: its encryption could not be proven.");
-    });
+    call.addEventListener("ended", () => this.#over(call));
     this.#draw();
+  }
+
+  // Go on as it was before the page was loaded anew: who was silent or held is so again.
+  #restore(call) {
+    const { since, muted, held } = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+    if (since) this.#since.set(call, since);
+    const talks = () => {
+      if (call.state !== "talking") return;
+      call.removeEventListener("change", talks);
+      if (muted) call.mute();
+      if (held) this.#try(call.hold());
+    };
+    call.addEventListener("change", talks);
+  }
+
+  #keep() {
+    const call = this.#held ?? this.#call;
+    if (call?.state !== "talking") return;
+    const { muted, held } = call;
+    sessionStorage.setItem(KEPT, JSON.stringify({ since: this.#since.get(call), muted, held }));
+  }
+
+  #over(call) {
+    const asked = call === this.#call && this.#held;
+    if (call === this.#call) this.#call = this.#held;
+    if (call === this.#held || asked) this.#held = null;
+    if (!this.#call && !this.#held) sessionStorage.removeItem(KEPT);
+    this.#hand(false);
+    this.#draw();
+    if (call.broken) this.#problem("The call was ended: its encryption could not be proven.");
+    if (!asked || this.#moving) return;
+    this.#problem(`${this.#asked} is not on the line any more. The caller is still on hold.`);
+    land("phone-hold");
   }
 
   #draw() {
     const call = this.#call;
+    const asking = Boolean(this.#held);
     const talking = call?.state === "talking";
     const ringsHere = call?.state === "ringing" && !call.outgoing;
-    const ready = this.#phone?.state === "ready";
+    const ready = this.#phone?.state === "ready" && !this.#moving;
     if (!ringsHere) this.#ring.stop();
-    if (talking && !this.#since) this.#since = this.#now();
+    if (talking && !this.#since.get(call)) this.#since.set(call, this.#now());
     document.body.dataset.phone = call ? (ringsHere ? "ringing" : call.state) : "none";
-    show(find("phone-call"), Boolean(call));
-    show(find("phone-dial-go"), !call);
+    show(find("phone-call"), Boolean(call) || asking);
+    show(find("phone-dial-go"), !call && !asking);
     show(find("phone-answer"), ringsHere);
-    for (const id of ["phone-hold", "phone-mute", "phone-transfer"]) show(find(id), talking);
-    for (const id of ["phone-hold", "phone-transfer"]) find(id).disabled = !ready;
+    show(find("phone-mute"), talking);
+    show(find("phone-hold"), talking && !asking);
+    show(find("phone-transfer"), talking && !asking && !call.outgoing);
+    show(find("phone-hangup"), !asking);
+    for (const id of ["phone-waits", "phone-over", "phone-back"]) show(find(id), asking);
+    find("phone-hold").disabled = !ready;
+    find("phone-transfer").disabled = !ready || Boolean(call?.code);
+    find("phone-over").disabled = !(ready && talking);
+    find("phone-back").disabled = this.#moving;
     for (const key of document.querySelectorAll("[data-key]")) key.disabled = Boolean(talking && call.code);
-    if (!call) return;
-    find("phone-party").textContent = call.name || spoken(call.number);
-    find("phone-what").textContent = doing(call, ringsHere);
-    if (!this.#since) find("phone-time").textContent = "";
+    this.#keep();
+    this.tick();
+    if (asking) find("phone-waits-party").textContent = named(this.#held);
+    find("phone-party").textContent = call && !asking ? named(call) : this.#asked;
+    find("phone-what").textContent = call ? doing(call, ringsHere) : "Calling";
     find("phone-hangup-words").textContent = ringsHere ? "Decline" : "Hang up";
-    find("phone-hold").setAttribute("aria-pressed", String(call.held));
-    find("phone-mute").setAttribute("aria-pressed", String(call.muted));
-    show(find("phone-sas"), Boolean(call.code));
-    find("phone-sas-words").textContent = call.code ?? "";
+    find("phone-hold").setAttribute("aria-pressed", String(Boolean(call?.held)));
+    find("phone-mute").setAttribute("aria-pressed", String(Boolean(call?.muted)));
+    show(find("phone-sas"), Boolean(call?.code));
+    find("phone-sas-words").textContent = call?.code ?? "";
   }
 
   #key(key) {
     if (!key) return;
     const number = find("phone-number");
-    if (!this.busy) {
+    if (this.#call?.state !== "talking") {
       number.value += key;
       return;
     }
@@ -195,9 +246,16 @@ export class Softphone {
   }
 
   #hand(open) {
+    const inside = find("phone-hand").contains(document.activeElement);
     show(find("phone-hand"), open);
     find("phone-transfer").setAttribute("aria-expanded", String(open));
     if (open) document.body.dispatchEvent(new Event("transfer"));
+    else if (inside) find("phone-transfer").focus();
+  }
+
+  // Nobody in particular can be asked of a queue.
+  #chose() {
+    find("phone-ask").disabled = find("phone-to")?.selectedOptions[0]?.dataset.queue !== undefined;
   }
 
   async #transfer(event) {
@@ -206,6 +264,58 @@ export class Softphone {
     if (!target) return;
     await this.#try(this.#call.transfer(target));
     this.#hand(false);
+  }
+
+  // Call a colleague while the caller hears music.
+  async #ask() {
+    const [caller, to] = [this.#call, find("phone-to")];
+    if (!find("phone-hand").reportValidity() || !caller) return;
+    this.#asked = to.selectedOptions[0].dataset.name;
+    const target = to.value;
+    this.#hand(false);
+    await this.#try(this.#move(async () => {
+      await caller.hold();
+      [this.#held, this.#call, this.#heldSince] = [caller, null, this.#now()];
+      this.#draw();
+      try {
+        await this.#phone.call(target, { sealed: false });
+      } catch (error) {
+        if (!this.#call) [this.#call, this.#held] = [this.#held, null];
+        throw error;
+      }
+    }));
+    land(this.#held ? "phone-back" : "phone-hold");
+  }
+
+  // The colleague has the caller from now, and this desk neither.
+  async #handOver() {
+    const [caller, asked] = [this.#held, this.#call];
+    await this.#try(this.#move(async () => {
+      await caller.transferTo(asked);
+      await Promise.all([gone(caller), gone(asked)]);
+    }));
+    land(this.#held ? "phone-back" : "caller");
+  }
+
+  // Leave the colleague, and speak with the caller again.
+  async #back() {
+    const [caller, asked] = [this.#held, this.#call];
+    await this.#try(this.#move(async () => {
+      asked?.hangUp();
+      await caller.resume();
+    }));
+    land("phone-hold");
+  }
+
+  async #move(act) {
+    this.#moving = true;
+    this.#draw();
+    try {
+      await act();
+    } finally {
+      this.#moving = false;
+      this.#draw();
+    }
   }
 
   async #try(promise) {
@@ -229,6 +339,24 @@ function doing(call, ringsHere) {
   if (call.heldByOther) return "Held by";
   if (call.state === "talking") return call.muted ? "Muted, talking to" : "Talking to";
   return ringsHere ? "Call from" : "Calling";
+}
+
+// Once a call that the hub is to end has ended; it is not waited for longer than that takes.
+async function gone(call) {
+  if (call.state === "ended") return;
+  await new Promise((over) => {
+    call.addEventListener("ended", over, { once: true });
+    setTimeout(over, GONE_MS);
+  });
+  call.hangUp();
+}
+
+const named = (call) => call.name || spoken(call.number);
+
+// Put the focus where one goes on, when it stood on what is gone.
+function land(id) {
+  const { activeElement: now } = document;
+  if (now === document.body || now.disabled || !now.checkVisibility()) find(id).focus();
 }
 
 // A number of North America as people read it; any other as it is.

@@ -1,15 +1,19 @@
-"""One house for the pages' tests of a run: a hub on loopback, with its web assets built."""
+"""One house, one practice and one browser for the pages' tests of a run, with the web assets built."""
 
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
 
 from hub.web import assets
-from tests.hub.web.stage import Stage, house
+from tests.hub.web import processes
+from tests.hub.web.processes import Practice
+from tests.hub.web.stage import Stage, house, launched
 
 BUILD = Path(assets.__file__).with_name("build.sh")
 ROOT = BUILD.parents[2]
@@ -40,3 +44,15 @@ def whole(_built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 def stage(whole: Stage) -> Stage:
     whole.tick()
     return whole
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def practice(_built: None, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+    with processes.opened(tmp_path_factory.mktemp("processes"), browser) as practice:
+        yield practice

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import uvicorn
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from hub.record import agent, call, queue, staff
 from hub.record.pop import Pop
@@ -23,6 +23,7 @@ from tests.peers import npm
 CHROMIUM = "/usr/bin/chromium"
 PASSWORD = "a long sentence of my own"
 WRAP_UP_S = 60
+PATIENCE_MS = 15_000
 
 DESK_POLICY = POLICY.replace(
     '[[queue]]\nname = "appointments"\n', f'[[queue]]\nname = "appointments"\nwrap_up_seconds = {WRAP_UP_S}\n'
@@ -145,17 +146,27 @@ class Stage:
 
 
 @asynccontextmanager
-async def chromium(base: str, width: int = 1280, height: int = 800) -> AsyncIterator["Seat"]:
-    """Open a browser that keeps nothing, with what it says of its own accord."""
+async def launched() -> AsyncIterator[Browser]:
+    """Start a Chromium for all tests of a run; each opens windows of its own."""
     async with async_playwright() as play:
         browser = await play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = await browser.new_context(
-            base_url=base, viewport={"width": width, "height": height}, permissions=["microphone"]
-        )
         try:
-            yield Seat(context, await context.new_page())
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def chromium(browser: Browser, base: str, width: int = 1280, height: int = 800) -> AsyncIterator["Seat"]:
+    """Open a window that knows nothing of others and keeps nothing, with what it says of its own accord."""
+    context = await browser.new_context(
+        base_url=base, viewport={"width": width, "height": height}, permissions=["microphone"]
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    try:
+        yield Seat(context, await context.new_page())
+    finally:
+        await context.close()
 
 
 class Seat:

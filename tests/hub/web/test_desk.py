@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from playwright.async_api import Page
+import pytest_asyncio
+from playwright.async_api import Browser, Page
 
 from hub.record import agent, task, token, wrapup
 from hub.record.agent import Presence
@@ -15,7 +16,7 @@ from hub.record.wrapup import Disposition, WrapUp
 from tests.hub.api.office import Worker, number, phones
 from tests.hub.web.stage import DESK_POLICY, Seat, Stage, chromium
 
-pytestmark = pytest.mark.peer("chromium")
+pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
 POP_S = 0.25
 "From the commit of the offer to the pop on the page."
@@ -27,9 +28,9 @@ BUSY = 4
 "How much slower a machine may be that runs other tests beside."
 
 
-@pytest.fixture
-async def seat(stage: Stage) -> AsyncIterator[Seat]:
-    async with chromium(stage.base) as seat:
+@pytest_asyncio.fixture(loop_scope="session")
+async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
+    async with chromium(browser, stage.base) as seat:
         yield seat
 
 
@@ -217,9 +218,9 @@ async def verified(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1024, 600), (360, 740)])
-async def test_a_small_screen_holds_it(stage: Stage, width: int, height: int) -> None:
+async def test_a_small_screen_holds_it(stage: Stage, browser: Browser, width: int, height: int) -> None:
     ana, calls_from = stage.ana(), number()
-    async with chromium(stage.base, width, height) as seat:
+    async with chromium(browser, stage.base, width, height) as seat:
         page = seat.page
         await seat.log_in(ana)
         stage.offer(ana, calls_from)
@@ -261,7 +262,7 @@ extension = "103"
         listed = await seat.page.locator("#phone-to option").all_inner_texts()
     finally:
         stage.office.publish(DESK_POLICY)
-    assert listed == ["Choose", "Nora Lind (103), signed off, no phone"]
+    assert listed == ["Choose", "Nora Lind (103), signed off, no phone", "Appointments"]
 
 
 async def test_a_phone_without_a_microphone_says_so_until_there_is_one(stage: Stage, seat: Seat) -> None:
