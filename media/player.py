@@ -8,7 +8,7 @@ from media import comfort
 from media.errors import MediaError
 from media.pacer import Pacer
 from media.playback import Background, Loop, Once, Piece, Playback, Press, Quiet
-from media.rtp import HEADER, PLAIN, Outbound
+from media.rtp import HEADER, PLAIN, RATE, Outbound
 from media.sound import SILENCE, Sound
 
 DIGITS = 64
@@ -166,6 +166,8 @@ class Player:
             # All reports of a press carry the moment at which it began.
             self._event_began = timestamp if piece.first else self._event_began
             marker, timestamp, payload_type = 0x80 if piece.first else 0, self._event_began, self._event_out
+            # An event beside Opus is counted in Opus's clock.
+            payload = payload[:2] + (int.from_bytes(payload[2:]) * self._outbound.clock // RATE).to_bytes(2)
         elif piece.event:
             payload = SILENCE[self.codec]
         HEADER.pack_into(self._buffer, 0, PLAIN, marker | payload_type, sequence, timestamp, self._outbound.ssrc)

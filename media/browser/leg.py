@@ -154,6 +154,7 @@ class BrowserLeg(AudioLeg):
             # Only another leg of the same call can do anything with it; there is no law to decode it by.
             self.protection = "sframe"
             self.encoding, self._law = f"{self.encoding} sealed", None
+            self._interpret(agreed.codec.rate)  # which there is none for
             self._event_in = self._event_out = None
             self.align()
             if self._peer is not None:

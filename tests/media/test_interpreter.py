@@ -10,6 +10,7 @@ import pytest
 from hub.audio import frequencies, tone
 from hub.g711 import RATE, Codec, Pcm, decode, encode
 from media.codec.coder import Decoder, Encoder
+from media.dtmf import Tone
 from media.errors import UnacceptableError
 from media.latch import Address
 from media.leg import AudioLeg
@@ -141,6 +142,16 @@ async def test_a_key_beside_the_sound_is_pressed_anew_for_a_peer_of_another_code
         await plain.press(other.local, "6")
         await asyncio.gather(plain.hear(7), modern.hear(7))
         assert (plain.keys(), modern.keys()) == ("5", "6")
+
+
+async def test_a_key_beside_opus_lasts_as_long_as_anywhere() -> None:
+    async with relay() as engine, far_end() as phone:
+        leg = await answered(engine, phone, OPUS)
+        await leg.press("8")
+        events = [packet for packet in phone.heard if packet.payload_type == 110]
+        tones = [Tone.parse(packet.payload) for packet in events]
+        assert [tone.ticks for tone in tones] == [960, 1920, 2880, 3840, 4800, 4800, 4800]
+        assert len({packet.timestamp for packet in events}) == 1
 
 
 async def test_g711_comes_first_and_what_nobody_speaks_is_still_refused() -> None:

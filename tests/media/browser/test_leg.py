@@ -283,6 +283,7 @@ async def test_a_sealed_leg_passes_on_to_a_sealed_leg_alone(engine: BuiltinRelay
     async with asyncio.timeout(5):
         await asyncio.gather(leg.connected, other.connected, page.keyed.wait(), second.keyed.wait())
     assert (leg.protection, other.protection) == ("sframe", "sframe")
+    assert leg.mouth is other.mouth is None, "nothing here can hear or make what is sealed"
     engine.bridge(leg, other)
     await page.say(SOUND + b"and a tag")
     await heard(second, SOUND + b"and a tag")
