@@ -23,6 +23,8 @@ CONFIG = """
 sip_listen 0.0.0.0:{port}
 module_path {modules}
 module g711.so
+module g722.so
+module opus.so
 module aubridge.so
 module srtp.so
 module dtls_srtp.so
@@ -47,9 +49,11 @@ PROMPT = Sound.of(tone(620, seconds=1.0))
 
 
 @asynccontextmanager
-async def baresip(work: Path, target: Hop, encrypted: str, *arguments: str) -> AsyncIterator[None]:
+async def baresip(
+    work: Path, target: Hop, encrypted: str, *arguments: str, codec: str = "PCMU/8000/1"
+) -> AsyncIterator[None]:
     """Run a phone that answers by itself and says whatever it hears."""
-    options = "auth_pass=right;regint=60;answermode=auto;audio_codecs=PCMU/8000/1"
+    options = f"auth_pass=right;regint=60;answermode=auto;audio_codecs={codec}"
     options += f";mediaenc={encrypted}" if encrypted else ""
     # A handshake for RTCP alone, on a port of its own, is what we do not do.
     mux = "yes" if encrypted.startswith("dtls") else "no"
@@ -120,6 +124,22 @@ async def test_a_phone_that_calls_is_heard_and_hears(
         assert leg.protection == protection
         assert await echo(leg) == [620]
         assert (leg.stats.forged, leg.stats.refused) == (0, 0)
+        call.bye()
+        await call.ended
+
+
+@pytest.mark.parametrize("codec", ["G722/16000/1", "opus/48000/2"])
+async def test_a_phone_without_g711_is_heard_and_hears(desk: Switchboard, codec: str, tmp_path: Path) -> None:
+    target = desk.endpoint.listening["tls"]
+    dial = "-e", f"/dial sip:102@{HOST}:{target.port};transport=tls"
+    async with asyncio.timeout(30), relay() as engine, baresip(tmp_path, target, "srtp", *dial, codec=codec):
+        call = await desk.calls.get()
+        assert call.offer is not None
+        leg = await phone_leg(engine, Wanted(secure=True))
+        call.answer(await leg.answer(call.offer, via=call.source.host))
+        assert await call.acked
+        assert leg.encoding.partition("/")[0] == codec.partition("/")[0].upper()
+        assert await echo(leg) == [620]
         call.bye()
         await call.ended
 
