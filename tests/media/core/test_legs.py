@@ -28,6 +28,7 @@ from media.sound import Sound
 from tests.media.core.cores import called, connected, cores, place_of, until
 from tests.media.farend import far_end
 from tests.media.test_inband import pressed, quiet
+from tests.media.test_interpreter import G722, say
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -290,3 +291,16 @@ async def test_what_is_listened_for_in_a_core_is_told(relay: CoreRelay) -> None:
         leg.close()
         with pytest.raises(LegClosedError):
             await waiting
+
+
+async def test_a_phone_without_g711_is_understood_in_a_core(relay: CoreRelay) -> None:
+    async with far_end(ssrc=5) as modern, far_end() as plain:
+        legs = await relay.allocate(), await relay.allocate()
+        place = place_of(await legs[0].answer(offer_audio(modern.address, codecs=(G722,))))
+        await connected(legs[1], plain)
+        relay.bridge(*legs)
+        await say(modern, place, G722, tone(440, seconds=1))
+        await plain.hear(45)
+        assert plain.hz() == [440]
+        for leg in legs:
+            leg.close()
