@@ -23,6 +23,7 @@ from media.leg import LegStats
 from media.ports import Ports
 from media.recorder import Place, Recorded
 from media.relay import PLAIN, BuiltinRelay, Relay, Wanted
+from media.rtpengine.relay import RtpengineRelay
 from media.sound import Sound
 
 log = structlog.get_logger()
@@ -43,14 +44,19 @@ CLOSING_S = 5.0
 def relay_for(sip: Sip, music: Sound, run: Path) -> Relay:
     """Return what carries sound as practice.toml says: media core processes, or with 0 of them this process.
 
+    Where it names an rtpengine, that stands between them and the far ends.
+
     Raises:
         NoPortError: there is no whole pair of ports.
     """
     address, ports = sip.udp.host, sip.rtp_ports
     cores = sip.cores if sip.cores is not None else cores_of(len(os.sched_getaffinity(0)))
+    relay: Relay
     if cores == 0:
-        return BuiltinRelay(Ports(address, ports.first, ports.last), music)
-    return CoreRelay(address, ports.first, ports.last, music, cores=cores, run=run)
+        relay = BuiltinRelay(Ports(address, ports.first, ports.last), music)
+    else:
+        relay = CoreRelay(address, ports.first, ports.last, music, cores=cores, run=run)
+    return RtpengineRelay(relay, sip.rtpengine) if sip.rtpengine else relay
 
 
 def cores_of(cpus: int) -> int:
