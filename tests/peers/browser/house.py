@@ -30,7 +30,7 @@ from media.floor import wanted
 from media.latch import Address
 from media.leg import AudioLeg
 from media.phone import PhoneLeg
-from media.relay import BuiltinRelay
+from media.relay import Relay
 from media.sdp import Direction, Session
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
@@ -93,7 +93,7 @@ class Talk:
 class Switchboard:
     """Connects pages with each other by extension, and with far ends by the numbers they stand for."""
 
-    def __init__(self, relay: BuiltinRelay) -> None:
+    def __init__(self, relay: Relay) -> None:
         self.relay = relay
         self.endpoint = Endpoint([Hop("127.0.0.1", 0)], credentials=lambda _: None, trunks=lambda _: None, realm=REALM)
         self.endpoint.on_invite = self._take
@@ -292,7 +292,7 @@ class House:
 
 
 @asynccontextmanager
-async def practice(office: Office, browser: Browser, relay: BuiltinRelay) -> AsyncIterator[House]:
+async def practice(office: Office, browser: Browser, relay: Relay) -> AsyncIterator[House]:
     """Open a practice."""
     path = office.instance.paths.phone_socket
     path.parent.mkdir(exist_ok=True)
