@@ -116,8 +116,16 @@ class Hearer(Player):
             self._interpreter = None
         if self.bench is not None and self.encoding in MADE:
             self._interpreter = Interpreter(
-                self.encoding, clock, self.bench, self._pacer, self._buffer, self._say_made, self.hush
+                self.encoding, clock, self.bench, self._pacer, self._buffer, self._say_made, self.hush, self._admits
             )
+
+    def _admits(self) -> bool:
+        """Tell whether a peer's sound is sent now: what is played comes before it, and noise ends with it."""
+        if not self._sends or self._foreground:
+            return False
+        if self._noisy:
+            self._behind(None)
+        return True
 
     def _voice(self, ulaw: bytes, now: float) -> None:
         if self._interpreter is not None:

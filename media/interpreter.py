@@ -5,6 +5,7 @@ goes through the bench, and comes out as its packets. Nothing of it is opened be
 made: where two legs share a codec, their packets never come here.
 """
 
+import secrets
 from collections.abc import Callable
 
 from hub.g711 import Codec
@@ -34,8 +35,9 @@ class Interpreter:
         buffer: bytearray,
         say: Callable[[bytes, float], None],
         hush: Callable[[int], None],
+        admits: Callable[[], bool],
     ) -> None:
-        """Take the far end's codec and RTP clock, and what sends it a packet or comfort noise."""
+        """Take the far end's codec and RTP clock, what sends it a packet or noise, and whether a peer may speak now."""
         self.behind: Tap | None = None
         "Who is given what is heard, as mu-law."
         self.mouth: passing.Mouth | None = None
@@ -43,12 +45,12 @@ class Interpreter:
         self._encoding, self._clock = encoding, clock
         self._bench, self._pacer = bench, pacer
         self._buffer = buffer
-        self._say, self._hush = say, hush
+        self._say, self._hush, self._admits = say, hush, admits
         self._decoder, self._encoder = Decoder(encoding), Encoder(encoding)
         self._jitter = JitterBuffer(clock)
         self._closed = False
         self._table: bytes | None = None
-        self._ssrc = id(self) & 0xFFFFFFFF
+        self._ssrc = secrets.randbits(32)
         self._sequence = self._timestamp = 0
         self._said_at = 0.0
 
@@ -119,7 +121,7 @@ class Interpreter:
         now: float,
     ) -> None:
         """Take a peer's sound, in mu-law; its keys are pressed anew instead (`Party.retype`)."""
-        if not event:
+        if not event and self._admits():
             self.speak(bytes(self._buffer[start:end]), now)
 
     def hush(self, level: int) -> None:

@@ -144,6 +144,22 @@ async def test_a_key_beside_the_sound_is_pressed_anew_for_a_peer_of_another_code
         assert (plain.keys(), modern.keys()) == ("5", "6")
 
 
+async def test_a_prompt_comes_before_the_peer() -> None:
+    async with relay() as engine, far_end(ssrc=5) as modern, far_end() as plain:
+        leg, other = await answered(engine, modern, G722), await engine.allocate()
+        other.connect(plain.address, plain.codec, None)
+        engine.bridge(leg, other)
+        await asyncio.gather(leg.play(Sound.of(tone(440, seconds=0.8))), plain.say(other.local, tone(620, seconds=0.7)))
+        await modern.hear(40)
+        assert hz_in(modern, G722) == [440]
+        other.hush(50)
+        leg.hush(50)
+        modern.heard.clear()
+        await plain.say(other.local, tone(620, seconds=0.5))
+        await modern.hear(25)
+        assert hz_in(modern, G722) == [620]
+
+
 async def test_a_key_beside_opus_lasts_as_long_as_anywhere() -> None:
     async with relay() as engine, far_end() as phone:
         leg = await answered(engine, phone, OPUS)
