@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import pytest
 
 from hub.audio import frequencies, tone
 from hub.security.container import binding_of, read
@@ -15,17 +17,19 @@ from media.core.leg import RemoteLeg
 from media.core.recording import MOVED, RemoteRecording
 from media.core.relay import CoreRelay
 from media.recorder import Place
-from media.relay import Wanted
+from media.relay import Relay, Wanted
+from media.rescue import follow
+from media.sdp import Session
 from tests.media.browser.farpage import FarPage
 from tests.media.core.cores import cores, pid_of, until
 from tests.media.core.test_death import Call, on_call
-from tests.media.farend import far_end
+from tests.media.farend import far_end, relay
 
 KEY, LANE, AAD = bytes(range(32)), b"lane-id-of-16-by", binding_of(b"t" * 16, 4, UUID(int=9))
 
 
-def record(relay: CoreRelay, path: Path, legs: Sequence[RemoteLeg]) -> RemoteRecording:
-    return relay.record(Place(path, KEY, AAD, LANE), legs)
+def record(engine: CoreRelay, path: Path, legs: Sequence[RemoteLeg]) -> RemoteRecording:
+    return engine.record(Place(path, KEY, AAD, LANE), legs)
 
 
 def tones(path: Path) -> list[list[float]]:
@@ -40,10 +44,10 @@ async def say(call: Call, hz: float) -> None:
 
 
 async def test_who_is_recorded_stays_and_the_other_comes(tmp_path: Path) -> None:
-    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
-        a, b = await on_call(relay, caller), await on_call(relay, agent)
-        before, recording = pid_of(b.leg), record(relay, tmp_path / "one", [b.leg])
-        relay.bridge(a.leg, b.leg)
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(engine, caller), await on_call(engine, agent)
+        before, recording = pid_of(b.leg), record(engine, tmp_path / "one", [b.leg])
+        engine.bridge(a.leg, b.leg)
         await a.moves()
         assert pid_of(a.leg) == pid_of(b.leg) == before
         await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
@@ -53,16 +57,16 @@ async def test_who_is_recorded_stays_and_the_other_comes(tmp_path: Path) -> None
 
 
 async def test_of_two_that_are_recorded_one_moves_and_its_recording_says_so(tmp_path: Path) -> None:
-    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
-        a, b = await on_call(relay, caller), await on_call(relay, agent)
-        stays, moves = record(relay, tmp_path / "a", [a.leg]), record(relay, tmp_path / "b", [b.leg])
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(engine, caller), await on_call(engine, agent)
+        stays, moves = record(engine, tmp_path / "a", [a.leg]), record(engine, tmp_path / "b", [b.leg])
         await asyncio.gather(say(b, 620), agent.hear(1))
-        relay.bridge(a.leg, b.leg)
+        engine.bridge(a.leg, b.leg)
         async with asyncio.timeout(5):
             ended = await moves.ended
         assert (ended.state, ended.reason) == ("sealed", MOVED)
         assert 0.2 < ended.seconds < 1
-        after = record(relay, tmp_path / "c", [b.leg])
+        after = record(engine, tmp_path / "c", [b.leg])
         await b.moves()
         await asyncio.gather(say(a, 440), say(b, 1000), caller.hear(15), agent.hear(15))
         assert [(await each.stop()).reason for each in (stays, after)] == ["", ""]
@@ -70,21 +74,21 @@ async def test_of_two_that_are_recorded_one_moves_and_its_recording_says_so(tmp_
 
 
 async def test_who_is_recorded_together_is_brought_together(tmp_path: Path) -> None:
-    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
-        a, b = await on_call(relay, caller), await on_call(relay, agent)
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(engine, caller), await on_call(engine, agent)
         assert pid_of(a.leg) != pid_of(b.leg)
-        recording = record(relay, tmp_path / "one", [a.leg, b.leg])
+        recording = record(engine, tmp_path / "one", [a.leg, b.leg])
         await b.moves()
-        relay.bridge(a.leg, b.leg)
+        engine.bridge(a.leg, b.leg)
         await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
         assert (await recording.stop()).state == "sealed"
     assert tones(tmp_path / "one") == [[440], [620]]
 
 
 async def test_a_leg_that_closes_before_it_is_brought_ends_nobody_else_s_recording(tmp_path: Path) -> None:
-    async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
-        a, b = await on_call(relay, caller), await on_call(relay, agent)
-        recording = record(relay, tmp_path / "one", [a.leg, b.leg])
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(engine, caller), await on_call(engine, agent)
+        recording = record(engine, tmp_path / "one", [a.leg, b.leg])
         b.leg.close()
         await until((tmp_path / "one").exists)
         await asyncio.gather(say(a, 440), caller.hear(1))
@@ -92,25 +96,30 @@ async def test_a_leg_that_closes_before_it_is_brought_ends_nobody_else_s_recordi
     assert tones(tmp_path / "one")[0] == [440]
 
 
+def forged(said: Session) -> Session:
+    """Return a description with somebody else's certificate."""
+    media = said.media[0]
+    other = tuple("fingerprint:sha-256 " + "00:" * 31 + "00" if "finger" in it else it for it in media.attributes)
+    return replace(said, media=(replace(media, attributes=other),))
+
+
 async def test_a_far_end_with_somebody_else_s_certificate_is_told_as_lost() -> None:
-    async with cores() as relay:
-        one, other = await relay.allocate(Wanted(least="dtls-srtp")), await relay.allocate()
+    async with cores() as engine:
+        one, other = await engine.allocate(Wanted(least="dtls-srtp")), await engine.allocate()
         lost, gone = asyncio.Event(), asyncio.Event()
         one.on_lost, one.on_gone = lost.set, gone.set
         answer = await other.answer(await one.offer())
-        media = answer.media[0]
-        forged = tuple("fingerprint:sha-256 " + "00:" * 31 + "00" if "finger" in it else it for it in media.attributes)
-        await one.settle(replace(answer, media=(replace(media, attributes=forged),)))
+        await one.settle(forged(answer))
         async with asyncio.timeout(5):
             await lost.wait()
         assert one.closed
         assert not gone.is_set()
-        assert len(relay) == 1
+        assert len(engine) == 1
 
 
 async def test_a_page_that_leaves_is_told_as_gone() -> None:
-    async with cores() as relay:
-        leg, page = await relay.allocate(Wanted(kind="browser")), FarPage()
+    async with cores() as engine:
+        leg, page = await engine.allocate(Wanted(kind="browser")), FarPage()
         lost, gone = asyncio.Event(), asyncio.Event()
         leg.on_lost, leg.on_gone = lost.set, gone.set
         await page.take(await leg.answer(await page.describe("actpass")))
@@ -120,3 +129,34 @@ async def test_a_page_that_leaves_is_told_as_gone() -> None:
             await gone.wait()
         assert leg.closed
         assert not lost.is_set()
+
+
+class Line:
+    """The signalling of a call, as far as it can be hung up."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def reinvite(self, session: Session) -> Session:
+        raise AssertionError(session)
+
+    def bye(self) -> None:
+        self.over.set()
+
+
+@pytest.mark.parametrize("where", ["cores", "here"])
+async def test_a_call_without_sound_is_hung_up(where: str) -> None:
+    async with AsyncExitStack() as stack:
+        engine: Relay = await stack.enter_async_context(cores() if where == "cores" else relay())
+        phone, page, line, socket = await engine.allocate(Wanted(least="dtls-srtp")), FarPage(), Line(), Line()
+        leg = await engine.allocate(Wanted(kind="browser"))
+        follow(engine, phone, line)
+        follow(engine, leg, socket)
+        await page.take(await leg.answer(await page.describe("actpass")))
+        other = await engine.allocate()
+        await phone.settle(forged(await other.answer(await phone.offer())))
+        async with asyncio.timeout(5):
+            await page.keyed.wait()
+            await page.close()
+            await socket.over.wait()
+            await line.over.wait()
