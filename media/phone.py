@@ -37,6 +37,7 @@ class PhoneLeg(AudioLeg):
         "_handshake",
         "_in",
         "_latch",
+        "_loose",
         "_out",
         "_pair",
         "_place",
@@ -81,12 +82,13 @@ class PhoneLeg(AudioLeg):
         self._writer: Writer | None = None
         self._handshake: Handshake | None = None
         self._settled: Address | None = None
+        self._loose = False
         self._out: Callable[[memoryview], int] | None = None
         self._in: Callable[[bytearray], int] | None = None
         self._reports_from: Address | None = None
         self._reports, self._reports_since = 0, 0.0
-        self._loop.add_reader(self._socket.fileno(), self._read)
-        self._loop.add_reader(pair.rtcp.fileno(), self._read_report)
+        for each, read in ((pair.rtp, self._read), (pair.rtcp, self._read_report)):
+            self._loop.add_reader(each.fileno(), read)
         if reporter is not None:
             reporter.add(self)
 
@@ -177,12 +179,11 @@ class PhoneLeg(AudioLeg):
             self._handshake = None
 
     def _send_record(self, record: bytes) -> None:
-        remote = self._latch.remote
-        if remote is not None:
-            try:
-                self._socket.sendto(record, remote)
-            except OSError:
-                self._unsent += 1  # it is sent again
+        try:
+            if self._latch.remote is not None:
+                self._socket.sendto(record, self._latch.remote)
+        except OSError:
+            self._unsent += 1  # it is sent again
 
     # What it sends
 
@@ -198,9 +199,9 @@ class PhoneLeg(AudioLeg):
                 self._socket.sendto(self._view[start:end], self._latch.remote)
             else:
                 self._unsent += 1
-        except OSError:
-            # A full buffer or an unreachable network costs this packet, not the call.
-            self._unsent += 1
+        except OSError as error:
+            self._unsent += 1  # a full buffer or an unreachable network costs this packet, not the call
+            self._stumble(error)
 
     # What it hears
 
@@ -208,15 +209,14 @@ class PhoneLeg(AudioLeg):
         """Read from and write to the far end's place alone, once it is known; the rest of the world is `_read`'s."""
         if self._waits:
             return  # what comes next is the handshake's, and in its order
-        source = self._latch.source if self._latch.remote == self._latch.source else None
+        source = self._latch.source if self._latch.remote == self._latch.source and not self._loose else None
         if source == self._settled:
             return
         self._unsettle()
         if source is None:
             return
         self._settled = source
-        made = self._pair.settle(source)
-        if made is None:
+        if (made := self._pair.settle(source)) is None:
             return
         self._out, self._in = made.send, made.recv_into
         try:
@@ -235,10 +235,20 @@ class PhoneLeg(AudioLeg):
         self._out = self._in = self._settled = None
         self._pair.unsettle()
 
+    def _stumble(self, error: OSError) -> None:
+        """Go back to the socket that is connected to nobody, once told that the far end's port is shut.
+
+        A connected one loses a packet by each such word, and libuv watches it no more. Many a far end opens late.
+        """
+        if isinstance(error, ConnectionRefusedError):
+            self._loose = True
+            self._unsettle()
+
     def _read_plain(self) -> None:
         try:
             size = self._in(self._buffer) if self._in is not None else 0
-        except OSError:
+        except OSError as error:
+            self._stumble(error)
             return
         self._hear(size, self._loop.time())
 
@@ -246,13 +256,13 @@ class PhoneLeg(AudioLeg):
         reader, buffer = self._reader, self._buffer
         try:
             size = self._in(buffer) if self._in is not None else 0
-        except OSError:
+        except OSError as error:
+            self._stumble(error)
             return
         if reader is None or buffer[0] >> 6 != 2 or 192 <= buffer[1] <= 223 or size > LONGEST:
             self._other(size)
             return
-        size = reader.open_at(self._place, size)
-        if size:
+        if size := reader.open_at(self._place, size):
             self._hear(size, self._loop.time())
         else:
             self._forged += 1
@@ -336,7 +346,7 @@ class PhoneLeg(AudioLeg):
 
     def _report_place(self, remote: Address | None) -> Address | None:
         if remote is None or self._reports_from is not None:
-            return None if remote is None else self._reports_from
+            return remote and self._reports_from
         # Behind a NAT, what the description says of RTCP is as wrong as what it says of RTP.
         return self._terms.rtcp if remote == self._latch.expected and self._terms.rtcp else (remote[0], remote[1] + 1)
 
@@ -345,13 +355,12 @@ class PhoneLeg(AudioLeg):
             size, source = self._pair.rtcp.recvfrom_into(self._buffer)
         except OSError:
             return
-        source = source[:2]
         latch = self._latch
         hosts = {each[0] for each in (latch.source, latch.expected, self._terms.rtcp) if each is not None}
         if size > LONGEST or source[0] not in hosts | {latch.via}:
             self._refused += 1
         elif self._report(bytes(self._view[:size])):
-            self._reports_from = source
+            self._reports_from = source[:2]
 
     def _report(self, data: bytes) -> bool:
         now = self._loop.time()

@@ -1,9 +1,11 @@
 """A phone's leg as it negotiates for itself: protected in every way there is, with reports, found where it is."""
 
 import asyncio
+import socket
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from hub.audio import frequencies, tone
 from hub.g711 import Codec, decode
@@ -284,3 +286,38 @@ async def test_what_cannot_be_made_here_is_passed_on_between_two_that_speak_it(c
         caller.send(legs[0].local, b"compressed", payload_type=codec.payload_type)
         await legs[1].play(pause(0.06))
         assert {each.payload for each in agent.heard} == {SILENCE[Codec.PCMU]}
+
+
+def test_a_far_end_that_opens_its_port_late_is_heard_all_the_same() -> None:
+    uvloop.run(opened_late())  # libuv watches a socket no more that was told of an error
+
+
+async def hears(leg: PhoneLeg, packets: int) -> None:
+    ear = Ear()
+    leg.tap(ear)
+    async with asyncio.timeout(5):
+        while leg.stats.packets < packets:
+            ear.one_more.clear()
+            await ear.one_more.wait()
+
+
+async def opened_late() -> None:
+    async with relay() as engine:
+        async with far_end() as early:
+            place = early.address
+        leg = await phone_leg(engine)
+        leg.connect(place, Codec.PCMU, EVENT)
+        phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        phone.bind(place)
+        phone.sendto(bytes(Packet(0, True, 1, 0, 7, b"\x2a" * FRAME)), leg.local)
+        await hears(leg, 1)
+        phone.close()
+        await leg.play(pause(0.2))  # each packet that goes out is answered with "port unreachable"
+        refused = leg.stats.unsent
+        await leg.play(pause(0.2))
+        assert leg.stats.unsent == refused <= 2
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            phone.bind(place)
+            for number in range(2, 7):
+                phone.sendto(bytes(Packet(0, False, number, 160 * number, 7, b"\x2a" * FRAME)), leg.local)
+            await hears(leg, 6)
