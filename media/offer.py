@@ -111,6 +111,8 @@ def answer_audio(
     events = _events_of(found, codec)
     sends = found.direction.receives and direction.sends and not found.held
     receives = found.direction.sends and direction.receives
+    # What is decoded here is taken 20 ms at a time.
+    ptime = _ptime(found) if any(codec.is_like(each) for each in codecs) else PTIME_MS
     mine = Media(
         "audio",
         local[1],
@@ -118,14 +120,14 @@ def answer_audio(
         local[0],
         (codec, replace(events, fmtp=EVENTS.fmtp)) if events else (codec,),
         direction=Direction.of(sends=sends, receives=receives),
-        ptime=_ptime(found),
+        ptime=ptime,
         attributes=terms.lines(),
     )
     sections = tuple(mine if media is found else replace(media, port=0, attributes=()) for media in offer.media)
     answer = Session(origin or Origin.new(local[0]), sections, "chartline")
     number = events.payload_type if events else None
     remote = found.address, found.port
-    return answer, Agreed(codec, codec.payload_type, remote, sends, receives, number, number, _ptime(found), terms)
+    return answer, Agreed(codec, codec.payload_type, remote, sends, receives, number, number, ptime, terms)
 
 
 def settle_plain(ours: Media, session: Session, theirs: Media) -> Terms:  # noqa: ARG001 - as `Settling` has it

@@ -86,7 +86,8 @@ class Decoder:
         if pcm is None:
             # The last 20 ms over again, quieter each time: a gap that is short is not heard as one.
             pcm = (self._last * DECAY).astype(np.int16)
-        self._last = pcm[-FRAME:]
+        if len(pcm) >= FRAME:
+            self._last = pcm[-FRAME:]
         return encode(Codec.PCMU, pcm)
 
     def _read(self, payload: bytes) -> Pcm | None:

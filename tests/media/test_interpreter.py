@@ -37,8 +37,10 @@ def only(coding: Coding, place: Address, *, events: bool = True) -> Session:
 
 async def answered(engine: BuiltinRelay, phone: FarEnd, coding: Coding, *, events: bool = True) -> AudioLeg:
     leg = await engine.allocate()
-    answer = await leg.answer(only(coding, phone.address, events=events))
+    offer = only(coding, phone.address, events=events)
+    answer = await leg.answer(replace(offer, media=(replace(offer.media[0], ptime=10),)))
     assert answer.audio is not None
+    assert answer.audio.ptime == 20
     assert answer.audio.codecs[0].is_like(coding)
     return leg
 
