@@ -35,7 +35,9 @@ class RtpengineRelay:
     """
 
     def __init__(self, inner: Relay, places: Sequence[Address]) -> None:
-        self._inner = inner
+        self.inner = inner
+        "What makes and hears the sound."
+
         self._engines = [Engine((place.host, place.port)) for place in places]
         self._legs: set[EdgeLeg] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,7 +49,7 @@ class RtpengineRelay:
         Raises:
             OSError: the name of one has no address.
         """
-        await self._inner.start()
+        await self.inner.start()
         for engine in self._engines:
             engine.on_lost = lambda engine=engine: self._lost(engine)
             engine.look = lambda engine=engine: self._look(engine)  # type: ignore[misc]
@@ -67,7 +69,7 @@ class RtpengineRelay:
             engine = engine if engine is not None and engine.up else self._roomiest()
         # Behind rtpengine is nobody who could listen: its keys are what protects.
         behind = wanted if engine is None else replace(wanted, least="rtp")
-        inner = await self._inner.allocate(behind, beside.inner if beside is not None else None)
+        inner = await self.inner.allocate(behind, beside.inner if beside is not None else None)
         leg = EdgeLeg(inner, wanted, engine, self._roomiest, self._spawn, self._changed)
         self._legs.add(leg)
         return leg
@@ -78,7 +80,7 @@ class RtpengineRelay:
             return
         for leg in (a, b):
             self.unbridge(leg)
-        self._inner.bridge(a.inner, b.inner)
+        self.inner.bridge(a.inner, b.inner)
         a.peer, b.peer = b, a
         self._changed(a)
 
@@ -87,14 +89,14 @@ class RtpengineRelay:
         peer = leg.peer
         if peer is None:
             return
-        self._inner.unbridge(leg.inner)
+        self.inner.unbridge(leg.inner)
         leg.peer = peer.peer = None
         for each in (leg, peer):
             self._changed(each)
 
     def record(self, place: Place, legs: Sequence[EdgeLeg]) -> Recording:
         """Record what legs say, the caller's first; their sound comes to our legs until that ends."""
-        recording = self._inner.record(place, [leg.inner for leg in legs])
+        recording = self.inner.record(place, [leg.inner for leg in legs])
         for leg in legs:
             leg.need(1)
 
@@ -108,7 +110,7 @@ class RtpengineRelay:
     def watch(self, leg: EdgeLeg, moved: Callable[[], Awaitable[None]]) -> None:
         """Call `moved` whenever the leg's sound has another place: its far end is to be made a new offer."""
         leg.watch(moved)
-        self._inner.watch(leg.inner, moved)
+        self.inner.watch(leg.inner, moved)
 
     async def last_stats(self, leg: EdgeLeg) -> LegStats:
         """Return what is known of a leg's sound up to this moment, or up to its end."""
@@ -117,7 +119,7 @@ class RtpengineRelay:
             await asyncio.shield(leg.final)
         elif edge is not None:
             await self._ask(leg, edge)
-        own = await self._inner.last_stats(leg.inner)
+        own = await self.inner.last_stats(leg.inner)
         return own if leg.direct else leg.seen.over(own, leg.protection)
 
     def __len__(self) -> int:
@@ -127,7 +129,7 @@ class RtpengineRelay:
         """Give all legs up, seal what is being recorded, and let rtpengine forget the calls."""
         for leg in list(self._legs):
             leg.close()
-        await self._inner.close()
+        await self.inner.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSING_S)
         for task in list(self._tasks):

@@ -11,8 +11,7 @@ from hub.audio import tone
 from hub.settings.practice import Sip
 from hub.settings.value import Address as Place
 from hub.settings.value import PortRange
-from media.core.leg import RemoteLeg
-from media.core.relay import relay_for
+from media.core.relay import CoreRelay, relay_for
 from media.relay import Wanted
 from media.rtp import FRAME
 from media.rtpengine import ng
@@ -20,7 +19,7 @@ from media.rtpengine import relay as edge_relay
 from media.rtpengine.ng import Engine
 from media.rtpengine.relay import RtpengineRelay
 from media.sound import Sound
-from tests.media.core.cores import answer_of, cores, kill
+from tests.media.core.cores import answer_of
 from tests.media.farend import far_end, relay
 from tests.media.rtpengine.daemon import Daemon, daemon, edged, free_port
 from tests.media.rtpengine.party import plain, protected, until
@@ -169,7 +168,9 @@ async def test_practice_toml_puts_it_before_media_core_processes(tmp_path: Path)
         sip = Sip(rtpengine=(one.address,), cores=1, rtp_ports=PortRange("28000-28199"))
         outer = relay_for(sip, Sound(b"\xff" * FRAME), tmp_path)
         assert isinstance(outer, RtpengineRelay)
+        assert isinstance(outer.inner, CoreRelay)
         await outer.start()
+        await outer.inner.steady()
         leg = await outer.allocate()
         offer = await leg.offer()
         assert offer.media[0].port >= 30_000
@@ -178,23 +179,4 @@ async def test_practice_toml_puts_it_before_media_core_processes(tmp_path: Path)
         assert phone.hz() == [440]
         leg.close()
         assert (await outer.last_stats(leg)).sent >= 20
-        await outer.close()
-
-
-async def test_a_media_core_process_that_dies_behind_it_is_replaced(tmp_path: Path) -> None:
-    async with daemon(tmp_path) as one, cores(steady=True) as inner:
-        outer = RtpengineRelay(inner, [one.address])
-        await outer.start()
-        async with plain(outer) as caller, plain(outer, beside=caller.leg, ssrc=2) as agent:
-            await caller.call()
-            await agent.ring()
-            outer.bridge(caller.leg, agent.leg)
-            await hear_each_other(caller, agent)
-            said = caller.at
-            assert isinstance(caller.leg.inner, RemoteLeg)
-            kill(caller.leg.inner)
-            async with asyncio.timeout(WITHIN_S):
-                await asyncio.gather(caller.has_moved(), agent.has_moved())
-            assert caller.at == said
-            await hear_each_other(caller, agent)
         await outer.close()
