@@ -36,6 +36,7 @@ export class Call extends EventTarget {
     this.held = false; // by us
     this.heldByOther = false;
     this.muted = false;
+    this.connected = false; // sound has come through; before, the gateway is not ready for a change
     this.lost = false; // no sound comes through now; it is being mended
     this.cause = null; // why it ended, in JsSIP's words
     this.code = null; // six digits to compare, where it is encrypted from end to end
@@ -230,7 +231,7 @@ export class Call extends EventTarget {
     if (state === "connected") {
       clearTimeout(this.#mending);
       this.#mending = null;
-      if (this.lost) this.#change({ lost: false });
+      this.#change({ connected: true, lost: false });
     } else if (state === "failed") {
       this.#mend();
     } else if (state === "disconnected" && !this.#mending) {

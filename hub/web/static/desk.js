@@ -13,7 +13,8 @@ const PROBLEM_MS = 8000;
 const { body } = document;
 const find = (id) => document.getElementById(id);
 const live = new Live("/live");
-const phone = find("phone") ? new Softphone({ problem, now: () => live.now() }) : null;
+const serves = () => live.state.caller?.phase === "talking";
+const phone = find("phone") ? new Softphone({ problem, now: () => live.now(), serves }) : null;
 const title = document.title;
 
 let told = 0; // when the hub was last told that somebody is here
@@ -47,6 +48,7 @@ function changed(parts) {
     body.dataset.phase = phase;
     document.title = phase === "ringing" ? `Incoming call | ${title}` : title;
     popped();
+    phone?.served();
   }
   if (parts.includes("asked") && (asked ?? "") !== keyOf("asked", "call")) htmx.trigger(body, "live:asked");
   if (parts.includes("me") && me?.ended !== changed.ended) {

@@ -34,11 +34,14 @@ export class Softphone {
   #ring = new Ring();
   #problem;
   #now;
+  #serves;
   #lock = () => {};
 
-  constructor({ problem, now }) {
+  // serves: whether this desk shows a caller whom it talks to, whatever name their call came here under.
+  constructor({ problem, now, serves }) {
     this.#problem = problem;
     this.#now = now;
+    this.#serves = serves;
     find("phone-answer").onclick = () => this.answer();
     find("phone-hangup").onclick = () => this.#call?.hangUp();
     find("phone-hold").onclick = () => this.#try(this.#call.held ? this.#call.resume() : this.#call.hold());
@@ -107,6 +110,11 @@ export class Softphone {
     await this.#try(this.#phone.call(target));
   }
 
+  // The desk shows another caller.
+  served() {
+    this.#draw();
+  }
+
   // Once a second.
   tick() {
     const began = this.#since.get(this.#call);
@@ -170,8 +178,9 @@ export class Softphone {
     if (since) this.#since.set(call, since);
     const talks = () => {
       if (call.state !== "talking") return;
+      if (muted && !call.muted) call.mute();
+      if (!call.connected) return;
       call.removeEventListener("change", talks);
-      if (muted) call.mute();
       if (held) this.#try(call.hold());
     };
     call.addEventListener("change", talks);
@@ -221,14 +230,20 @@ export class Softphone {
     for (const key of document.querySelectorAll("[data-key]")) key.disabled = Boolean(talking && call.code);
     this.#keep();
     this.tick();
-    if (asking) find("phone-waits-party").textContent = named(this.#held);
-    find("phone-party").textContent = call && !asking ? named(call) : this.#asked;
+    if (asking) find("phone-waits-party").textContent = this.#named(this.#held);
+    find("phone-party").textContent = call && !asking ? this.#named(call) : this.#asked;
     find("phone-what").textContent = call ? doing(call, ringsHere) : "Calling";
     find("phone-hangup-words").textContent = ringsHere ? "Decline" : "Hang up";
     find("phone-hold").setAttribute("aria-pressed", String(Boolean(call?.held)));
     find("phone-mute").setAttribute("aria-pressed", String(Boolean(call?.muted)));
     show(find("phone-sas"), Boolean(call?.code));
     find("phone-sas-words").textContent = call?.code ?? "";
+  }
+
+  // Who was handed on after a colleague asked here is still called as the colleague by their phone.
+  #named(call) {
+    if (call.number.startsWith("+") || call.outgoing || !this.#serves()) return call.name || spoken(call.number);
+    return "the caller";
   }
 
   #key(key) {
@@ -350,8 +365,6 @@ async function gone(call) {
   });
   call.hangUp();
 }
-
-const named = (call) => call.name || spoken(call.number);
 
 // Put the focus where one goes on, when it stood on what is gone.
 function land(id) {

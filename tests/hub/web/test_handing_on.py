@@ -100,6 +100,7 @@ async def test_a_caller_is_handed_to_a_colleague_who_was_asked_first(practice: P
         await ana.page.focus("#phone-over")
         await ana.page.keyboard.press("Enter")
         await has_the_caller(ben)
+        await ben.page.wait_for_selector("#phone-party >> text=the caller")
         await ana.page.wait_for_selector("#phone-call", state="hidden")
         await ana.page.wait_for_selector(".head--wrap-up")
         assert await ana.page.is_hidden("#problem")
@@ -176,3 +177,15 @@ async def test_a_page_that_is_loaded_anew_has_its_call_back(practice: Practice, 
             await grows(page, "heard")
         await hangs_up(ana)
         assert ana.said == []
+
+
+async def test_a_page_that_is_loaded_anew_while_a_colleague_is_asked_has_its_caller_on_hold(practice: Practice) -> None:
+    async with at_work(practice, "ana") as ana, at_work(practice, "ben") as ben, calling(practice):
+        await asked(ana, ben)
+        await ana.page.reload()
+        await ana.page.wait_for_selector("#phone-hold[aria-pressed=true]")
+        await ben.page.wait_for_selector("#phone-call", state="hidden")
+        await ana.page.click("#phone-hold")
+        await has_the_caller(ana)
+        await hangs_up(ana)
+        assert ana.said == ben.said == []
