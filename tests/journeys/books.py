@@ -192,11 +192,12 @@ def calls(house: House, outages: Sequence[tuple[float, float]] = ()) -> list[str
 
 
 def is_recording(house: House) -> bool:
-    """Tell whether a talk is being recorded, and something of it outlives its process."""
-    since = clock() - timedelta(seconds=1.2 * FLUSH_SECONDS)
+    """Tell whether a talk is being recorded, and something of it outlives its process: it has just been flushed."""
+    latest = clock() - timedelta(seconds=1.2 * FLUSH_SECONDS)
     with house.instance.db.read() as db:
         running = select(Recording.id).where(Recording.state == RecordingState.RUNNING)
-        return db.exec(running.where(col(Recording.started_at) < since)).first() is not None
+        fresh = col(Recording.started_at).between(latest - timedelta(seconds=1), latest)
+        return db.exec(running.where(fresh)).first() is not None
 
 
 def parts(house: House, outages: Sequence[tuple[float, float]]) -> list[str]:

@@ -132,6 +132,8 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
             if kill.part == "media":
                 await someone_was_served(story, callers)
             elif kill.part == CORE and len(story.strikes) % 2 == 0:
+                if "media" in returns:
+                    await returns["media"]
                 await until(lambda: books.is_recording(house), seconds=60)
             if kill.fault:
                 house.carrier.faults.append(kill.fault)
