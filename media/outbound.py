@@ -38,7 +38,7 @@ from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.transfer import Refer
 from media.sip.uri import Address, Uri
-from media.switchboard import Side
+from media.switchboard import Found, Side, join
 from media.trunks import Trunks, Wish
 
 RING_SECONDS = 120.0
@@ -99,6 +99,9 @@ class OutboundCall:
     "Whether the call stands in the record."
 
     _pressing: set[asyncio.Task[None]] = field(default_factory=set)
+    _promise: asyncio.Future[Found] | None = None
+    "Set where whoever is rung gets a caller of another talk when they pick up."
+
     _given: asyncio.Event = field(default_factory=asyncio.Event)
     "Set once the far end was passed on to somebody else."
 
@@ -117,6 +120,10 @@ class OutboundCall:
         try:
             await asyncio.wait({story, ended}, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
+            if not story.done() and self._promise is not None:
+                # The phone has no more to do with it: it rings on for the caller of its other call.
+                either: set[asyncio.Future[Any]] = {story, self._promise}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not story.done():
                 story.cancel()
             await asyncio.gather(story, return_exceptions=True)
@@ -137,6 +144,7 @@ class OutboundCall:
             self.near = await house.relay.allocate(wanted(self.sip.source))
             if isinstance(decision, Internal):
                 self.colleague = house.line.directory.owners.get(decision.extension)
+                house.board.promise(self.sip, self._ring_on)
                 call = await self._ring_colleague(decision.extension)
             else:
                 call = await self._ring_outside(decision)
@@ -147,6 +155,9 @@ class OutboundCall:
             await asyncio.gather(self._early, return_exceptions=True)
         if call is None or self.far is None or call.remote is None or not _answered(call):
             self._pass_on(call)
+            return
+        if self._promise is not None:
+            await self._keep_promise(self._promise, call, self.far)
             return
         try:
             await self._connect(self.near, self.far, call)
@@ -282,18 +293,7 @@ class OutboundCall:
         """Let whoever is held hear music, and both each other when nobody is."""
         if self.near is None or self.far is None or self.call is None:
             return
-        if not (self.sip.held or self.call.held):
-            self.house.relay.bridge(self.near, self.far)
-            return
-        self.house.relay.unbridge(self.near)
-        for leg, waits, holds in (
-            (self.far, self.sip.held, self.call.held),
-            (self.near, self.call.held, self.sip.held),
-        ):
-            if waits and not holds:
-                leg.hold_music()
-            else:
-                leg.quiet()
+        join(self.house.relay, Side(self.sip, self.near), Side(self.call, self.far))
 
     def _press(self, leg: Leg, key: str) -> None:
         """Pass on a key that came by INFO; those in the sound pass by themselves."""
@@ -334,6 +334,25 @@ class OutboundCall:
         self._given.set()
         return side
 
+    async def _ring_on(self) -> Found:
+        """Wait for the colleague who is rung, for the caller of another talk; cancelled, it stops the ringing."""
+        self._promise = asyncio.get_running_loop().create_future()
+        return await self._promise
+
+    async def _keep_promise(self, promise: asyncio.Future[Found], call: Outgoing, far: Leg) -> None:
+        """Hand over the colleague who picked up; whoever called them is told that the call was taken elsewhere."""
+        if call.remote is not None:
+            await far.settle(call.remote)
+        call.on_offer = far.answer
+        follow(self.house.relay, far, call)
+        side = self._give()
+        if promise.done() and side is not None:
+            side.sip.bye()
+            side.leg.close()
+        elif not promise.done():
+            promise.set_result((side, 200 if side is not None else 480))
+        self.sip.reject(487)
+
     async def _refer(self, wish: Refer) -> None:
         """Put the colleague in the place of the phone in the talk that it names."""
         take = None if wish.replaces is None else self.house.board.taker(wish.replaces)
@@ -362,6 +381,8 @@ class OutboundCall:
     async def _end(self) -> None:
         """Hang up on whoever is left, and write how it went; runs to its end whatever happened."""
         house = self.house
+        if self._promise is not None and not self._promise.done():
+            self._promise.set_result((None, int(self.cause) if self.cause.isdigit() else 480))
         self.sip.bye()
         for doing in (self._early, *self._pressing):
             if doing is not None:

@@ -46,6 +46,13 @@ Take = Callable[[Side], Awaitable[bool]]
 "Puts a party in the place of the one that a leg belongs to; False where the talk is over."
 
 
+Found = tuple[Side | None, int]
+"Who picked up, and the status that says how it went."
+
+Promise = Callable[[], Awaitable[Found]]
+"Waits for whoever is rung to pick up for somebody else; a task that is cancelled in it stops the ringing."
+
+
 class Switchboard:
     """Finds calls by what a phone knows them as (RFC 3891), and rings extensions."""
 
@@ -55,12 +62,18 @@ class Switchboard:
         self._relay = relay
         self._gives: dict[SipLeg, Give] = {}
         self._takes: dict[SipLeg, Take] = {}
+        self._promises: dict[SipLeg, Promise] = {}
         self._awaiting: set[asyncio.Event] = set()
 
     def offer(self, sip: SipLeg, give: Give) -> None:
         """Let the far end of the call that `sip` made be passed on, until `sip` ends."""
         self._gives[sip] = give
         sip.gone.add_done_callback(lambda _: self._gives.pop(sip, None))
+
+    def promise(self, sip: SipLeg, promise: Promise) -> None:
+        """Let who is rung for the call that `sip` makes be had by another caller, when they pick up."""
+        self._promises[sip] = promise
+        sip.gone.add_done_callback(lambda _: self._promises.pop(sip, None))
 
     def put(self, sip: SipLeg, take: Take) -> None:
         """Let the talk that `sip` is in be taken over by somebody else, until `sip` ends."""
@@ -72,6 +85,11 @@ class Switchboard:
         sip = self._endpoint.find_leg(replaces)
         give = self._gives.get(sip) if sip is not None else None
         return None if give is None else give()
+
+    def promised(self, replaces: Replaces) -> Promise | None:
+        """Return what waits for whoever is rung by the call that a phone names."""
+        sip = self._endpoint.find_leg(replaces)
+        return None if sip is None or sip in self._gives else self._promises.get(sip)
 
     def taker(self, replaces: Replaces) -> Take | None:
         """Return what puts somebody in the place of the phone in a talk that it names."""
@@ -206,6 +224,19 @@ class Switchboard:
         taken.sip.on_offer = taken.leg.answer
         follow(self._relay, taken.leg, taken.sip)
         return Side(taken.sip, taken.leg, self._line.directory.owners.get(extension))
+
+
+def join(relay: Relay, caller: Side, other: Side, *, waits: bool = False) -> None:
+    """Let the two hear each other, or the one that is held some music; `waits` holds the caller in any case."""
+    if not (caller.sip.held or other.sip.held or waits):
+        relay.bridge(caller.leg, other.leg)
+        return
+    relay.unbridge(caller.leg)
+    for side, held in ((caller, other.sip.held or waits), (other, caller.sip.held)):
+        if held and not side.sip.held:
+            side.leg.hold_music()
+        else:
+            side.leg.quiet()
 
 
 def _status(calls: Sequence[SipLeg]) -> int:

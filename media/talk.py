@@ -18,10 +18,9 @@ from media.ledger import Ledger
 from media.line import Line
 from media.notice import Notices
 from media.relay import Relay
-from media.sip.referral import Replaces
 from media.sip.status import Cause
 from media.sip.transfer import Refer
-from media.switchboard import RING_SECONDS, Side, Switchboard
+from media.switchboard import RING_SECONDS, Side, Switchboard, join
 
 log = structlog.get_logger()
 
@@ -142,17 +141,7 @@ class Talk:
 
     def _join(self) -> None:
         """Let the two hear each other, or the one that is held some music."""
-        caller, other = self.caller, self.other
-        if not (caller.sip.held or other.sip.held or self._passing):
-            self.house.relay.bridge(caller.leg, other.leg)
-            return
-        self.house.relay.unbridge(caller.leg)
-        for side, holder in ((caller, other), (other, caller)):
-            waits = holder.sip.held or (side is caller and self._passing)
-            if waits and not side.sip.held:
-                side.leg.hold_music()
-            else:
-                side.leg.quiet()
+        join(self.house.relay, self.caller, self.other, waits=self._passing)
 
     # A page that is loaded anew
 
@@ -207,6 +196,8 @@ class Talk:
             side, status = (None, GONE)
             if search.done():
                 side, status = search.result()
+            if side is None and self.other.sip.ended.done() and not self.caller.sip.ended.done():
+                side = await self._call_back()
         except MediaError as error:
             side, status = None, error.status
         finally:
@@ -218,10 +209,30 @@ class Talk:
                 self._join()
             self._wake()
 
+    async def _call_back(self) -> Side | None:
+        """Ring who hung up on a transfer that failed: the caller comes back to them."""
+        owner, line = self.other.agent_id, self.house.line
+        extensions = [] if owner is None else line.directory.extensions_of(owner)
+        for extension in extensions:
+            ringing = asyncio.ensure_future(
+                self.house.board.ring(
+                    extension, self.number, max_forwards=self.max_forwards, referred_by="", heard=lambda _: None
+                )
+            )
+            try:
+                await _first(ringing, self.caller.sip.ended)
+                if ringing.done() and ringing.result()[0] is not None:
+                    return ringing.result()[0]
+            except MediaError as error:
+                log.info("not called back", call=str(self.id), code=error.code)
+            finally:
+                ringing.cancel()
+        return None
+
     async def _find(self, wish: Refer) -> tuple[Side | None, int]:
         """Return whom the call goes to, and the status that says how it went."""
         if wish.replaces is not None:
-            return self._consulted(wish.replaces)
+            return await self._consulted(wish)
         target = wish.target.user
         if not self.house.board.is_extension(target):
             return None, FORBIDDEN
@@ -281,9 +292,17 @@ class Talk:
         other.leg.close()
         self._wake()
 
-    def _consulted(self, replaces: Replaces) -> tuple[Side | None, int]:
-        side = self.house.board.far_end(replaces)
-        return side, 200 if side is not None else UNKNOWN
+    async def _consulted(self, wish: Refer) -> tuple[Side | None, int]:
+        """Return the colleague whom the phone called, also where that still rings: then once they pick up."""
+        if wish.replaces is None:
+            return None, UNKNOWN
+        side = self.house.board.far_end(wish.replaces)
+        rings = self.house.board.promised(wish.replaces) if side is None else None
+        if rings is None:
+            return side, 200 if side is not None else UNKNOWN
+        self._join()
+        wish.progress(180)
+        return await rings()
 
     async def _take(self, side: Side, *, told: Refer | None = None) -> bool:
         """Put `side` in the place of the phone that carried the talk; False where the caller is gone."""

@@ -17,8 +17,11 @@ from hub.record.recording import Recording, RecordingState
 from hub.vault.client import Access
 from hub.vault.home import Home
 from media.inbound import InboundCall
-from media.sip import Cause, Uri
+from media.offer import offer_audio
+from media.outbound import OutboundCall
+from media.sip import Address, Cause, Incoming, Login, Outgoing, Uri
 from media.sip.leg import Leg
+from media.sip.referral import Replaces
 from tests.hub.vault.house import logged
 from tests.media import test_passing_on as house
 from tests.media.test_passing_on import AGENT_HZ, CALLER_HZ, COLLEAGUE_HZ, HOST, Office, Phone
@@ -182,10 +185,8 @@ async def test_a_phone_stops_the_recording_and_takes_it_up_again(office: Office)
     ana = str(office.gateway.line.directory.owners["101"])
     await asyncio.to_thread(office.instance.vault.settle, timeout=10)
     log = [noted for noted in logged(Home(office.instance.paths.root)) if kept.id.hex in str(noted.get("obj"))]
-    assert [(noted["actor"], noted["act"]) for noted in log if noted["act"] in ACTS] == [
-        (ana, "pause"),
-        (ana, "resume"),
-    ]
+    acts = [(noted["actor"], noted["act"]) for noted in log if noted["act"] in ACTS]
+    assert acts == [(ana, "pause"), (ana, "resume")]
 
 
 async def test_what_is_stopped_stays_so_for_the_colleague_who_gets_the_call(office: Office) -> None:
@@ -216,3 +217,90 @@ async def test_nothing_is_recorded_for_a_button_without_consent(office: Office) 
     made.bye()
     await over(office, talk.id)
     assert len(await parts(office, talk.id)) == 1
+
+
+async def consulting(office: Office, taken: Incoming) -> tuple[Outgoing, Replaces]:
+    """Let Ana call Ben, whose phone rings; return her call, and what names it."""
+    await office.sign_in(office.ben)
+    office.ben.lifted.clear()
+    ana = office.ana
+    asked = ana.endpoint.call(
+        Uri("sip", "102", HOST, ana.gateway.port),
+        offer_audio(ana.sound.address),
+        from_=Address(Uri("sip", "101", HOST)),
+        login=Login("101", ana.secret),
+    )
+    await office.ben.rings.wait()
+    legs = ana.endpoint._stack.legs
+    await until(lambda: asked in legs.values())
+    assert not taken.ended.done()
+    ((call_id, own, far),) = [key for key, leg in legs.items() if leg is asked]
+    return asked, Replaces(call_id, far, own)
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_a_colleague_who_still_rings_gets_the_caller_on_picking_up(office: Office, gives_up: bool) -> None:
+    made, taken = await office.connected()
+    asked, early = await consulting(office, taken)
+    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST), replaces=early))
+    await until(lambda: _promised(office))
+    if gives_up:
+        asked.cancel()
+        assert await asked.answered is None
+    office.ben.lifted.set()
+    with_ben = await office.ben.calls.get()
+    assert await passing == 200
+    assert await taken.ended is Cause.HANGUP
+    assert await asked.answered is None
+    assert await office.ben.hears(CALLER_HZ, office.caller, made)
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+    made.bye()
+    assert await with_ben.ended is Cause.HANGUP
+
+
+def _promised(office: Office) -> bool:
+    calls = [one for one in office.gateway.calls.values() if isinstance(one, OutboundCall)]
+    return any(one._promise is not None for one in calls)
+
+
+async def test_a_caller_comes_back_where_the_colleague_who_rings_says_no(office: Office) -> None:
+    made, taken = await office.connected()
+    _, early = await consulting(office, taken)
+    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST), replaces=early))
+    await until(lambda: _promised(office))
+    office.ben.answers = False
+    office.ben.lifted.set()
+    assert await passing == 486
+    assert not taken.ended.done()
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    made.bye()
+    await taken.ended
+
+
+async def test_who_hung_up_on_a_transfer_that_failed_is_rung_for_the_caller(office: Office) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    office.ben.answers = False
+    office.ben.lifted.clear()
+    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
+    await office.ben.rings.wait()
+    taken.bye()
+    await asyncio.gather(passing, return_exceptions=True)
+    office.ben.lifted.set()
+    again = await office.ana.calls.get()
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    assert await office.caller.hears(AGENT_HZ, office.ana, again)
+    again.bye()
+    assert await made.ended is Cause.HANGUP
+
+
+async def test_nobody_rings_any_more_when_the_caller_hangs_up_meanwhile(office: Office) -> None:
+    made, taken = await office.connected()
+    asked, early = await consulting(office, taken)
+    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST), replaces=early))
+    await until(lambda: _promised(office))
+    asked.cancel()
+    made.bye()
+    await asyncio.gather(passing, return_exceptions=True)
+    await until(lambda: not office.ben.endpoint.calls)
+    office.ben.lifted.set()
