@@ -91,6 +91,8 @@ def _show(console: Console, here: stage.Stage, found: list[Finding]) -> None:
     for one in found:
         table.add_row(one.what, one.figure, "yes" if one.held else "NO")
     console.print(table)
+    agent = next(iter(here.agents.values()))
+    console.print(f"Desk     {here.practice.http.base_url}/desk, {agent.email}, one-time password {agent.password}")
     console.print(f"API      {here.practice.http.base_url}/v1/openapi.json")
     console.print(f"Texts    {here.url('carrier')}/inbox")
     console.print(f"EHR      {here.url('ehr')}/fhir/metadata")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -49,6 +50,9 @@ class Agent:
     extension: str
     secret: str
     token: str
+    email: str
+    password: str
+    "For the desk, good for one login."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,9 @@ def _hire(root: Path) -> tuple[Practice, dict[str, Agent]]:
             _, shown = token.create(
                 db, scopes=scopes, now=instance.clock(), lifetime=timedelta(days=1), staff_id=row.id
             )
-            agents[person.extension] = Agent(row.id, person.extension, secret, shown)
+            password = secrets.token_urlsafe(12)
+            staff.set_password(db, row.id, password, must_change=True)
+            agents[person.extension] = Agent(row.id, person.extension, secret, shown, row.email, password)
         return agents
 
     with opened(root) as instance:
