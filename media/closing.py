@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from hub.record import agent, call, pop, queue
 from hub.settings import Practice
-from media.leg import LegStats
+from media.stats import LegStats
 from media.taping import Tape, end_message
 
 
@@ -38,17 +38,7 @@ class Closing:
         """Write it, let whoever is free have the next caller, and return the events to tell."""
         row = self._ended(db)
         for role, figures in self.stats:
-            call.leg(
-                db,
-                self.call_id,
-                role,
-                protection=figures.protection,
-                loss=figures.loss,
-                jitter_ms=figures.jitter_ms,
-                codec=figures.encoding.partition("/")[0],
-                rtt_ms=figures.rtt_ms,
-                mos=figures.mos,
-            )
+            note_leg(db, self.call_id, role, figures)
         pop.close(db, self.call_id, self.at + timedelta(seconds=self.wrap_up_seconds))
         queue.pair(db, practice, self.at)
         said = [("call.ended", {"status": row.path or ""})]
@@ -69,3 +59,18 @@ class Closing:
             # Who got the call from a colleague stands in no offer.
             agent.freed(db, self.agent_id, self.call_id, self.at, wrap_up_seconds=self.wrap_up_seconds)
         return call.ended(db, self.call_id, self.cause, self.at, path=path)
+
+
+def note_leg(db: Session, call_id: UUID, role: str, figures: LegStats) -> None:
+    """Note what a leg of a call sounded like."""
+    call.leg(
+        db,
+        call_id,
+        role,
+        protection=figures.protection,
+        loss=figures.loss,
+        jitter_ms=figures.jitter_ms,
+        codec=figures.encoding.partition("/")[0],
+        rtt_ms=figures.rtt_ms,
+        mos=figures.mos,
+    )

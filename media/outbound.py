@@ -16,15 +16,16 @@ import structlog
 from sqlmodel import Session as Db
 
 from hub.db import uuid7
-from hub.record import call as record
 from hub.record import outbound
 from hub.rules import dialling
 from hub.rules.dialling import Emergency, External, Internal, Refusal
 from media import pidf
 from media.browser import sealing
+from media.closing import note_leg
+from media.colleague import ring_colleague
 from media.dialled import Dialled
 from media.errors import MediaError, UnacceptableError
-from media.floor import LEAST, Rung, first_answer, wanted
+from media.floor import LEAST, wanted
 from media.house import House
 from media.line import NOBODY
 from media.meter import Meter
@@ -37,14 +38,11 @@ from media.sip.incoming import Incoming
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.transfer import Refer
-from media.sip.uri import Address, Uri
 from media.switchboard import Found, Side, join
 from media.trunks import Trunks, Wish
 
 RING_SECONDS = 120.0
 "How long a number outside may ring; carriers end it earlier."
-
-INTERNAL_RING_SECONDS = 60.0
 
 LOOK_S = 15.0
 "How often at least what the calls cost is looked at: they go on no longer than that beyond the day's cap."
@@ -145,7 +143,9 @@ class OutboundCall:
             if isinstance(decision, Internal):
                 self.colleague = house.line.directory.owners.get(decision.extension)
                 house.board.promise(self.sip, self._ring_on)
-                call = await self._ring_colleague(decision.extension)
+                rung, call = await ring_colleague(house, self.outside.endpoint, self.sip, self.near, decision.extension)
+                if rung is not None:
+                    self.far, self.call = rung.leg, rung.sip
             else:
                 call = await self._ring_outside(decision)
         except MediaError as error:
@@ -173,33 +173,6 @@ class OutboundCall:
         await self._talk(call)
 
     # Whom it goes to
-
-    async def _ring_colleague(self, extension: str) -> Outgoing | None:
-        """Ring every phone of an extension until one picks up; return its call, or one that was not taken."""
-        endpoint = self.outside.endpoint
-        own = Address(Uri("sip", self.sip.extension, endpoint.local.host))
-        rung: list[Rung] = []
-        taken: Rung | None = None
-        try:
-            for contact in endpoint.registrar.contacts(extension):
-                leg = await self.house.relay.allocate(wanted(contact.hop()), self.near)
-                rung.append(Rung(leg))
-                call = rung[-1].sip = endpoint.call(
-                    contact,
-                    sealing.told(await leg.offer(), sealing.said_in(self.sip.offer)),
-                    from_=own,
-                    ring_seconds=INTERNAL_RING_SECONDS,
-                    max_forwards=self.sip.max_forwards - 1,
-                )
-                call.on_progress = lambda status, _: self.sip.ring() if status > 100 else None
-            taken = await first_answer(rung)
-        finally:
-            for each in rung:
-                if each is not taken:
-                    each.stop()
-        if taken is not None:
-            self.far, self.call = taken.leg, taken.sip
-        return taken.sip if taken is not None else next((each.sip for each in rung), None)
 
     async def _ring_outside(self, decision: External | Emergency) -> Outgoing | None:
         """Call a number over the trunks of the policy; return the call, answered or ended."""
@@ -400,7 +373,7 @@ class OutboundCall:
 
         def change(db: Db) -> list[Emitted]:
             for role, stats in figures:
-                record.leg(db, self.id, role, protection=stats.protection, loss=stats.loss, jitter_ms=stats.jitter_ms)
+                note_leg(db, self.id, role, stats)
             row = outbound.over(db, self.id, self.cause, at)
             return [house.notices.emit(db, "call.ended", self.id, {"status": row.path or ""}, at)]
 
