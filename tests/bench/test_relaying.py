@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bench._datagram import Inbox, Volley, roomy
-from tests.bench.ng import decode, encode
 from tests.bench.relaying import Carried, by_rtpengine, carried, itself
 
 HOST = "127.0.0.1"
@@ -46,19 +45,6 @@ def test_what_is_sent_may_change_between_two_volleys(line: socket.socket) -> Non
         assert volley.send() == 1
         assert inbox.read() == 1
         assert inbox.datagram(0) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        ({"command": "ping"}, b"d7:command4:pinge"),
-        ({"b": [1, "two"], "a": -3}, b"d1:ai-3e1:bli1e3:twoee"),
-        ({}, b"de"),
-    ],
-)
-def test_bencode_is_what_rtpengine_reads(value: dict[str, object], said: bytes) -> None:
-    assert encode(value) == said
-    assert encode(decode(said)) == said
 
 
 def whole(done: Carried, calls: int) -> bool:

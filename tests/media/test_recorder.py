@@ -304,7 +304,8 @@ async def test_a_recording_that_ends_in_a_pause_is_as_long_as_what_was_heard(tmp
     recording.pause()
     said(track, tone(440, seconds=1), at=began + 0.2, stamp=1600)
     done = await recording.stop()
-    assert (done.state, done.seconds) == ("sealed", pytest.approx(0.2, abs=0.02))
+    assert done.state == "sealed"
+    assert done.seconds == pytest.approx(0.2, abs=0.02)
     await recorder.close()
 
 
