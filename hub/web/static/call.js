@@ -21,6 +21,7 @@ export class Call extends EventTarget {
   #mending = null;
   #heard = new MediaStream();
   #keyTaken = false;
+  #unpressed = ""; // keys for which there is no way yet
 
   constructor(phone, { number, name = "", outgoing, resumed = null, stream = null, sealing = null, commitment = null }) {
     super();
@@ -105,6 +106,14 @@ export class Call extends EventTarget {
   // Press keys; as events beside the sound (RFC 4733). Not on a sealed call: the gateway would have to read them.
   press(keys) {
     if (this.code) throw new Error("no keys on an encrypted call");
+    this.#unpressed += keys;
+    this.#press();
+  }
+
+  #press() {
+    const keys = this.#unpressed;
+    if (!keys || !this.connected || this.state === "ended") return;
+    this.#unpressed = "";
     this.#session.sendDTMF(keys, { transportType: "RFC2833", duration: KEY_MS, interToneGap: GAP_MS });
   }
 
@@ -232,6 +241,7 @@ export class Call extends EventTarget {
       clearTimeout(this.#mending);
       this.#mending = null;
       this.#change({ connected: true, lost: false });
+      this.#press();
     } else if (state === "failed") {
       this.#mend();
     } else if (state === "disconnected" && !this.#mending) {
