@@ -183,9 +183,10 @@ Relay = RelayEngine[Any]
 class BuiltinRelay:
     """Carries the sound in this process, on the running event loop."""
 
-    def __init__(self, ports: Ports, music: Sound) -> None:
+    def __init__(self, ports: Ports, music: Sound, *, browser_leg: type[BrowserLeg] = BrowserLeg) -> None:
         self._ports = ports
         self._music = music
+        self._browser_leg = browser_leg
         self._pacer = Pacer()
         self._reporter = Reporter(asyncio.get_running_loop())
         self._legs: set[AudioLeg] = set()
@@ -207,7 +208,9 @@ class BuiltinRelay:
         """
         leg: AudioLeg
         if wanted.kind == "browser":
-            leg = BrowserLeg(self._ports, self._pacer, self._buffer, self._music, self._forget, reporter=self._reporter)
+            leg = self._browser_leg(
+                self._ports, self._pacer, self._buffer, self._music, self._forget, reporter=self._reporter
+            )
         else:
             leg = PhoneLeg(
                 self._ports.take(),

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from hub.audio import frequencies
 from hub.g711 import Codec, Pcm, decode, encode
+from media.browser.leg import BrowserLeg
 from media.dtmf import Keypad, Tone, tones_of
 from media.latch import Address
 from media.leg import AudioLeg
@@ -121,8 +122,11 @@ async def far_end(codec: Codec = Codec.PCMU, ssrc: int = 0x1234, host: str = "12
 
 
 @asynccontextmanager
-async def relay(music: Sound | None = None) -> AsyncIterator[BuiltinRelay]:
-    engine = BuiltinRelay(Ports("127.0.0.1", 20_000, 29_999), music or Sound(b"\xff" * FRAME))
+async def relay(
+    music: Sound | None = None, *, browser_leg: type[BrowserLeg] = BrowserLeg
+) -> AsyncIterator[BuiltinRelay]:
+    ports = Ports("127.0.0.1", 20_000, 29_999)
+    engine = BuiltinRelay(ports, music or Sound(b"\xff" * FRAME), browser_leg=browser_leg)
     try:
         yield engine
     finally:

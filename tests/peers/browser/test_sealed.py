@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-import media.relay
 from hub.audio import tone
 from hub.g711 import Codec, encode
 from media.browser import sealing
@@ -28,24 +27,6 @@ OVERHEAD = 16 + 12
 "Bytes that sealing adds to a frame: the tag and the nonce."
 
 
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with opened(tmp_path_factory.mktemp("office")) as office:
-        yield office
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def house(office: Office, browser: Browser) -> AsyncIterator[House]:
-    async with relay() as engine, practice(office, browser, engine) as opened:
-        yield opened
-
-
 class CapturingLeg(BrowserLeg):
     """Keeps every payload that the gateway has in its hands for this page, from the first on."""
 
@@ -62,6 +43,24 @@ class CapturingLeg(BrowserLeg):
         super()._hear(size, now)
 
 
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with opened(tmp_path_factory.mktemp("office")) as office:
+        yield office
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(office: Office, browser: Browser) -> AsyncIterator[House]:
+    async with relay(browser_leg=CapturingLeg) as engine, practice(office, browser, engine) as opened:
+        yield opened
+
+
 async def talking(house: House, caller: Page, callee: Page) -> Talk:
     await caller.evaluate("number => phone.call(number).then(() => true)", await callee.evaluate("phone.extension"))
     await callee.wait_for_function("window.call?.state === 'ringing'")
@@ -74,10 +73,7 @@ async def two(house: House) -> tuple[Page, Page]:
     return await house.page(hz=440), await house.page(hz=1000)
 
 
-async def test_two_pages_hear_each_other_show_the_same_code_and_the_gateway_sees_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(media.relay, "BrowserLeg", CapturingLeg)
+async def test_two_pages_hear_each_other_show_the_same_code_and_the_gateway_sees_nothing(house: House) -> None:
     caller, callee = await two(house)
     talk = await talking(house, caller, callee)
     await asyncio.gather(caller.evaluate("hears(1000)"), callee.evaluate("hears(440)"))
@@ -101,8 +97,7 @@ async def test_two_pages_hear_each_other_show_the_same_code_and_the_gateway_sees
         assert len(set(leg.seen)) == len(leg.seen)
 
 
-async def test_the_same_eyes_see_an_ordinary_call(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media.relay, "BrowserLeg", CapturingLeg)
+async def test_the_same_eyes_see_an_ordinary_call(house: House) -> None:
     page = await house.page(hz=440)
     async with far_end() as phone:
         house.switchboard.far_ends["7001"] = phone
