@@ -1,7 +1,8 @@
 """Recordings: what each leg says, frame by frame, into a sealed container; the disk is a thread's business.
 
-Frames are gathered on the media loop, which never touches a file; once a second they go to the one writing thread. A
-disk that is full or stands still ends the recording, and the call goes on.
+Frames are gathered on the media loop, which never touches a file; once a second they go to the one writing thread, each
+recording at a time of its own, so that no packet waits behind all of them. A disk that is full or stands still ends the
+recording, and the call goes on.
 """
 
 import asyncio
@@ -32,6 +33,9 @@ DURABLE_FLUSHES = 10
 
 BACKLOG = 1 << 20
 "Bytes of one recording that may wait for the disk: a minute of two legs."
+
+_APART = (5**0.5 - 1) / 2
+"Of the seconds between two flushes: so far apart are the turns of recordings that begin together; never in step."
 
 _DRIFT = RATE // 2
 "Samples by which a leg's timestamps may stray from the clock before they are put right."
@@ -100,6 +104,7 @@ class Recording:
         self._recorder = recorder
         self._began_at = recorder.loop.time()
         self._gathered = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
         self._samples = 0
         self._waiting = 0
         self.paused = False
@@ -123,6 +128,7 @@ class Recording:
         """Do what `stop` does, and do not wait."""
         if not self._stopping and not self.ended.done():
             self._stopping = True
+            self._rest()
             self.hand_over()
             self._recorder.tell(_Told(self, "seal"))
 
@@ -141,11 +147,20 @@ class Recording:
         self._gathered += frame
         self._samples = max(self._samples, end)
 
+    def tick(self, first: float, every: float) -> None:
+        """Hand over in `first` seconds and then every so many, until it has ended; for the recorder."""
+        self._timer = self._recorder.loop.call_later(first, self._turn, every)
+
+    def _turn(self, every: float) -> None:
+        self.hand_over()
+        if not self._stopping and not self.ended.done():
+            self.tick(every, every)
+
     def hand_over(self) -> None:
-        """Give what was gathered to the writing thread; for the recorder's clock."""
+        """Give what was gathered to the writing thread."""
         if not self._gathered or self.ended.done():
             return
-        frames, self._gathered = bytes(self._gathered), bytearray()
+        frames, self._gathered = self._gathered, bytearray()
         if self._waiting + len(frames) > BACKLOG:
             self.fail("the disk does not keep up")
             return
@@ -166,9 +181,14 @@ class Recording:
 
     def end(self, state: State, reason: str = "") -> None:
         """Set how it ended; for the recorder."""
+        self._rest()
         if not self.ended.done():
             self.ended.set_result(Recorded(state, self._samples / RATE, reason))
         self._recorder.forget(self)
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class _Told(NamedTuple):
@@ -176,7 +196,7 @@ class _Told(NamedTuple):
 
     recording: Recording
     what: Literal["write", "seal", "abandon"]
-    frames: bytes = b""
+    frames: bytes | bytearray = b""
     place: Place | None = None
     "With the first write."
 
@@ -188,7 +208,7 @@ class Recorder:
         self.loop = asyncio.get_running_loop()
         self._flush_seconds = flush_seconds
         self._recordings: set[Recording] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._turn = 0.0
         self._told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         # A daemon: a disk that hangs must not keep the process from ending. `close` waits for it.
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
@@ -199,16 +219,13 @@ class Recorder:
         recording = Recording(self, place)
         self._recordings.add(recording)
         self.tell(_Told(recording, "write", HEAD, place))
-        if self._timer is None:
-            self._timer = self.loop.call_later(self._flush_seconds, self._hand_over)
+        self._turn = (self._turn + _APART) % 1.0
+        recording.tick(self._turn * self._flush_seconds, self._flush_seconds)
         return recording
 
     async def close(self) -> None:
         """Seal what is being recorded, and wait for the thread."""
         await asyncio.gather(*[recording.stop() for recording in list(self._recordings)])
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self._told.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -217,13 +234,8 @@ class Recorder:
         self._told.put(told)
 
     def forget(self, recording: Recording) -> None:
-        """Hand it over no more; for recordings."""
+        """Wait for it no more; for recordings."""
         self._recordings.discard(recording)
-
-    def _hand_over(self) -> None:
-        for recording in list(self._recordings):
-            recording.hand_over()
-        self._timer = self.loop.call_later(self._flush_seconds, self._hand_over) if self._recordings else None
 
     # On the writing thread
 

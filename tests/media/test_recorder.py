@@ -144,6 +144,18 @@ async def test_many_recordings_share_the_thread_and_closing_seals_them_all(tmp_p
     assert {len(tape(recording.path)) for recording in recordings} == {5}
 
 
+async def test_recordings_that_begin_together_do_not_go_to_the_disk_together(tmp_path: Path) -> None:
+    recorder = Recorder(flush_seconds=10.0)
+    recordings = [recorder.record(place_in(tmp_path, f"{number}")) for number in range(20)]
+    for recording in recordings:
+        said(recording.track(CALLER), tone(440, seconds=0.1), at=now())
+    async with asyncio.timeout(5):
+        while not any(recording.written for recording in recordings):
+            await asyncio.sleep(0)
+    assert sum(recording.written > 0 for recording in recordings) < 5
+    await recorder.close()
+
+
 async def test_a_place_that_cannot_be_written_fails_at_once_and_alone(tmp_path: Path) -> None:
     recorder = Recorder()
     (tmp_path / "file").touch()
