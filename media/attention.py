@@ -1,4 +1,4 @@
-"""Listening to what a leg hears: keys in the sound, whether somebody speaks, a fax machine that calls.
+"""Listening to what a leg hears: keys, whether somebody speaks, a fax machine that calls, who or what picks up.
 
 It costs about 20 us for each 20 ms, and a leg that nobody listens to pays nothing: `AudioLeg` taps its sound only while
 something here is wanted. Keys in the sound are wanted where the far end agreed on no telephone events, as long as the
@@ -7,7 +7,7 @@ leg is not bridged: in a talk nobody reads them.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hub.g711 import Codec, Pcm, decode
 from media.activity import Activity
 from media.calling import Calling
 from media.inband import Ear
+from media.machine import TOTAL_S, Beep, Finding, Screening, Verdict
 from media.player import LegClosedError
 from media.rtp import FRAME, ahead
 
@@ -46,13 +47,18 @@ class Attention:
         self._silences = 0
         self._fax: asyncio.Future[None] = self._loop.create_future()
         self._faxes = 0
+        self._screening: Screening | None = None
+        self._found: asyncio.Future[Finding] = self._loop.create_future()
+        self._beep: Beep | None = None
+        self._beeped: asyncio.Future[None] = self._loop.create_future()
         self._last: tuple[int, int] | None = None
         self._rest: Pcm = np.zeros(0, np.int16)
 
     @property
     def wanted(self) -> bool:
         """Whether anything is listened for."""
-        return self._ear is not None or self._activity is not None or self._calling is not None
+        listeners = (self._ear, self._activity, self._calling, self._screening, self._beep)
+        return any(each is not None for each in listeners)
 
     def hear_keys(self, wanted: bool) -> None:
         """Hear keys in the sound from now on, or not."""
@@ -103,6 +109,41 @@ class Attention:
                 self._calling = None
                 self._changed()
 
+    async def picked_up(self) -> Finding:
+        """Return who picked up, by what is heard from now on; for one who waits at a time.
+
+        A far end that sends nothing while it says nothing is not told apart.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        self._screening, self._rest = Screening(), self._rest[:0]
+        self._found = self._loop.create_future()
+        self._changed()
+        try:
+            async with asyncio.timeout(TOTAL_S):
+                return await self._found
+        except TimeoutError:
+            return Finding(Verdict.UNKNOWN, "undecided")
+        finally:
+            self._screening = None
+            self._changed()
+
+    async def beep(self) -> None:
+        """Return once the beep of a machine that takes messages is over; for one who waits at a time.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        self._beep, self._rest = Beep(), self._rest[:0]
+        self._beeped = self._loop.create_future()
+        self._changed()
+        try:
+            await self._beeped
+        finally:
+            self._beep = None
+            self._changed()
+
     async def _wait(self, seconds: float) -> None:
         waiting: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(waiting)
@@ -125,7 +166,7 @@ class Attention:
         if self._ear is not None:
             for key in self._ear.heard(pcm):
                 self._pressed(key)
-        if self._activity is None and self._calling is None:
+        if all(each is None for each in (self._activity, self._calling, self._screening, self._beep)):
             return
         if len(self._rest):
             pcm = np.concatenate((self._rest, pcm))
@@ -138,11 +179,20 @@ class Attention:
             self.spoken_at = now
         if self._calling is not None and self._calling.heard(pcm) and not self._fax.done():
             self._fax.set_result(None)
+        if self._screening is not None:
+            self._screening.heard(pcm)
+            if self._screening.finding is not None and not self._found.done():
+                self._found.set_result(self._screening.finding)
+        if self._beep is not None and self._beep.heard(pcm) and not self._beeped.done():
+            self._beeped.set_result(None)
 
     def end(self) -> None:
         """Let whoever waits know that the leg was closed."""
         self.behind = None
-        for each in [*self._waiting, *([self._fax] if self._faxes else [])]:
+        waited: list[asyncio.Future[Any]] = [*self._waiting, *([self._fax] if self._faxes else [])]
+        waited += [self._found] if self._screening is not None else []
+        waited += [self._beeped] if self._beep is not None else []
+        for each in waited:
             if not each.done():
                 each.set_exception(LegClosedError("the leg was closed"))
 

@@ -7,6 +7,7 @@ from media.codec.bench import Bench
 from media.codec.coder import MADE
 from media.dtmf import Presses
 from media.interpreter import Interpreter
+from media.machine import Finding
 from media.pacer import Pacer
 from media.passing import Mouth, Party
 from media.player import LegClosedError, Player
@@ -68,6 +69,22 @@ class Hearer(Player):
             LegClosedError: the leg was closed meanwhile.
         """
         await self._attend().fax()
+
+    async def picked_up(self) -> Finding:
+        """Return who picked up, by what is heard from now on.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        return await self._attend().picked_up()
+
+    async def beep(self) -> None:
+        """Return once the beep of a machine that takes messages is over.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        await self._attend().beep()
 
     def pressed(self, key: str) -> None:
         """Take a key that the far end's signalling told of (INFO) like one that is heard; of both, it counts once."""

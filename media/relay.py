@@ -15,6 +15,7 @@ from media.browser.association import all_shut
 from media.browser.leg import BrowserLeg
 from media.codec.bench import Bench
 from media.leg import AudioLeg, LegStats
+from media.machine import Finding
 from media.offer import PASSED_ON
 from media.pacer import Pacer
 from media.passing import BUFFER_BYTES
@@ -73,6 +74,14 @@ class Leg(Protocol):
 
     async def fax(self) -> None:
         """Return once a fax machine is heard calling."""
+        ...
+
+    async def picked_up(self) -> Finding:
+        """Return who picked up, by what is heard from now on."""
+        ...
+
+    async def beep(self) -> None:
+        """Return once the beep of a machine that takes messages is over."""
         ...
 
     async def play(self, sound: Sound, *, barge_in: bool = False) -> bool:

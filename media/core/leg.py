@@ -16,6 +16,7 @@ from media.core.process import CoreLostError, Process
 from media.dtmf import Presses
 from media.errors import MediaError
 from media.leg import DIGITS, LegClosedError, LegStats
+from media.machine import Finding, Verdict
 from media.relay import Wanted
 from media.sdp import Direction, Session
 from media.sound import Sound
@@ -179,6 +180,9 @@ class RemoteLeg:
             tell(self.core)
 
     async def _perform(self, tell: Callable[[Process], Callable[[int], wire.Command]], *, barge_in: bool) -> bool:
+        return (await self._do(tell, barge_in=barge_in)).whole
+
+    async def _do(self, tell: Callable[[Process], Callable[[int], wire.Command]], *, barge_in: bool) -> wire.Done:
         while True:
             core = await self.home()
             if not self._agreed.is_set():
@@ -188,13 +192,13 @@ class RemoteLeg:
                 number, answer = core.request(tell(core))
                 self._foreground[number] = barge_in
                 try:
-                    done = await core.answer(number, answer)
+                    done: wire.Done = await core.answer(number, answer)
                 finally:
                     del self._foreground[number]
             except CoreLostError:
                 self._forsake(core)
                 continue
-            return bool(done.whole)
+            return done
 
     # What it listens for
 
@@ -204,7 +208,9 @@ class RemoteLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        await self._perform(lambda _: lambda request: wire.Listen(request, self.number, False, seconds), barge_in=False)
+        await self._perform(
+            lambda _: lambda request: wire.Listen(request, self.number, "silence", seconds), barge_in=False
+        )
 
     async def fax(self) -> None:
         """Return once a fax machine is heard calling.
@@ -212,7 +218,20 @@ class RemoteLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        await self._perform(lambda _: lambda request: wire.Listen(request, self.number, True), barge_in=False)
+        await self._listen("fax")
+
+    async def picked_up(self) -> Finding:
+        """Return who picked up, by what is heard from now on; in another core that begins anew."""
+        return (await self._listen("picked-up")).finding or Finding(Verdict.UNKNOWN, "undecided")
+
+    async def beep(self) -> None:
+        """Return once the beep of a machine that takes messages is over."""
+        await self._listen("beep")
+
+    async def _listen(self, what: wire.Heard, seconds: float = 0.0) -> wire.Done:
+        return await self._do(
+            lambda _: lambda request: wire.Listen(request, self.number, what, seconds), barge_in=False
+        )
 
     # Where it is
 

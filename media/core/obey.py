@@ -173,7 +173,12 @@ class Core:
 
     async def _listen(self, asked: wire.Listen) -> wire.Report:
         leg = self._leg(asked.leg)
-        await (leg.fax() if asked.fax else leg.silence(asked.seconds))
+        if asked.what == "picked-up":
+            return wire.Done(asked.request, finding=await leg.picked_up())
+        if asked.what == "silence":
+            await leg.silence(asked.seconds)
+        else:
+            await (leg.fax() if asked.what == "fax" else leg.beep())
         return wire.Done(asked.request)
 
     async def _look(self, asked: wire.Look) -> wire.Report:

@@ -4,22 +4,26 @@ A message is four bytes of length and one msgpack array whose first item is its 
 of the event loop goes out in one write.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from media.errors import ProtocolError
 from media.leg import LegStats
+from media.machine import Finding
 from media.recorder import Recorded
 from media.relay import Wanted
 from media.sdp import Direction, Session
 
-VERSION = 3
+VERSION = 4
 "Counted up with every change of a message: the two sides may be of different releases while one is being installed."
 
 LONGEST = 64 << 20
 "Bytes of one message; a sound of an hour is 29 MB."
 
+
+Heard = Literal["silence", "fax", "picked-up", "beep"]
+"What may be listened for."
 
 Said = Session | bytes
 "A description; as bytes where its text is none that Unicode knows."
@@ -197,8 +201,7 @@ class Listen(_Message, frozen=True, tag=21):
 
     request: int
     leg: int
-    fax: bool
-    "Whether for a fax machine that calls, and not for silence."
+    what: Heard
     seconds: float = 0.0
     "Of silence."
 
@@ -223,6 +226,8 @@ class Done(_Message, frozen=True, tag=1):
     request: int
     whole: bool = True
     "False for a sound that a key cut short."
+    finding: Finding | None = None
+    "Who picked up, where that was asked."
 
 
 class Described(_Message, frozen=True, tag=2):

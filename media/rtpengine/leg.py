@@ -11,6 +11,7 @@ import structlog
 
 from media.errors import MediaError
 from media.leg import LegClosedError, LegStats
+from media.machine import Finding
 from media.protection import RANKS
 from media.relay import Leg, Wanted
 from media.rtpengine.edge import Edge
@@ -209,6 +210,30 @@ class EdgeLeg:
         self.need(1)
         try:
             await self.inner.fax()
+        finally:
+            self.need(-1)
+
+    async def picked_up(self) -> Finding:
+        """Return who picked up, by what is heard from now on.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        self.need(1)
+        try:
+            return await self.inner.picked_up()
+        finally:
+            self.need(-1)
+
+    async def beep(self) -> None:
+        """Return once the beep of a machine that takes messages is over.
+
+        Raises:
+            LegClosedError: the leg was closed meanwhile.
+        """
+        self.need(1)
+        try:
+            await self.inner.beep()
         finally:
             self.need(-1)
 

@@ -19,6 +19,7 @@ from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
 from media.errors import ProtocolError, UnacceptableError
 from media.leg import LegClosedError
+from media.machine import Finding, Verdict
 from media.offer import offer_audio
 from media.recorder import Place
 from media.relay import Leg, RelayEngine
@@ -27,6 +28,7 @@ from media.sdp import Codec as Coding
 from media.sound import Sound
 from tests.media.core.cores import called, connected, cores, place_of, until
 from tests.media.farend import far_end
+from tests.media.greeting import noise, on_the_line
 from tests.media.test_inband import pressed, quiet
 from tests.media.test_interpreter import G722, say
 
@@ -291,6 +293,25 @@ async def test_what_is_listened_for_in_a_core_is_told(relay: CoreRelay) -> None:
         leg.close()
         with pytest.raises(LegClosedError):
             await waiting
+
+
+async def test_a_core_tells_who_picked_up_and_hears_the_beep(relay: CoreRelay) -> None:
+    async with far_end() as phone:
+        leg = await relay.allocate()
+        place = await connected(leg, phone)
+        found = asyncio.create_task(leg.picked_up())
+        beep = asyncio.create_task(leg.beep())
+        await leg.silence(0.01)
+        await phone.say(place, on_the_line(noise(0.4, -18), quiet(1.0)))
+        assert await found == Finding(Verdict.HUMAN, "short-greeting")
+        assert not beep.done()
+        await phone.say(place, on_the_line(tone(1000, seconds=0.3), quiet(0.4)))
+        await beep
+        again = asyncio.create_task(leg.picked_up())
+        await leg.silence(0.01)
+        leg.close()
+        with pytest.raises(LegClosedError):
+            await again
 
 
 async def test_a_phone_without_g711_is_understood_in_a_core(relay: CoreRelay) -> None:

@@ -14,6 +14,7 @@ from media.core.link import Link
 from media.core.wire import Unpacker, packed
 from media.errors import ProtocolError
 from media.leg import LegStats
+from media.machine import Finding, Verdict
 from media.offer import offer_audio
 from media.recorder import Recorded
 from media.relay import Wanted
@@ -44,12 +45,13 @@ ORDERS: list[wire.Command] = [
     wire.Look(7, 7),
     wire.Close(7),
     wire.Ping(0),
-    wire.Listen(8, 7, True),
-    wire.Listen(9, 7, False, 5.0),
+    wire.Listen(8, 7, "fax"),
+    wire.Listen(9, 7, "silence", 5.0),
 ]
 REPORTS: list[wire.Report] = [
     wire.Ready(1),
     wire.Done(1, False),
+    wire.Done(1, finding=Finding(Verdict.HUMAN, "short-greeting")),
     wire.Described(2, OFFER, "rtp"),
     wire.Settled(3, "dtls-srtp"),
     wire.Refused(4, "media-unacceptable", "no codec in common"),
