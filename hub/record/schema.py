@@ -6,16 +6,11 @@ new script: `python -m hub.record.migrations chartline "what changes"` writes it
 
 from enum import StrEnum
 from importlib import import_module
-from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import MetaData
 from sqlmodel import SQLModel
 
 from hub.db import Database
-
-SCRIPTS = Path(__file__).with_name("migrations")
 
 NOUNS = (
     *("patient", "related", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
@@ -57,18 +52,8 @@ def create(*databases: Database) -> None:
 
 def upgrade(*databases: Database) -> None:
     """Bring each file's tables up to date in one transaction; does nothing where they are."""
+    from hub.record import scripts  # only here: Alembic is long to import, and a process that is started needs none
+
     for database in databases:
-        config = config_of(file_of(database))
         with database.write() as session:
-            config.attributes["connection"] = session.connection()
-            command.upgrade(config, "head")
-
-
-def config_of(file: File) -> Config:
-    """Return Alembic's configuration for a file; the connection is added by whoever has one."""
-    config = Config()
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    config.set_main_option("version_locations", str(SCRIPTS / file).replace("%", "%%"))
-    config.attributes["metadata"] = metadata_of(file)
-    return config
+            scripts.run(file_of(database), session.connection())

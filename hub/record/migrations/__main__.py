@@ -11,7 +11,7 @@ from pathlib import Path
 from alembic import command
 
 from hub.db import KEY_BYTES, Database
-from hub.record import schema
+from hub.record import schema, scripts
 
 
 def main() -> None:
@@ -21,15 +21,15 @@ def main() -> None:
     parser.add_argument("message", help="what changes, as a sentence without its full stop")
     asked = parser.parse_args()
     file = schema.File(asked.file)
-    number = len(list((schema.SCRIPTS / file).glob("[0-9]*.py"))) + 1
+    number = len(list((scripts.SCRIPTS / file).glob("[0-9]*.py"))) + 1
     with tempfile.TemporaryDirectory() as directory:
         database = Database(Path(directory) / f"{file}.db", secrets.token_bytes(KEY_BYTES))
         try:
             schema.create(database)
             with database.write() as session:
-                config = schema.config_of(file)
+                config = scripts.config_of(file)
                 config.attributes["connection"] = session.connection()
-                place = str(schema.SCRIPTS / file)
+                place = str(scripts.SCRIPTS / file)
                 command.revision(config, asked.message, autogenerate=True, rev_id=f"{number:04}", version_path=place)
         finally:
             database.close()

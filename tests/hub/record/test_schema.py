@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from hub.db import KEY_BYTES, Database
 from hub.record import schema
 from hub.record.schema import File
+from hub.record.scripts import config_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -49,7 +50,7 @@ def test_upgrading_again_changes_nothing(database: Database) -> None:
 
 def test_every_script_can_be_the_last_one_that_was_run(database: Database) -> None:
     database.path.touch()
-    config = schema.config_of(schema.file_of(database))
+    config = config_of(schema.file_of(database))
     scripts = ScriptDirectory.from_config(config)
     revisions = [script.revision for script in scripts.walk_revisions()][::-1]
     assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
