@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 ONCE ?=
 AREA ?= all
 
+# The suite starts hundreds of processes: each would compile all of Chartline anew where bytecode may not be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 .PHONY: demo test check bench chaos peers web lock clean
