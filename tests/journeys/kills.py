@@ -29,6 +29,9 @@ PAUSE_S = 0.3, 2.5
 
 FAULTS: Final[Sequence[Fault]] = get_args(Fault)
 
+FIRST_S = 25.0
+"Until the first reminder; the others are spread over the rest of the kills, at most one a second."
+
 MOST_DUE = 80
 "Visits whose reminder falls due during a run."
 
@@ -94,8 +97,8 @@ async def run(house: House, seed: int, times: int) -> list[str]:
     story.say(f"seed {seed}: {len(kills)} kills")
     length = sum(kill.pause_s for kill in kills) * 1.5
     due = min(MOST_DUE, max(12, int(length / 1.5)))
-    every = timedelta(seconds=round(length / due, 1))
-    async with Feed(house, seed, due, first=timedelta(seconds=25), every=every) as feed:
+    every = timedelta(seconds=round(max(1.0, (length - FIRST_S) / due), 1))
+    async with Feed(house, seed, due, first=timedelta(seconds=FIRST_S), every=every) as feed:
         await feed.book()
         return await under_load(house, story, feed, lambda callers: _carry_out(house, story, kills, callers))
 

@@ -150,7 +150,7 @@ async def test_a_message_longer_than_any_ends_the_connection(
 
 
 async def test_a_page_that_reads_nothing_is_given_up(transport: WebSocketTransport, ear: Ear, tmp_path: Path) -> None:
-    async with page(tmp_path, max_queue=1) as socket:
+    async with page(tmp_path, max_queue=1, close_timeout=1) as socket:
         source = await flow_of(ear, socket)
         message = b"x" * 60_000
         async with asyncio.timeout(10):
