@@ -16,7 +16,7 @@ from sqlmodel import Session as Db
 
 from hub.record import agent, queue
 from hub.record.queue import Offer, OfferState
-from media.errors import MediaError, UnacceptableError
+from media.errors import MediaError, ProtocolError, UnacceptableError
 from media.ledger import Ledger
 from media.line import Line
 from media.relay import Leg, Relay, Wanted
@@ -214,7 +214,7 @@ async def _connect(leg: Leg, call: Outgoing) -> bool:
         return False
     try:
         await leg.settle(call.remote)
-    except UnacceptableError:
+    except (ProtocolError, UnacceptableError):
         call.bye()
         return False
     call.on_offer = leg.answer

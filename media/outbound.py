@@ -309,8 +309,14 @@ class OutboundCall:
 
     async def _ring_on(self) -> Found:
         """Wait for the colleague who is rung, for the caller of another talk; cancelled, it stops the ringing."""
-        self._promise = asyncio.get_running_loop().create_future()
-        return await self._promise
+        promise = self._promise = asyncio.get_running_loop().create_future()
+        try:
+            return await promise
+        except asyncio.CancelledError:
+            if promise.done() and not promise.cancelled() and (side := promise.result()[0]) is not None:
+                side.sip.bye()  # picked up in the moment in which the other caller was gone
+                side.leg.close()
+            raise
 
     async def _keep_promise(self, promise: asyncio.Future[Found], call: Outgoing, far: Leg) -> None:
         """Hand over the colleague who picked up; whoever called them is told that the call was taken elsewhere."""

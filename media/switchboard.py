@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from media.errors import UnacceptableError
+from media.errors import MediaError, ProtocolError, UnacceptableError
 from media.floor import Rung, first_answer, wanted
 from media.line import Line
 from media.relay import Leg, Relay
 from media.rescue import follow
+from media.sdp import Session
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.sip.leg import Leg as SipLeg
@@ -97,29 +98,39 @@ class Switchboard:
         return None if sip is None else self._takes.get(sip)
 
     async def replace(self, call: Incoming) -> bool:
-        """Let a phone take the place of another in a talk, where its INVITE asks for that (RFC 3891); else False.
-
-        Raises:
-            MediaError: no leg can be had.
-        """
+        """Let a phone take the place of another in a talk, where its INVITE asks for that (RFC 3891); else False."""
         if call.replaces is None:
             return False
         take = self._takes.get(call.replaces)
         if not call.extension or take is None or call.offer is None:
             call.reject(603 if call.extension else 403)
             return True
-        leg = await self._relay.allocate(wanted(call.source))
         try:
-            call.answer(await leg.answer(call.offer, via=call.source.host))
-        except UnacceptableError:
-            call.reject(488)
-        else:
-            call.on_offer = leg.answer
-            follow(self._relay, leg, call)
-        side = Side(call, leg, self._line.directory.owners.get(call.extension))
-        if not call.answered or not await call.acked or not await take(side):
-            leg.close()
+            leg = await self._answer(call, call.offer)
+        except MediaError as error:
+            call.reject(error.status)
+            return True
+        if leg is not None:
+            await take(Side(call, leg, self._line.directory.owners.get(call.extension)))
         return True
+
+    async def _answer(self, call: Incoming, offer: Session) -> Leg | None:
+        """Answer a phone, and return its leg; None where it is gone before it has acknowledged that.
+
+        Raises:
+            MediaError: no leg can be had, or none for what it offers; the leg is given up.
+        """
+        leg: Leg = await self._relay.allocate(wanted(call.source))
+        there = False
+        try:
+            if call.answer(await leg.answer(offer, via=call.source.host)):
+                call.on_offer = leg.answer
+                follow(self._relay, leg, call)
+                there = await call.acked
+        finally:
+            if not there:
+                leg.close()
+        return leg if there else None
 
     def registered(self) -> None:
         """Look again for pages that come back: some phone has registered."""
@@ -189,7 +200,7 @@ class Switchboard:
         speaks = Address(Uri("sip", caller or "anonymous", self._endpoint.local.host))
         headers = {"Referred-By": referred_by} if referred_by else {}
         rung: list[Rung] = []
-        taken: Rung | None = None
+        side: Side | None = None
         try:
             for contact in self._endpoint.registrar.contacts(extension):
                 leg = await self._relay.allocate(wanted(contact.hop()))
@@ -203,13 +214,10 @@ class Switchboard:
                     max_forwards=max_forwards,
                 )
                 sip.on_progress = lambda status, _: heard(status)
-            taken = await first_answer(rung)
-            side = await self._answered(extension, taken)
-            if side is None:
-                taken = None
+            side = await self._answered(extension, await first_answer(rung))
         finally:
             for each in rung:
-                if each is not taken:
+                if side is None or each.sip is not side.sip:
                     each.stop()
         return side, 200 if side is not None else _status([each.sip for each in rung if each.sip is not None])
 
@@ -218,9 +226,8 @@ class Switchboard:
             return None
         try:
             await taken.leg.settle(taken.sip.remote)
-        except UnacceptableError:
-            taken.sip.bye()
-            return None
+        except (ProtocolError, UnacceptableError):
+            return None  # nothing to speak with: it is hung up with those who were not picked up
         taken.sip.on_offer = taken.leg.answer
         follow(self._relay, taken.leg, taken.sip)
         return Side(taken.sip, taken.leg, self._line.directory.owners.get(extension))

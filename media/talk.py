@@ -104,6 +104,9 @@ class Talk:
     _passing: bool = field(default=False)
     "Whether somebody is being rung to take the call."
 
+    _over: bool = field(default=False)
+    "Whether nobody can take it any more: it ended, or the caller went on elsewhere."
+
     async def run(self) -> Cause | Onward:
         """Bridge the two, and wait until whoever talks to the caller hangs up; return how that ended.
 
@@ -120,6 +123,7 @@ class Talk:
                 await _first(*([self._wait] if other.sip.ended.done() else [self._wait, other.sip.ended]))
             return end
         finally:
+            self._over = True
             self._leave(self.other)
             if self._return is not None:
                 self._return.cancel()
@@ -306,7 +310,7 @@ class Talk:
 
     async def _take(self, side: Side, *, told: Refer | None = None) -> bool:
         """Put `side` in the place of the phone that carried the talk; False where the caller is gone."""
-        if self.caller.sip.ended.done():
+        if self._over or self._onward is not None or self.caller.sip.ended.done():
             side.sip.bye()
             side.leg.close()
             return False

@@ -122,14 +122,14 @@ class Trunks:
         call: Outgoing | None = None
         trunk = ""
         for place, (carrier, hop) in enumerate(ways):
-            trunk = carrier.trunk.name
+            trunk, had = carrier.trunk.name, False
             call = self._call(carrier, hop, wish)
             try:
                 if await _took(call, wish, on_progress, last=place == len(ways) - 1):
-                    await call.answered
+                    had = await call.answered is not None
                     return call, trunk
             finally:
-                if not _lives(call):
+                if not had:  # also one that was answered in the moment in which nobody wanted it any more
                     call.cancel()
             carrier.failed(hop)
             log.info("next server tried", trunk=trunk, status=call.status)
@@ -217,7 +217,3 @@ async def _took(call: Outgoing, wish: Wish, on_progress: Progress, *, last: bool
         return False
     return not (call.status in _FAILED or call.status <= 100)
 
-
-def _lives(call: Outgoing) -> bool:
-    """Tell whether a call was answered, and so is no longer this module's to withdraw."""
-    return call.answered.done() and not call.answered.cancelled() and call.answered.result() is not None
