@@ -4,6 +4,7 @@ import htmx from "htmx.org";
 
 import { Live } from "./live.js";
 import { Softphone, span } from "./softphone.js";
+import { keep, retype, typedIn } from "./typing.js";
 
 const HEADER = "X-Chartline"; // what a write by the session's cookie must carry (hub/api/caller.py)
 const ACTIVE_MS = 20000; // how often a hand on the keyboard is told
@@ -39,7 +40,7 @@ function leave(why) {
 const keyOf = (id, name) => find(id)?.querySelector(`[data-${name}]`)?.dataset[name] ?? "";
 
 function changed(parts) {
-  const { me, caller, asked } = live.state;
+  const { me, caller } = live.state;
   for (const part of ["me", "queues", "tasks"]) if (parts.includes(part)) htmx.trigger(body, `live:${part}`);
   if (parts.includes("caller") || parts.includes("me")) {
     const phase = caller?.phase ?? "none";
@@ -50,7 +51,7 @@ function changed(parts) {
     popped();
     phone?.served();
   }
-  if (parts.includes("asked") && (asked ?? "") !== keyOf("asked", "call")) htmx.trigger(body, "live:asked");
+  if (parts.includes("asked")) asks();
   if (parts.includes("me") && me?.ended !== changed.ended) {
     if (changed.ended !== undefined) htmx.trigger(body, "live:calls");
     changed.ended = me?.ended;
@@ -58,12 +59,28 @@ function changed(parts) {
 }
 
 // The pop is asked for only when it would say something else: each look is on record, and somebody may be typing in it.
-let asking = false;
+const looks = new Map(); // requests under way whose answer is the pop: how many answers had been sent off before each
+let sent = 0; // of what callers said
 let due = false;
 
+// Whether /live knows more than the pop shows. An answer may be ahead of /live, which says the same a moment later.
+function behind(shown, said) {
+  const [[offer, stage, tries], [saidOffer, saidStage, saidTries]] = [shown.split("."), said.split(".")];
+  if (offer !== saidOffer) return true;
+  return stage === "masked" && (saidStage !== "masked" || Number(saidTries) > Number(tries));
+}
+
 function popped() {
-  if (asking) due = true;
-  else if (find("pop") && (live.state.caller?.key ?? "") !== keyOf("pop", "key")) htmx.trigger(body, "live:pop");
+  if (looks.size) due = true;
+  else if (find("pop") && behind(keyOf("pop", "key"), live.state.caller?.key ?? "")) htmx.trigger(body, "live:pop");
+}
+
+// What became of a call is asked until it is said; who writes a note is not cut short by the next call.
+function asks() {
+  const { asked } = live.state;
+  if (!find("asked") || (asked ?? "") === keyOf("asked", "call")) return;
+  if (typedIn(find("asked"))) find("asked-title").lastChild.data = "What became of the call before this one?";
+  else htmx.trigger(body, "live:asked");
 }
 
 const announce = (text) => { find("say").textContent = text; };
@@ -72,16 +89,26 @@ body.addEventListener("htmx:configRequest", ({ detail }) => {
   const background = detail.triggeringEvent?.type.startsWith("live:");
   detail.headers[HEADER] = background ? "background" : "desk";
 });
-body.addEventListener("htmx:beforeRequest", ({ detail }) => {
-  if (detail.target.id === "pop") asking = true;
+body.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, target, xhr } }) => {
+  if (target.id !== "pop") return;
+  if (requestConfig.verb !== "get") sent += 1;
+  looks.set(xhr, sent);
 });
-body.addEventListener("htmx:afterRequest", ({ detail }) => {
-  if (detail.target.id !== "pop") return;
-  asking = false;
+body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
+  if (!looks.delete(xhr) || looks.size) return;
   if (due) popped(); // not otherwise: an answer may be ahead of what /live has said
   due = false;
 });
+body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  keep(detail.target);
+  if (!looks.has(detail.xhr) || looks.get(detail.xhr) === sent) return;
+  detail.shouldSwap = false; // what was asked for before the caller's answer was sent is older than what comes of that
+  due = true;
+});
 body.addEventListener("htmx:afterSwap", ({ detail }) => {
+  retype(detail.target);
+  const saved = detail.target.id === "asked" && detail.requestConfig.formData?.get("call");
+  if (saved && saved !== live.state.asked) asks();
   tick();
   const byHand = /^(click|submit)$/.test(detail.requestConfig.triggeringEvent?.type ?? "");
   if (!byHand || document.activeElement !== body) return; // focus stood on what is gone
