@@ -20,7 +20,7 @@ from hub.chart import Chart, Charts
 from hub.errors import NotFoundError
 from hub.finder import Finder
 from hub.instance import Instance
-from hub.record import appointment, call, patient, pop, related, request, task
+from hub.record import appointment, call, patient, pop, queue, related, request, task
 from hub.record.appointment import Appointment
 from hub.record.call import Call
 from hub.record.idempotency import KeyReusedError
@@ -182,6 +182,7 @@ class _Found:
 
     open_tasks: int
     calls_before: int
+    waited_seconds: int
 
 
 @router.get("/{token}", summary="Open a pop", response_model_exclude_unset=True, responses=declared(RestrictedError))
@@ -249,7 +250,7 @@ async def _found(instance: Instance, token: str, actor: Actor) -> _Found:
         if ringing.match == "restricted":
             match = matching.Match("restricted")
         tasks = sum(len(task.open_of(db, one)) for one in match.patients)
-        return _Found(row, ringing, match, tasks, call.count_before(db, ringing))
+        return _Found(row, ringing, match, tasks, call.count_before(db, ringing), _waited(db, ringing, now))
 
     return await instance.db.run(look)
 
@@ -264,7 +265,7 @@ async def _masked(instance: Instance, finder: Finder, found: _Found, actor: Acto
             number=number if actor.may(Scope.NUMBERS_READ) else "",
             did=found.call.did,
             queue=found.call.queue,
-            waited_seconds=_waited(found.call, instance.clock()),
+            waited_seconds=found.waited_seconds,
             match=found.match.kind,
             candidates=len(found.match.patients),
             language=(found.call.plan or {}).get("language", ""),
@@ -376,5 +377,8 @@ def _contact(row: Call) -> PopContact:
     return PopContact(medium="phone", at=row.started_at, path=row.path)
 
 
-def _waited(row: Call, now: datetime) -> int:
-    return round(((row.bridged_at or row.ended_at or now) - (row.queued_at or row.started_at)).total_seconds())
+def _waited(db: Session, row: Call, now: datetime) -> int:
+    waited = queue.waited(db, row.id, now)
+    if waited is None:  # rung without having been in a queue
+        waited = (row.bridged_at or row.ended_at or now) - (row.queued_at or row.started_at)
+    return round(waited.total_seconds())

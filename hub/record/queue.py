@@ -19,6 +19,9 @@ from hub.settings.practice import Practice
 RING_SECONDS = 20
 "Where the policy has dropped the queue in the meantime."
 
+_FROM_QUEUE = ("abandoned", "overflow", "fax")
+"Why callers left whom nobody was talking to then."
+
 
 class EntryState(StrEnum):
     """How a caller's wait stands."""
@@ -130,13 +133,25 @@ def reopen(db: Session, call_id: UUID, now: datetime) -> Entry | None:
     row = db.get(Entry, call_id)
     if row is None or row.state is not EntryState.CONNECTED:
         return row
-    # Of colleagues whom the call was passed on to there are offers too, which no process had to ring from the rows.
-    query = select(Offer).where(Offer.call_id == call_id, Offer.state == OfferState.ANSWERED, Offer.host != "")
-    served = db.exec(query.order_by(col(Offer.ended_at).desc()).limit(1)).one_or_none()
-    if served is not None and served.ended_at is not None:
-        row.entered_at = now - (served.ended_at - row.entered_at)
+    served = _served_at(db, call_id)
+    if served is not None:
+        row.entered_at = now - (served - row.entered_at)
     row.state = EntryState.WAITING
     return _kept(db, row)
+
+
+def waited(db: Session, call_id: UUID, now: datetime) -> timedelta | None:
+    """Return how long a caller has waited until now, or had until somebody took or lost them; talks do not count.
+
+    After a talk that sent them to a queue again it goes on from there. None for a call that never waited.
+    """
+    row = db.get(Entry, call_id)
+    if row is None:
+        return None
+    until: datetime | None = None
+    if row.state is EntryState.CONNECTED or (row.state is EntryState.LEFT and row.why not in _FROM_QUEUE):
+        until = _served_at(db, call_id)
+    return (until or row.left_at or now) - row.entered_at
 
 
 def answer(db: Session, offer_id: UUID, now: datetime) -> Offer:
@@ -242,6 +257,15 @@ def _idle(db: Session, practice: Practice, now: datetime) -> Sequence[queueing.I
             since = max(row.since, row.last_ended_at or row.since)
             idle.append(queueing.Idle(str(row.staff_id), queues, since, place=place))
     return idle
+
+
+def _served_at(db: Session, call_id: UUID) -> datetime | None:
+    """Return when somebody of a queue took the caller last.
+
+    Of colleagues whom the call was passed on to there are offers too, which no process had to ring from the rows.
+    """
+    query = select(Offer.ended_at).where(Offer.call_id == call_id, Offer.state == OfferState.ANSWERED, Offer.host != "")
+    return db.exec(query.order_by(col(Offer.ended_at).desc()).limit(1)).first()
 
 
 def _withdraw(db: Session, call_id: UUID, now: datetime) -> None:

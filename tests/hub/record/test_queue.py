@@ -266,6 +266,43 @@ def test_a_caller_who_is_passed_on_waits_before_those_who_came_meanwhile(record:
     assert offers == {row.id: colleague.id, newcomer.id: first_agent.id}
 
 
+def test_a_caller_who_is_passed_on_twice_has_waited_as_long_as_nobody_talked_to_them(
+    record: Record, db: Session
+) -> None:
+    person = add_agent(db, record)
+    row = wait(db, record)
+    entry = db.get_one(Entry, row.id)
+    total = 0
+    for waits in (30, 7, 11):
+        record.later(seconds=waits)
+        total += waits
+        assert queue.waited(db, row.id, record.now) == timedelta(seconds=total)
+        agent.freed(db, person.id, row.id, record.now)
+        (offer,) = pair(db, record)
+        queue.answer(db, offer.id, record.now)
+        record.later(seconds=400)
+        assert queue.waited(db, row.id, record.now) == timedelta(seconds=total), "the talk is not waiting"
+        queue.reopen(db, row.id, record.now)
+        assert record.now - entry.entered_at == timedelta(seconds=total)
+    record.later(seconds=2)
+    newcomer = wait(db, record)
+    assert [caller.entered_at for caller in queue.waiting(db) if caller.call_id == str(row.id)] == [entry.entered_at]
+    assert entry.entered_at < db.get_one(Entry, newcomer.id).entered_at, "they keep their place"
+    queue.leave(db, row.id, "abandoned", record.now)
+    record.later(seconds=50)
+    assert queue.waited(db, row.id, record.now) == timedelta(seconds=total + 2)
+
+
+def test_a_caller_who_hangs_up_in_a_talk_has_waited_until_it_began(record: Record, db: Session) -> None:
+    add_agent(db, record)
+    row = wait(db, record)
+    (offer,) = pair(db, record)
+    queue.answer(db, offer.id, record.later(seconds=9))
+    queue.leave(db, row.id, "caller", record.later(seconds=60))
+    assert queue.waited(db, row.id, record.now) == timedelta(seconds=9)
+    assert queue.waited(db, uuid4(), record.now) is None
+
+
 def test_who_passed_a_caller_on_is_rung_for_them_again_only_later(record: Record, db: Session) -> None:
     person = add_agent(db, record)
     row = wait(db, record)
