@@ -10,6 +10,12 @@ GARBAGE = 50_000, 20, 50
 "Objects made before the collector looks for cycles, and how much rarer it looks at what is older."
 
 
+def collect() -> None:
+    """Begin to collect garbage, once all is imported; it was off until then, and what was imported stays."""
+    gc.freeze()
+    gc.enable()
+
+
 def take_short_turns() -> None:
     """Let threads take turns often; at the start of a process."""
     sys.setswitchinterval(SWITCH_S)

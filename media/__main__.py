@@ -1,5 +1,10 @@
 """Run the media process of an instance: `python -m media --dir DIR`."""
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # a fifth of the start went to looking for garbage in what is imported; `pace.collect` begins
+
 import argparse
 import asyncio
 import os
@@ -23,6 +28,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     """Serve until SIGTERM."""
+    pace.collect()
     parser = argparse.ArgumentParser(prog="python -m media", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--dir", type=Path, required=True, help="instance directory")
     paths = Paths(parser.parse_args().dir.resolve())
