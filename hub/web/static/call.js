@@ -10,6 +10,7 @@ const WAIT_MS = 5000; // for a change that the other side is making
 const AGAIN_MS = 50;
 const KEY_MS = 120;
 const GAP_MS = 70;
+const KEYS = /^[0-9A-D*#]+$/i;
 
 export class Call extends EventTarget {
   #phone;
@@ -22,6 +23,7 @@ export class Call extends EventTarget {
   #heard = new MediaStream();
   #keyTaken = false;
   #unpressed = ""; // keys for which there is no way yet
+  #pressing = null;
 
   constructor(phone, { number, name = "", outgoing, resumed = null, stream = null, sealing = null, commitment = null }) {
     super();
@@ -103,18 +105,26 @@ export class Call extends EventTarget {
     this.#session.unmute({ audio: true });
   }
 
-  // Press keys; as events beside the sound (RFC 4733). Not on a sealed call: the gateway would have to read them.
+  // Press keys; as events beside the sound (RFC 4733). What is pressed before there is a way for it waits, in order.
+  // Not on a sealed call: the gateway would have to read them.
   press(keys) {
     if (this.code) throw new Error("no keys on an encrypted call");
+    if (!KEYS.test(keys)) throw new Error("no such key");
     this.#unpressed += keys;
     this.#press();
   }
 
+  // A connection may say that it is connected before it takes keys, and says nothing when it does.
   #press() {
-    const keys = this.#unpressed;
-    if (!keys || !this.connected || this.state === "ended") return;
+    clearTimeout(this.#pressing);
+    if (!this.#unpressed || this.state === "ended") return;
+    const keypad = this.#connection?.getSenders().find(({ dtmf }) => dtmf?.canInsertDTMF)?.dtmf;
+    if (!this.connected || this.lost || !keypad) {
+      this.#pressing = setTimeout(() => this.#press(), AGAIN_MS);
+      return;
+    }
+    keypad.insertDTMF(keypad.toneBuffer + this.#unpressed, KEY_MS, GAP_MS);
     this.#unpressed = "";
-    this.#session.sendDTMF(keys, { transportType: "RFC2833", duration: KEY_MS, interToneGap: GAP_MS });
   }
 
   // Hand the call over to a number, unasked; resolves when the other side has answered there.
@@ -267,6 +277,7 @@ export class Call extends EventTarget {
   #over(cause) {
     if (this.state === "ended") return;
     clearTimeout(this.#mending);
+    clearTimeout(this.#pressing);
     this.#release();
     if (this.#phone.player.srcObject === this.#heard) this.#phone.player.srcObject = null;
     this.#change({ state: "ended", cause });

@@ -19,7 +19,7 @@ from media.rtp import FRAME
 from media.sdp import Direction, Session
 from media.sound import Sound
 from tests.media.farend import FarEnd, far_end, relay, until
-from tests.peers.browser.chromium import EAR, chromium, page_with
+from tests.peers.browser.chromium import EAR, page_with
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -63,12 +63,6 @@ async function there() {
 }
 """
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as started:
-        yield started
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -1,7 +1,7 @@
 """A media core process dies under a call with a page in headless Chromium: the page's sound goes on in another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Page
@@ -11,7 +11,7 @@ from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
 from media.rescue import follow
 from media.sound import Sound
-from tests.hub.api.office import Office, opened
+from tests.hub.api.office import Office
 from tests.media.core.cores import cores, kill
 from tests.peers.browser.chromium import chromium
 from tests.peers.browser.house import House, Talk, practice
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.peer("chromium", "node")
 MUSIC_HZ = 1000
 BACK_S = 3.0
 "The new offer, ICE and DTLS anew: half of a second on a machine that has little else to do."
-
-
-@pytest.fixture
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with opened(tmp_path_factory.mktemp("office")) as office:
-        yield office
 
 
 @pytest.fixture

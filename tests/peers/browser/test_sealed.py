@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from math import log2
 
 import pytest
@@ -16,9 +16,8 @@ from media.browser.leg import BrowserLeg, SealedError
 from media.rtp import FRAME, HEADER
 from media.sdp import Direction, Session
 from media.sound import Sound
-from tests.hub.api.office import Office, opened
+from tests.hub.api.office import Office
 from tests.media.farend import Ear, far_end, relay
-from tests.peers.browser.chromium import chromium
 from tests.peers.browser.house import House, Talk, practice
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
@@ -41,18 +40,6 @@ class CapturingLeg(BrowserLeg):
     def _hear(self, size: int, now: float) -> None:
         self.seen.append(bytes(self._view[HEADER.size : size]))
         super()._hear(size, now)
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with opened(tmp_path_factory.mktemp("office")) as office:
-        yield office
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as started:
-        yield started
 
 
 @pytest_asyncio.fixture(loop_scope="module")
