@@ -357,7 +357,7 @@ class RemoteLeg:
             return
         core = self.core
         if core is not None:
-            core.tell(wire.Close(self.number))
+            core.mention(wire.Close(self.number))
         self._end(core)
         if core is None:
             self.over()

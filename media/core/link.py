@@ -10,6 +10,9 @@ from media.errors import ProtocolError
 BACKLOG = 128 << 20
 "Bytes that may wait for the other side to read them; one that lets so much wait is given up."
 
+IDLE_S = 0.02
+"How long what nobody waits for may wait for something else to go with: each write wakes the other process."
+
 
 class Link(asyncio.Protocol):
     """One end of the socket."""
@@ -22,7 +25,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._out = bytearray()
-        self._flushing = False
+        self._flushing = self._idling = False
         self.heard_at = self._loop.time()
         "When the other side last said anything, in the loop's time."
 
@@ -55,6 +58,20 @@ class Link(asyncio.Protocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self.flush)
+
+    def mention(self, message: wire.Command | wire.Report) -> None:
+        """Say it with the next thing that is said, or soon; in the order in which all is said."""
+        if self._transport is None:
+            return
+        self._out += wire.packed(message)
+        if not (self._flushing or self._idling):
+            self._idling = True
+            self._loop.call_later(IDLE_S, self._idle_over)
+
+    def _idle_over(self) -> None:
+        self._idling = False
+        if not self._flushing:
+            self.flush()
 
     def flush(self) -> None:
         """Write what was said so far."""

@@ -216,7 +216,7 @@ class Core:
         number = self._numbers.pop(leg, None)
         if number is not None:
             del self._legs[number]
-            self.link.say(wire.Gone(number, leg.stats, lost))
+            self.link.mention(wire.Gone(number, leg.stats, lost))
 
     def _lost(self, leg: AudioLeg) -> None:
         self._gone(leg, lost=True)

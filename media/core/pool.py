@@ -100,12 +100,15 @@ class Pool:
 
     async def roomiest(self) -> Slot:
         """Return the slot with the fewest legs of those that have a process, as soon as one has."""
-        while True:
-            filled = [slot for slot in self.slots if slot.process is not None]
-            if filled:
-                return min(filled, key=lambda slot: len(slot.legs))
+        while (slot := self.roomiest_now()) is None:
             self._filled.clear()
             await self._filled.wait()
+        return slot
+
+    def roomiest_now(self) -> Slot | None:
+        """Return the slot with the fewest legs of those that have a process; None where none has."""
+        filled = [slot for slot in self.slots if slot.process is not None]
+        return min(filled, key=lambda slot: len(slot.legs), default=None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it beside everything else, until the pool is closed."""

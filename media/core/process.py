@@ -96,6 +96,10 @@ class Process:
         """Tell it something; nothing where it is gone."""
         self.link.say(message)
 
+    def mention(self, message: wire.Command) -> None:
+        """Tell it something that is in no hurry; nothing where it is gone."""
+        self.link.mention(message)
+
     def request(self, make: Callable[[int], wire.Command]) -> tuple[int, "asyncio.Future[Any]"]:
         """Ask for what `make` makes of a number; return that number and what will be the answer.
 

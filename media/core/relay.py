@@ -104,6 +104,10 @@ class CoreRelay:
         """
         leg = RemoteLeg(next(self._numbers), wanted, self._name_of, self._pool.spawn, self._closed)
         leg.family = beside.family if beside is not None else leg.number
+        slot = self._slot_of(beside.core) if beside is not None and not beside.closed else self._pool.roomiest_now()
+        if slot is not None and slot.process is not None and not slot.process.lost and self._take_in(leg, slot):
+            self._legs.add(leg)
+            return leg
         leg.moving = True
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -214,12 +218,9 @@ class CoreRelay:
         core = slot.process
         if core is None:
             raise CoreLostError("the media core process is gone")
-        slot.legs[leg.number] = leg
-        if len(slot.legs) <= slot.pairs - SPARE_PAIRS and leg.wanted.kind == "sip":
-            # There is room: the core's word is not waited for, and what the leg is asked next goes with this.
-            core.heed(partial(_allocation, leg), partial(self._refused, slot, leg))
-            leg.arrive(core)
+        if self._take_in(leg, slot):
             return
+        slot.legs[leg.number] = leg
         try:
             await core.ask(partial(_allocation, leg))
         except BaseException:
@@ -229,6 +230,22 @@ class CoreRelay:
         if core.lost:
             raise CoreLostError("the media core process is gone")
         leg.arrive(core)
+
+    def _take_in(self, leg: RemoteLeg, slot: Slot) -> bool:
+        """Give a leg a place where there is room for certain; return whether there is.
+
+        The core's word is not waited for, and what the leg is asked next goes with this.
+
+        Raises:
+            CoreLostError: the core is gone.
+        """
+        core = slot.process
+        if core is None or leg.wanted.kind != "sip" or len(slot.legs) >= slot.pairs - SPARE_PAIRS:
+            return False
+        slot.legs[leg.number] = leg
+        core.heed(partial(_allocation, leg), partial(self._refused, slot, leg))
+        leg.arrive(core)
+        return True
 
     def _refused(self, slot: Slot, leg: RemoteLeg, error: MediaError) -> None:
         slot.legs.pop(leg.number, None)

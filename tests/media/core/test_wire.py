@@ -146,6 +146,28 @@ async def test_what_is_said_in_one_turn_goes_out_at_once_and_in_order() -> None:
         assert Unpacker(wire.Command).messages(data) == [wire.Quiet(0), wire.Quiet(1), wire.Quiet(2)]
 
 
+async def test_what_is_mentioned_goes_in_its_order_with_what_is_said() -> None:
+    async with Ends() as ends:
+        ends.link.mention(wire.Quiet(0))
+        await asyncio.sleep(0)
+        ends.theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ends.theirs.recv(1)
+        ends.link.say(wire.Quiet(1))
+        await asyncio.sleep(0)
+        assert Unpacker(wire.Command).messages(ends.theirs.recv(1000)) == [wire.Quiet(0), wire.Quiet(1)]
+
+
+async def test_what_is_mentioned_goes_by_itself_before_long() -> None:
+    async with Ends() as ends:
+        for number in range(3):
+            ends.link.mention(wire.Quiet(number))
+        ends.theirs.setblocking(False)
+        async with asyncio.timeout(5):
+            data = await asyncio.get_running_loop().sock_recv(ends.theirs, 1000)
+        assert Unpacker(wire.Command).messages(data) == [wire.Quiet(0), wire.Quiet(1), wire.Quiet(2)]
+
+
 async def test_the_other_side_that_talks_nonsense_is_given_up() -> None:
     async with Ends() as ends:
         ends.theirs.sendall(packed(wire.Done(1)) + b"\x00\x00\x00\x01\x00")
