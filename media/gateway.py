@@ -58,6 +58,7 @@ class Gateway:
             trunks=self.line.trunk,
             realm=REALM,
         )
+            session_seconds=sip.session_seconds,
         self._ledger = Ledger(instance.db)
         self._prompts = Prompts.load(instance.paths.root)
         self._relay = relay_for(sip, self._prompts.music, instance.paths.run)

@@ -7,7 +7,7 @@ import phonenumbers
 from hub.rules.emergency import emergency_of
 from hub.settings.draft import Draft
 from hub.settings.position import Path
-from hub.settings.practice import PracticeInfo, Staff
+from hub.settings.practice import Number, PracticeInfo, Queue, Staff
 from hub.settings.telephony import Dialling, Fax, Location, Stir, Trunk
 from hub.settings.value import near
 
@@ -38,6 +38,34 @@ def extensions(draft: Draft) -> Faults:
     for at, person in draft.each("staff", Staff):
         if person.extension and emergency_of(person.extension, region, prefix):
             yield ("staff", at, "extension"), f'"{person.extension}" in [[staff]] is dialled for help in an emergency'
+
+
+def queues(draft: Draft) -> Faults:
+    """Yield a fault for each extension of a queue that a phone would reach somebody else by."""
+    region = next((info.region for _, info in draft.each("practice", PracticeInfo)), "US")
+    table = next((table for _, table in draft.each("dialling", Dialling)), Dialling())
+    owners = dict.fromkeys(draft.names("staff", "extension"), "somebody of [[staff]]")
+    owners |= dict.fromkeys(table.services, "one of the services of [dialling]")
+    owners |= {_national(number.did): f'[[number]] "{number.did}"' for _, number in draft.each("number", Number)}
+    found = list(draft.each("queue", Queue))
+    named = {queue.name: f'[[queue]] "{queue.name}"' for _, queue in found}
+    for at, queue in found:
+        extension = queue.extension
+        if extension is None:
+            continue
+        path: Path = ("queue", at, "extension")
+        if emergency_of(extension, region, table.outside_prefix):
+            yield path, f'"{extension}" in [[queue]] is dialled for help in an emergency'
+        elif extension in owners:
+            yield path, f'"{extension}" in [[queue]] "{queue.name}" is {owners[extension]} already'
+        elif extension in named and extension != queue.name:
+            yield path, f'"{extension}" in [[queue]] "{queue.name}" is the name of {named[extension]}'
+        owners.setdefault(extension, named[queue.name])
+
+
+def _national(did: str) -> str:
+    """Return a number of the practice (E.164) as it is dialled in its own country."""
+    return phonenumbers.national_significant_number(phonenumbers.parse(did))
 
 
 def locations(draft: Draft) -> Faults:
@@ -79,4 +107,4 @@ def references(draft: Draft) -> Iterator[tuple[Path, str]]:
             yield ("stir", "certificates", url), file
 
 
-CHECKS: tuple[Callable[[Draft], Faults], ...] = (dialling, extensions, locations, fax)
+CHECKS: tuple[Callable[[Draft], Faults], ...] = (dialling, extensions, queues, locations, fax)

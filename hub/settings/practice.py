@@ -127,6 +127,9 @@ class Sip(Table):
     rtpengine: tuple[Address, ...] = ()
     "The ng ports of those that stand between us and the far ends; none is needed."
 
+    session_seconds: int = Field(default=1800, ge=90, le=86_400)
+    "How long a call goes on without its sides having asked each other anew (RFC 4028 sections 4 and 5)."
+
 
 class Target(Table):
     """Where a caller goes next: exactly one of queue, menu and voicemail."""
