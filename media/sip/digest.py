@@ -5,6 +5,7 @@ SHA-256 and MD5 with qop "auth". An unknown user and a wrong password are answer
 
 import hashlib
 import hmac
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
@@ -28,6 +29,11 @@ _STAMP_BYTES = 16
 
 _MD5_ONLY = ("baresip v0.", "baresip v1.")
 "User-Agents that give up when any challenge names another algorithm, wherever it stands (seen with 1.0.0)."
+
+_LWS = re.compile(r"[ \t\r\n]+")
+"What stands between a scheme and its parameters (RFC 3261 section 25.1)."
+
+_DIGEST = re.compile(r"[ \t]*digest[ \t\r\n]", re.IGNORECASE)
 
 
 class Algorithm(StrEnum):
@@ -108,7 +114,7 @@ def parse_auth(value: str) -> tuple[str, dict[str, str]]:
     Raises:
         ProtocolError: a parameter without a name or value, or a quote that is not closed.
     """
-    scheme, _, rest = value.partition(" ")
+    scheme, _, rest = _LWS.sub(" ", value.strip(" \t"), count=1).partition(" ")
     params: dict[str, str] = {}
     for part in cut(rest, ","):
         name, equals, text = part.partition("=")
@@ -167,7 +173,7 @@ class Authority:
     def judge(self, request: Request) -> Verdict:
         """Judge the Authorization of a request."""
         for value in request.headers.get("Authorization", ()):
-            if value[:7].lower() != "digest ":
+            if not _DIGEST.match(value):
                 continue
             try:
                 params = parse_auth(value)[1]

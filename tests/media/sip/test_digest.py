@@ -14,7 +14,7 @@ from media.sip.digest import (
     parse_auth,
     response_of,
 )
-from media.sip.message import Request
+from media.sip.message import Request, parse
 from tests.media.sip.line import REALM, SECRETS, Clock, request
 
 LOGIN = Login("101", "secret of 101")
@@ -179,6 +179,23 @@ def test_an_answer_that_is_not_whole_is_refused(spoil: tuple[str, str]) -> None:
     value = answer_to(desk.challenge())
     assert spoil[0] in value
     assert desk.judge(value.replace(*spoil)) is Outcome.REFUSED
+
+
+@pytest.mark.parametrize("between", ["\t", "  ", " \t ", "\r\n ", "\r\n\t"])
+def test_blanks_of_any_kind_stand_behind_the_scheme(between: str) -> None:
+    desk = Desk()
+    challenge = desk.challenge()
+    value = answer_to(challenge)
+    assert desk.judge(value.replace("Digest ", f"DIGEST{between}", 1)) is Outcome.ACCEPTED
+    assert parse_auth(challenge.replace("Digest ", f"Digest{between}", 1)) == parse_auth(challenge)
+    whole = bytes(request("REGISTER", uri=URI, headers={"Authorization": value}))
+    again = parse(whole.replace(b": Digest ", f": Digest{between}".encode()))
+    assert parse_auth(again.headers["Authorization"][0]) == parse_auth(value)
+
+
+def test_a_scheme_of_another_name_is_no_digest() -> None:
+    desk = Desk()
+    assert desk.judge(answer_to(desk.challenge()).replace("Digest ", "Digestive ", 1)) is Outcome.ABSENT
 
 
 def test_the_digest_counts_for_its_method_only() -> None:
