@@ -12,7 +12,7 @@ import structlog
 from sqlmodel import Session
 
 from hub.instance import Instance
-from hub.record import event, outbound
+from hub.record import event, outbound, voice
 from hub.record.call import DROPPED, close_orphans
 from hub.settings import secret
 from hub.temporal import Reach
@@ -31,6 +31,7 @@ from media.notice import Emitted, Notices
 from media.outbound import OutboundCall, Outside
 from media.plan import Planner
 from media.prompts import Prompts
+from media.reminding import Reminding
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.sip.transport.websocket import WebSocketTransport
@@ -57,8 +58,8 @@ class Gateway:
             credentials=self.line.credentials,
             trunks=self.line.trunk,
             realm=REALM,
-        )
             session_seconds=sip.session_seconds,
+        )
         self._ledger = Ledger(instance.db)
         self._prompts = Prompts.load(instance.paths.root)
         self._relay = relay_for(sip, self._prompts.music, instance.paths.run)
@@ -82,6 +83,7 @@ class Gateway:
             lambda reference: secret(reference, env=env, root=instance.paths.root),
         )
         self._outside = Outside(self.endpoint, self.trunks, Meter(self.line.now, lambda: self.line.practice))
+        self._reminding = Reminding(self._house, self._outside)
         self._tasks: list[asyncio.Task[None]] = []
         self.calls: dict[UUID, InboundCall | OutboundCall | FaxCall] = {}
         "Those that go on now."
@@ -118,7 +120,7 @@ class Gateway:
             self.endpoint.guard.proved(phone.source_host, phone.extension)
         work = (
             *(self.line.watch(), self._floor.run(), self._house.planner.warm()),
-            *(self._house.taping.recover(tapes), self._tell_ends(lost)),
+            *(self._house.taping.recover(tapes), self._tell_ends(lost), self._reminding.run()),
         )
         self._tasks += [asyncio.create_task(each) for each in work]
 
@@ -128,6 +130,7 @@ class Gateway:
 
         def change(db: Session) -> tuple[list[UUID], list[Emitted]]:
             lost = close_orphans(db, host, now)
+            voice.lost(db, host, now)
             return lost, [notices.emit(db, "call.ended", each, {"status": DROPPED}, now) for each in lost]
 
         lost, told = await self._ledger.do(change)
@@ -153,6 +156,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Hang up, write everything that is left, and stop."""
+        await self._reminding.close()
         await self.trunks.close()
         await self.endpoint.close()
         for task in self._tasks:

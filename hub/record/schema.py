@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from hub.db import Database
 
 NOUNS = (
-    *("patient", "related", "appointment", "request", "message", "reminder", "consent", "task", "writeback"),
+    *("patient", "related", "appointment", "request", "message", "reminder", "voice", "consent", "task", "writeback"),
     *("call", "queue", "agent", "pop", "wrapup", "recording", "voicemail", "transcript", "event"),
     *("staff", "contact", "token", "policy", "idempotency"),
 )

@@ -114,7 +114,7 @@ def decide(practice: Practice, dialled: str, usage: Usage, now: datetime, extens
     allowed = _allowed(practice, number)
     if isinstance(allowed, Refusal):
         return allowed
-    return _within(practice, usage, now) or allowed
+    return within(practice, usage, now) or allowed
 
 
 def location_of(practice: Practice, extension: str) -> Location | None:
@@ -175,8 +175,8 @@ def _refused(practice: Practice, parsed: phonenumbers.PhoneNumber, e164: str) ->
     return None if phonenumbers.number_type(parsed) in _KINDS else Refusal.KIND
 
 
-def _within(practice: Practice, usage: Usage, now: datetime) -> Refusal | None:
-    """Return which of the policy's limits is reached."""
+def within(practice: Practice, usage: Usage, now: datetime) -> Refusal | None:
+    """Return which of the policy's limits is reached, whatever the number; None where none is."""
     dialling = practice.dialling
     clock = now.astimezone(practice.practice.zone).time()
     if dialling.hours is not None and not dialling.hours.start <= clock < dialling.hours.end:

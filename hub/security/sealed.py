@@ -78,6 +78,7 @@ class Table(IntEnum):
     RELATED = 11
     WRAP_UP = 12
     TRANSCRIPT = 13
+    REMINDER_CALL = 14
 
 
 class SealBrokenError(ChartlineError):

@@ -132,6 +132,8 @@ def reminders(draft: Draft) -> Faults:
                 (*path, "hours"),
                 '"hours" in [[reminder]] go beyond 08:00-21:00, outside of which nobody may be texted',
             )
+        if reminder.voice and not draft.names("number", "did"):
+            yield (*path, "voice"), '"voice" in [[reminder]] needs a [[number]]: it is what those who are called see'
         if practice is not None:
             yield from _texts(reminder, path, practice)
     if practice is not None and "reminder" in draft.document:

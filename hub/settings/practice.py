@@ -297,6 +297,8 @@ class Reminder(Table):
     text: dict[Language, str]
     hours: Hours = Hours("09:00-20:00")
     "When texts may arrive, on the patient's clock; outside of it they are held."
+    voice: bool = False
+    "Whether those whose number takes no texts are called."
 
 
 class Agreement(Table):

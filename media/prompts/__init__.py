@@ -107,13 +107,36 @@ class Prompts:
         """
         texts = [(f"menu {menu.name}", menu.say) for menu in practice.menus]
         texts += [(f"voicemail {box.name}", box.say) for box in practice.voicemails]
-        root = self._own.parent
-        models = {language: root / model.removeprefix("file:") for language, model in practice.speech.voices.items()}
+        models = self._models(practice)
         return [
             self._prepared(where, text, language, models)
             for where, say in texts
             for language, text in sorted(say.items())
         ]
+
+    def spoken(self, text: str, language: str, practice: Practice, *, keep: bool) -> Sound:
+        """Return a text said in a language, by a WAV of the practice's where there is one.
+
+        With `keep` it is rendered once; what is said to one person is kept nowhere. Runs programs: not for an event
+        loop.
+
+        Raises:
+            SpeechError: this machine has no voice for it, or it failed.
+        """
+        found = self._find("", text, language)
+        if found is not None:
+            return found[0]
+        models = self._models(practice)
+        if keep:
+            return _sound_of(self._render(text, language, models))
+        voice = voice_for(language, models)
+        if voice is None:
+            raise SpeechError("no program on this machine speaks it")
+        return Sound.of(say(text, voice))
+
+    def _models(self, practice: Practice) -> dict[str, Path]:
+        root = self._own.parent
+        return {language: root / model.removeprefix("file:") for language, model in practice.speech.voices.items()}
 
     def _prepared(self, where: str, text: str, language: str, models: Mapping[str, Path]) -> Choice:
         found = self._find(where.replace(" ", "-"), text, language)

@@ -1,6 +1,7 @@
 """Text to speech by programs that the machine may have: piper with a model of the operator's, flite, espeak-ng.
 
-They run as programs of their own, and only what is played to every caller is said: a menu's words, never a person's.
+They run as programs of their own. What they are given is played to every caller, but for the day and hour of a visit in
+a reminder that is called: it names nobody, and lies in a file only while it is being said.
 """
 
 import re
