@@ -14,9 +14,9 @@ import numpy as np
 from hub.g711 import Codec, Pcm, decode
 from media.activity import Activity
 from media.calling import Calling
+from media.errors import MediaError
 from media.inband import Ear
 from media.machine import TOTAL_S, Beep, Finding, Screening, Verdict
-from media.player import LegClosedError
 from media.rtp import FRAME, ahead
 
 
@@ -186,15 +186,15 @@ class Attention:
         if self._beep is not None and self._beep.heard(pcm) and not self._beeped.done():
             self._beeped.set_result(None)
 
-    def end(self) -> None:
-        """Let whoever waits know that the leg was closed."""
+    def end(self, why: MediaError) -> None:
+        """Let whoever waits know that there is nothing to hear any more."""
         self.behind = None
         waited: list[asyncio.Future[Any]] = [*self._waiting, *([self._fax] if self._faxes else [])]
         waited += [self._found] if self._screening is not None else []
         waited += [self._beeped] if self._beep is not None else []
         for each in waited:
             if not each.done():
-                each.set_exception(LegClosedError("the leg was closed"))
+                each.set_exception(why)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -4,7 +4,8 @@ ChartlineError
 └── MediaError
     ├── ProtocolError         bytes from outside that do not follow their standard
     ├── UnacceptableError     well formed, but not what this side can do
-    └── CallOverError         the call ended while something was asked of its far end
+    ├── CallOverError         the call ended while something was asked of its far end
+    └── SealedError           it would have to be heard, or spoken in, and is encrypted from page to page
 """
 
 from hub.errors import ChartlineError
@@ -39,3 +40,10 @@ class CallOverError(MediaError):
 
     code = "call-over"
     status = 410
+
+
+class SealedError(MediaError):
+    """The call is encrypted from page to page: nothing here can hear it, or speak in it."""
+
+    code = "call-sealed"
+    status = 409

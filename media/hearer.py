@@ -1,6 +1,7 @@
 """The half of a leg that understands its far end: taps, keys, silence, and codecs that are none of G.711."""
 
 import asyncio
+from abc import abstractmethod
 
 from media.attention import Attention, Tap
 from media.codec.bench import Bench
@@ -59,6 +60,7 @@ class Hearer(Player):
 
         Raises:
             LegClosedError: the leg was closed meanwhile.
+            SealedError: it cannot be understood.
         """
         await self._attend().silence(seconds)
 
@@ -67,6 +69,7 @@ class Hearer(Player):
 
         Raises:
             LegClosedError: the leg was closed meanwhile.
+            SealedError: it cannot be understood.
         """
         await self._attend().fax()
 
@@ -75,6 +78,7 @@ class Hearer(Player):
 
         Raises:
             LegClosedError: the leg was closed meanwhile.
+            SealedError: it cannot be understood.
         """
         return await self._attend().picked_up()
 
@@ -83,12 +87,20 @@ class Hearer(Player):
 
         Raises:
             LegClosedError: the leg was closed meanwhile.
+            SealedError: it cannot be understood.
         """
         await self._attend().beep()
 
     def pressed(self, key: str) -> None:
         """Take a key that the far end's signalling told of (INFO) like one that is heard; of both, it counts once."""
         self._press(key, signalled=True)
+
+    def understand(self) -> None:
+        """Do nothing where what it hears can be understood.
+
+        Raises:
+            SealedError: it is for the far end of another leg alone.
+        """
 
     def _attend(self) -> Attention:
         if self.closed:
@@ -102,8 +114,10 @@ class Hearer(Player):
         if self.closed:
             return
         keys = self._event_in is None and self.mouth is not None and self._peer is None
-        if keys or self._attention is not None:
-            self._attend().hear_keys(keys)
+        if keys:
+            self._attend().hear_keys(True)
+        elif self._attention is not None:
+            self._attention.hear_keys(False)
         attention = self._attention if self._attention is not None and self._attention.wanted else None
         if attention is not None:
             attention.behind = self._taken
@@ -159,12 +173,13 @@ class Hearer(Player):
         self._outbound.octets += len(packet)
         self._transmit(0, end)
 
-    def _own_mouth(self) -> Mouth:
-        raise NotImplementedError
+    @abstractmethod
+    def _own_mouth(self) -> Mouth: ...
 
     def _end_hearing(self) -> None:
         self._tap = self._taken = None
         if self._attention is not None:
-            self._attention.end()
+            self._attention.end(LegClosedError("the leg was closed"))
+            self._attention = None
         if self._interpreter is not None:
             self._interpreter.close()

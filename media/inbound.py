@@ -24,6 +24,7 @@ from hub.rules.recording import consent_of
 from hub.rules.routing import Plan
 from hub.settings import Fax
 from hub.settings.practice import Overflow
+from media.browser import sealing
 from media.closing import Closing
 from media.consent import consented, next_key
 from media.errors import MediaError
@@ -193,7 +194,7 @@ class InboundCall:
             if self.sip.offer is None:
                 await self._offer(leg)
             else:
-                self.sip.answer(await leg.answer(self.sip.offer, via=self.sip.source[0]))
+                self.sip.answer(await sealing.answer(leg, self.sip.offer, "", via=self.sip.source[0]))
         except MediaError as error:
             leg.close()
             self.sip.reject(error.status)

@@ -4,6 +4,7 @@ How a packet gets into the shared buffer, and how one that stands there is sent,
 `phone.PhoneLeg` for phones and trunks, `browser.leg.BrowserLeg`. No task and no queue for a packet.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -79,9 +80,11 @@ class AudioLeg(Hearer):
         self._strange = self._flooded = self._refused = self._forged = 0
         self._quota, self._quota_from = FLOOD, 0.0
 
+    @abstractmethod
     async def offer(self, direction: Direction = Direction.SENDRECV) -> Session:
         """Return our offer: the first, or the next version of what was said."""
         raise NotImplementedError
+    @abstractmethod
 
     async def answer(self, offer: Session, *, via: str | None = None) -> Session:
         """Follow the peer's offer and return the answer; `via` is the IP address that its signalling comes from.
@@ -89,6 +92,7 @@ class AudioLeg(Hearer):
         Raises:
             UnacceptableError: nothing in it that we speak, or less protection than will do; the leg goes on as it was.
         """
+    @abstractmethod
         raise NotImplementedError
 
     async def settle(self, answer: Session, *, via: str | None = None) -> None:
@@ -96,6 +100,7 @@ class AudioLeg(Hearer):
 
         Raises:
             UnacceptableError: it takes nothing of the offer, or less protection than will do.
+    @abstractmethod
         """
         raise NotImplementedError
 
@@ -126,6 +131,7 @@ class AudioLeg(Hearer):
         """
         heard = event_type if event_type_in is None else event_type_in
         spoken = PCMU if codec is Codec.PCMU else PCMA
+    @abstractmethod
         place, sends = remote or ("", 0), remote is not None
         self.follow(Agreed(spoken, int(codec), place, sends, True, event_type, heard, PTIME_MS), via=via)
 
@@ -304,6 +310,7 @@ class AudioLeg(Hearer):
             encoding=self.encoding,
             forged=self._forged,
             rtt_ms=report.rtt_ms,
+    @abstractmethod
             remote_loss=report.remote_loss,
             remote_jitter_ms=report.remote_jitter_ms,
             mos=report.mos,

@@ -302,6 +302,8 @@ class OutboundCall:
         """Hand over the colleague who was called; numbers outside stay with who may dial them, and pays for it."""
         if self.call is None or self.far is None or self._written or self.call.ended.done():
             return None
+        if self.far.protection == "sframe":
+            return None  # only the page that called can be understood there
         side = Side(self.call, self.far, self.colleague)
         self.call = self.far = None
         self._given.set()
@@ -309,7 +311,8 @@ class OutboundCall:
 
     async def _ring_on(self) -> Found:
         """Wait for the colleague who is rung, for the caller of another talk; cancelled, it stops the ringing."""
-        promise = self._promise = asyncio.get_running_loop().create_future()
+        promise: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._promise = promise
         try:
             return await promise
         except asyncio.CancelledError:

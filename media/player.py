@@ -1,6 +1,7 @@
 """What a leg plays: sounds one behind the other, something over and over behind them, and keys that are pressed."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 
 from hub.g711 import Codec
@@ -24,7 +25,7 @@ class LegClosedError(MediaError):
     status = 410
 
 
-class Player:
+class Player(ABC):
     """The half of a leg that speaks of itself; packets are made in the buffer that all legs share."""
 
     # Hundreds of legs take turns: what one packet touches of its leg should lie close together.
@@ -67,14 +68,14 @@ class Player:
         self._background: Background | None = None
         self._noisy = False
 
+    @abstractmethod
     def _transmit(self, start: int, end: int) -> None:
         """Send the packet that stands in the shared buffer from `start` to `end`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def closed(self) -> bool:
         """Whether it was closed."""
-        raise NotImplementedError
 
     @property
     def codec(self) -> Codec:
@@ -176,6 +177,7 @@ class Player:
         self._outbound.octets += len(payload)
         self._transmit(0, end)
 
+    @abstractmethod
     def _voice(self, ulaw: bytes, now: float) -> None:
         """Send what was made for a far end that speaks no G.711, if it can be."""
 

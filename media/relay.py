@@ -253,7 +253,13 @@ class BuiltinRelay:
             peer.link(None)
 
     def record(self, place: Place, legs: Sequence[AudioLeg]) -> recorder.Recording:
-        """Record what legs say, the caller's first."""
+        """Record what legs say, the caller's first.
+
+        Raises:
+            SealedError: one of them cannot be understood.
+        """
+        for leg in legs:
+            leg.understand()
         recording = self._recorder.record(place)
         for number, leg in zip((tape.CALLER, tape.AGENT), legs, strict=False):
             leg.tap(recording.track(number))

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from media.browser import sealing
 from media.errors import MediaError, ProtocolError, UnacceptableError
 from media.floor import Rung, first_answer, wanted
 from media.line import Line
@@ -123,7 +124,7 @@ class Switchboard:
         leg: Leg = await self._relay.allocate(wanted(call.source))
         there = False
         try:
-            if call.answer(await leg.answer(offer, via=call.source.host)):
+            if call.answer(await sealing.answer(leg, offer, "", via=call.source.host)):
                 call.on_offer = leg.answer
                 follow(self._relay, leg, call)
                 there = await call.acked

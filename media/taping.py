@@ -25,6 +25,7 @@ from hub.security.container import binding_of, read, recover
 from hub.security.sealed import Table
 from hub.vault.client import Access, VaultUnavailableError
 from media.core.recording import LOST, MOVED
+from media.errors import SealedError
 from media.ledger import Ledger
 from media.recorder import SUFFIX, Place, Recorded
 from media.relay import Leg, Recording, Relay
@@ -59,6 +60,8 @@ class Tape:
         self.stopping = True
         ended = await self.recording.stop()
         self.state = RecordingState.FILED if ended.state == "sealed" else RecordingState.PARTIAL
+        if ended.reason == SealedError.code:
+            self.state = RecordingState.LOST
         return ended.seconds
 
 
@@ -103,7 +106,12 @@ class Taping:
         except Exception as error:
             log.error("not recorded", call=str(call_id), kind=type(error).__name__)
             return None
-        tape = Tape(tape_id, box, self._relay.record(place, legs))
+        try:
+            tape = Tape(tape_id, box, self._relay.record(place, legs))
+        except SealedError as error:
+            log.warning("not recorded", call=str(call_id), code=error.code)
+            await self._file(await self._row(tape_id, box), None)
+            return None
         self._follow(tape, begin, legs)
         return tape
 

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from media.attention import Attention
 from media.browser.association import Association
 from media.browser.description import Own, Way
 from media.browser.sealing import said_in
 from media.dtls import identity
-from media.errors import MediaError, ProtocolError, UnacceptableError
+from media.errors import ProtocolError, SealedError, UnacceptableError
 from media.latch import Address
 from media.leg import AudioLeg, Tap
 from media.offer import CODECS, Agreed
@@ -25,12 +26,7 @@ from media.sdp import Codec, Direction, Origin, Session
 from media.sound import Sound
 from media.srtp import Key, Place, Reader, Writer
 
-
-class SealedError(MediaError):
-    """The call is encrypted from page to page: nothing here can hear it, or speak in it."""
-
-    code = "call-sealed"
-    status = 409
+_SEALED = "the call is encrypted from page to page"
 
 
 class BrowserLeg(AudioLeg):
@@ -156,6 +152,9 @@ class BrowserLeg(AudioLeg):
             self.encoding, self._law = f"{self.encoding} sealed", None
             self._interpret(agreed.codec.rate)  # which there is none for
             self._event_in = self._event_out = None
+            if self._attention is not None:
+                self._attention.end(SealedError(_SEALED))
+                self._attention = None
             self.align()
             if self._peer is not None:
                 self._peer.align()
@@ -243,7 +242,7 @@ class BrowserLeg(AudioLeg):
         Raises:
             SealedError: only the two pages can speak.
         """
-        self._open()
+        self.understand()
         return await super().play(sound, barge_in=barge_in)
 
     async def press(self, keys: str) -> None:
@@ -252,7 +251,7 @@ class BrowserLeg(AudioLeg):
         Raises:
             SealedError: only the two pages can speak.
         """
-        self._open()
+        self.understand()
         await super().press(keys)
 
     def tap(self, tap: Tap | None) -> None:
@@ -262,12 +261,21 @@ class BrowserLeg(AudioLeg):
             SealedError: there is nothing that could be understood.
         """
         if tap is not None:
-            self._open()
+            self.understand()
         super().tap(tap)
 
-    def _open(self) -> None:
+    def understand(self) -> None:
+        """Do nothing where what it hears can be understood.
+
+        Raises:
+            SealedError: it is for the other page alone.
+        """
         if self.sealed:
-            raise SealedError("the call is encrypted from page to page")
+            raise SealedError(_SEALED)
+
+    def _attend(self) -> Attention:
+        self.understand()
+        return super()._attend()
 
     # Its end
 

@@ -13,7 +13,7 @@ from media.errors import MediaError
 from media.leg import AudioLeg, LegClosedError
 from media.phone import PhoneLeg
 from media.ports import Ports
-from media.recorder import Place, Recording
+from media.recorder import Place, Recorded, Recording
 from media.relay import BuiltinRelay
 from media.sound import Sound
 
@@ -192,7 +192,11 @@ class Core:
     def _record(self, order: wire.Record) -> None:
         place = Place(Path(order.path), order.key, order.aad, order.lane_id)
         legs = [self._legs[number] for number in order.legs if number in self._legs]
-        recording = self._open.record(place, legs)
+        try:
+            recording = self._open.record(place, legs)
+        except MediaError as error:
+            self.link.say(wire.Ended(order.recording, Recorded("failed", 0.0, error.code)))
+            return
         self._recordings[order.recording] = recording
         recording.ended.add_done_callback(lambda ended: self._recorded(order.recording, ended))
 

@@ -12,7 +12,7 @@ import structlog
 
 from media.core import wire
 from media.core.link import Link
-from media.errors import MediaError, ProtocolError, UnacceptableError
+from media.errors import MediaError, ProtocolError, SealedError, UnacceptableError
 from media.leg import LegClosedError
 from media.ports import NoPortError
 
@@ -35,7 +35,7 @@ class CoreLostError(MediaError):
 
 
 _ERRORS: dict[str, type[MediaError]] = {
-    kind.code: kind for kind in (LegClosedError, NoPortError, ProtocolError, UnacceptableError)
+    kind.code: kind for kind in (LegClosedError, NoPortError, ProtocolError, SealedError, UnacceptableError)
 }
 
 

@@ -12,7 +12,8 @@ from playwright.async_api import Browser, Page
 from hub.audio import tone
 from hub.g711 import Codec, encode
 from media.browser import sealing
-from media.browser.leg import BrowserLeg, SealedError
+from media.browser.leg import BrowserLeg
+from media.errors import SealedError
 from media.rtp import FRAME, HEADER
 from media.sdp import Direction, Session
 from media.sound import Sound
