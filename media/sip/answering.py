@@ -241,13 +241,18 @@ class Answering(Participant):
             self._stack.spawn(self._follow(answer))
 
     async def _follow(self, answer: Session) -> None:
+        await self._followed(answer)
+
+    async def _followed(self, answer: Session) -> Session | None:
+        """Let the owner take an answer like an offer; return what it would have answered to that."""
         try:
-            await self._asked_owner(answer)
+            said = await self._asked_owner(answer)
         except (ProtocolError, UnacceptableError):
             # Nothing can be refused any more: an exchange that fails this late ends the call.
             self._send_bye(Cause.UNACCEPTABLE)
-        else:
-            self._hear_hold(not hears(answer))
+            return None
+        self._hear_hold(not hears(answer))
+        return said
 
     def _hear_hold(self, held: bool) -> None:
         if held == self.held or self.ended.done():

@@ -39,6 +39,9 @@ class Proposal:
         self.answer: Session | None = None
         "What the peer said to it."
 
+        self.news = False
+        "Whether that is something else than it said before."
+
         self.transaction: ClientTransaction | None = None
         self.patience: Timer | None = None
         self.ack: tuple[bytes, Hop] | None = None
@@ -71,14 +74,27 @@ class Offering(Answering):
         return answer
 
     async def refresh(self) -> None:
-        """Let the peer confirm that the call goes on: nothing changes (RFC 4028 section 7.4).
+        """Let the peer confirm that the call goes on: nothing of ours changes (RFC 4028 section 7.4).
+
+        Where its answer wants the sound elsewhere, or otherwise, than before, that is followed.
 
         Raises:
             UnacceptableError: the peer refuses; the call goes on.
             CallOverError: the call ended, also because the peer no longer knew of it.
         """
         async with self._order:
-            await self._propose(None)
+            proposal = await self._propose(None)
+            if proposal.answer is not None and proposal.news and not self.ended.done():
+                await self._follow_answer(proposal.answer)
+
+    async def _follow_answer(self, answer: Session) -> None:
+        """Speak as the answer to a refresh says.
+
+        The owner takes it like an offer of the peer. Keys of ours that only fit what the peer says now are told it.
+        """
+        said = await self._followed(answer)
+        if said is not None and self.local is not None and _keys(said) != _keys(self.local):
+            await self._propose(said)
 
     def _refresh_due(self) -> None:
         self._stack.spawn(self._refreshed())
@@ -221,7 +237,8 @@ class Offering(Answering):
             if self._established and not self.ended.done():
                 self._hold_to(session_timer.terms_of_response(response, self._stack.session_seconds))
             if proposal.session is not None:
-                proposal.answer = self._agreed(proposal.session, response)
+                before, proposal.answer = self.remote, self._agreed(proposal.session, response)
+                proposal.news = proposal.answer != before
         proposal.answered.set_result(response)
         self._calmed()
 
@@ -235,3 +252,8 @@ class Offering(Answering):
         if audio is not None and audio.direction.sends:
             self._hear_hold(not hears(answer))
         return answer
+
+
+def _keys(session: Session) -> list[str]:
+    """Return the lines of a description that hold keys (RFC 4568)."""
+    return [line for media in session.media for line in media.attributes if line.startswith("crypto:")]
