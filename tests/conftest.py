@@ -13,13 +13,26 @@ settings.load_profile("busy")
 "Properties are judged by what they find, not by how fast a busy machine is."
 
 
+LONG_S = 120
+"What asks for more than this begins first, so that no worker is left alone with it at the end."
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the public data's tests out, by name, on a machine that does not have it."""
+    """Begin with what takes long; leave the public data's tests out, by name, on a machine that does not have it."""
+    items.sort(key=_place)
     for item in items:
         if CORPUS is None and item.get_closest_marker("corpus"):
             item.add_marker(
                 pytest.mark.skip(reason="the public data set is not beside the repository (../shared/data)")
             )
+
+
+def _place(item: pytest.Item) -> int:
+    """Return whether a test is long, one of many that run one after the other, or any other; their order stays."""
+    limit = item.get_closest_marker("timeout")
+    if limit is not None and limit.args[0] > LONG_S:
+        return 0
+    return 2 if item.get_closest_marker("xdist_group") is None else 1
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
