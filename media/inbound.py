@@ -284,7 +284,7 @@ class InboundCall:
         self.keeping.begin(offer.queue, [leg, side.leg])
         number, forwards, wrap_up = self.sip.from_number, self.sip.max_forwards - 1, self.wrap_up_seconds
         caller = Side(self.sip, leg)
-        talk = Talk(house, self.id, caller, side, number, forwards, wrap_up, self._passed, self.keeping.press)
+        talk = Talk(house, self.id, caller, side, number, forwards, wrap_up, self._passed, self.keeping)
         ended = await talk.run()
         if isinstance(ended, Onward):
             await self._send_on(ended)

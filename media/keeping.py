@@ -18,6 +18,7 @@ from hub.rules.recording import recorded
 from hub.security.sealed import Table
 from media.ledger import Ledger
 from media.line import Line
+from media.recorder import Recorded
 from media.relay import Leg
 from media.taping import Tape, Taping
 
@@ -50,6 +51,9 @@ class Keeping:
         self.consented = False
         "Whether the call may be recorded: the announcement was played to its last sample, or the caller agreed."
 
+        self.on_changed: Callable[[], None] | None = None
+        "Told whenever `standing` may be another."
+
         self._house = house
         self._call_id = call_id
         self._whose = whose
@@ -58,6 +62,9 @@ class Keeping:
         "Whether the talk is to be recorded now."
 
         self._tape: Tape | None = None
+        self._failed = False
+        "Whether it could not be begun."
+
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,6 +81,24 @@ class Keeping:
         """End the part: nobody talks to the caller."""
         self._follow(())
 
+    @property
+    def standing(self) -> str:
+        """How the talk is recorded: `recording`, `paused`, or `off`, with a reason where nobody turned it off.
+
+        The reasons: `policy`, as the practice keeps no recordings; `consent`, as the caller did not agree to it;
+        `failed`. It is `recording` or `paused` only while there is a recording that goes on.
+        """
+        if not self._house.line.practice.recording.calls:
+            return "off policy"
+        if not self.consented:
+            return "off consent"
+        tape = self._tape
+        if tape is None:
+            return "off failed" if self._failed and self._wanted else "off"
+        if tape.recording.ended.done():
+            return "off failed"
+        return "paused" if tape.recording.paused else "recording"
+
     def press(self, by: UUID | None, on: bool) -> bool:
         """Stop the recording, take it up again, or begin one; `by` is whose phone asked. False where it may not be.
 
@@ -85,6 +110,7 @@ class Keeping:
             self._wanted = on
             if self._tape is not None and not on:
                 self._tape.recording.pause()
+            self._tell()
             self._spawn(self._obey(by))
         return True
 
@@ -107,6 +133,7 @@ class Keeping:
             if legs and self._wanted and legs == self._legs:
                 # The caller's sound goes over to the next part as that begins, before the one until now is sealed.
                 self._tape = await self._start()
+            self._tell()
             if before is not None:
                 await self._seal(before)
 
@@ -120,14 +147,37 @@ class Keeping:
                 self._tape.recording.resume()
             elif self._tape is not None:
                 self._tape.recording.pause()
+            self._tell()
             if self._tape is not None:
                 await self._audit(by, "resume" if wanted else "pause", self._tape.id)
 
     async def _start(self) -> Tape | None:
         tape = await self._house.taping.start(self._call_id, await self._whose(), self._legs)
+        self._failed = tape is None
         if tape is not None and not self._wanted:
             tape.recording.pause()  # stopped while it began
+        if tape is not None:
+            self._watch(tape)
         return tape
+
+    def _watch(self, tape: Tape) -> None:
+        """Tell when a recording ends by itself, and when it goes on in another part."""
+
+        def ended(_: "asyncio.Future[Recorded]") -> None:
+            self._tell()
+            if tape.next_part is not None:
+                tape.next_part.add_done_callback(went_on)
+
+        def went_on(done: "asyncio.Task[None]") -> None:
+            if not done.cancelled() and not tape.recording.ended.done():
+                self._watch(tape)
+                self._tell()
+
+        tape.recording.ended.add_done_callback(ended)
+
+    def _tell(self) -> None:
+        if self.on_changed is not None:
+            self.on_changed()
 
     async def _seal(self, tape: Tape) -> None:
         seconds = await tape.stop()

@@ -14,10 +14,12 @@ from sqlmodel import Session as Db
 from hub.record import transfer
 from hub.record.queue import OfferState
 from media.errors import MediaError
+from media.keeping import Keeping
 from media.ledger import Ledger
 from media.line import Line
 from media.notice import Notices
 from media.relay import Relay
+from media.sip.keypress import RECORDING_TYPE
 from media.sip.status import Cause
 from media.sip.transfer import Refer
 from media.switchboard import RING_SECONDS, Side, Switchboard, join
@@ -92,8 +94,8 @@ class Talk:
     on_passed: Callable[[Side | None], None]
     "Hears who carries the talk on from now, and None where nobody does because the caller goes elsewhere."
 
-    on_record: Callable[[UUID | None, bool], bool]
-    "Hears that somebody's phone wants the talk recorded or not, and tells whether that is done."
+    keeping: Keeping
+    "What is kept of it: stopped and taken up at whoever's phone carries it on, which is told how that stands."
 
     _onward: Onward | None = None
 
@@ -112,6 +114,7 @@ class Talk:
 
         Or return where the caller goes on, alone.
         """
+        self.keeping.on_changed = self._tell_recording
         self._attend(self.other)
         self.caller.sip.on_held = self._held
         self._join()
@@ -124,6 +127,7 @@ class Talk:
             return end
         finally:
             self._over = True
+            self.keeping.on_changed = None
             self._leave(self.other)
             if self._return is not None:
                 self._return.cancel()
@@ -179,13 +183,20 @@ class Talk:
         side.leg.on_gone = partial(self._lost, side)
         side.sip.on_held = self._held
         side.sip.on_refer = self._refer
-        side.sip.on_record = partial(self.on_record, side.agent_id)
+        side.sip.on_record = partial(self.keeping.press, side.agent_id)
+        side.sip.on_follow = self._tell_recording
+        self._tell_recording()
         side.sip.on_digit = side.leg.pressed
         self.house.board.put(side.sip, self._take)
 
     def _leave(self, side: Side) -> None:
         side.leg.on_gone = None
-        side.sip.on_held = side.sip.on_refer = side.sip.on_digit = side.sip.on_record = None
+        side.sip.on_held = side.sip.on_refer = side.sip.on_digit = side.sip.on_record = side.sip.on_follow = None
+
+    def _tell_recording(self) -> None:
+        """Tell the phone that asked for it whether the talk is recorded now."""
+        if self.other.sip.follows_recording:
+            self.other.sip.inform(RECORDING_TYPE, self.keeping.standing.encode())
 
     async def _refer(self, wish: Refer) -> None:
         """Carry out what the phone asks for, and tell it how that goes."""

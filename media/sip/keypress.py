@@ -1,4 +1,4 @@
-"""What comes as INFO from a phone: digits (application/dtmf-relay, application/dtmf), and its record button."""
+"""What comes as INFO from a phone: digits (application/dtmf-relay, application/dtmf), what a record button needs."""
 
 from media.errors import ProtocolError
 from media.sip.message import Request
@@ -9,6 +9,12 @@ TYPES = (RELAY_TYPE, PLAIN_TYPE)
 
 RECORD = "Record"
 "Header by which desk phones ask that a call be recorded or not, in an INFO without a body; no standard has it."
+
+RECORDING_TYPE = "application/x-chartline-recording"
+"""Of an empty INFO by which a phone asks to be told from now on whether a call is recorded, and of those that tell it.
+
+What is told is `Keeping.standing` (docs/reference/sip.md).
+"""
 
 _KEYS = frozenset("0123456789*#ABCD")
 _NUMBERS = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}

@@ -10,7 +10,7 @@ from media.sip.answering import Renegotiate
 from media.sip.capability import ACCEPT, ALLOW, EVENTS, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog
 from media.sip.hop import Hop
-from media.sip.keypress import TYPES, key_of, recording_asked
+from media.sip.keypress import RECORDING_TYPE, TYPES, key_of, recording_asked
 from media.sip.message import Headers, Request, Response
 from media.sip.offering import Offering
 from media.sip.participant import Acceptance, Stack
@@ -41,6 +41,12 @@ class Leg(Offering):
 
         self.on_record: Callable[[bool], bool] | None = None
         "Hears that the peer wants the call recorded or not, and tells whether that is done; without it it never is."
+
+        self.follows_recording = False
+        "Whether the peer wants to be told how the call is recorded."
+
+        self.on_follow: Callable[[], None] | None = None
+        "Hears that it wants so from now on."
 
         self.on_info: Callable[[str, bytes], bool] | None = None
         "Hears type and body of an INFO that is no key, and tells whether it was understood; without it none is."
@@ -115,6 +121,11 @@ class Leg(Offering):
         elif (wanted := recording_asked(request)) is not None:
             done = self.on_record is not None and self.on_record(wanted)
             server.respond(request.respond(200 if done else 403))
+        elif request.content_type == RECORDING_TYPE and not request.body:
+            server.respond(request.respond(200))
+            self.follows_recording = True
+            if self.on_follow is not None:
+                self.on_follow()
         elif not request.body:
             server.respond(request.respond(200))
         elif request.content_type not in TYPES:
