@@ -29,6 +29,7 @@ from connectors.error import (
 )
 from connectors.facts import (
     FINAL,
+    LANDLINE,
     AppointmentFacts,
     AppointmentStatus,
     Change,
@@ -302,6 +303,7 @@ AnyConnector = Connector[Any]
 __all__ = [
     "API",
     "FINAL",
+    "LANDLINE",
     "AnyConnector",
     "AppointmentFacts",
     "AppointmentStatus",

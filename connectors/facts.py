@@ -189,6 +189,11 @@ class ReplyFacts(Fact):
     body: str = scoped(Scope.MESSAGE_BODY)
 
 
+LANDLINE = "landline"
+"""That a number takes no texts, now or ever: the code of a receipt, or the reason of a `RejectedError`. A connector
+says it where the carrier's own code is sure of it, as Twilio's 30006 and 21614 are."""
+
+
 class ReceiptFacts(Fact):
     """What became of a text that was sent."""
 

@@ -106,6 +106,14 @@ class Outside:
                 ),
             )
 
+    async def permit(self, counterparty: str, data_class: str, purpose: str) -> None:
+        """Return if data of one class may go to a connection or a trunk, by whatever way.
+
+        Raises:
+            EgressDeniedError: no agreement lets it out.
+        """
+        await self._current()[1].permit(counterparty, data_class, purpose)
+
     async def webhook(self, url: str) -> httpx.AsyncClient:
         """Return a client for one of the policy's webhooks; the caller closes it.
 

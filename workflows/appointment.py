@@ -7,9 +7,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from hub.temporal.flow import Flow, Says, carrier_queue
-    from workflows.activities.appointment import Answer, Appointments, Next, StepDue
-    from workflows.patience import ALWAYS, FEW, OUTSIDE, ROW, SILENCE
+    from hub.temporal.flow import VOICE_QUEUE, Flow, Says, carrier_queue
+    from workflows.activities.appointment import Answer, Appointments, Next
+    from workflows.activities.visit import StepDue
+    from workflows.activities.voice import Voices
+    from workflows.patience import ALWAYS, CALLING, FEW, OUTSIDE, ROW, SILENCE
     from workflows.writeback import write_back
 
 SECOND_THOUGHT = timedelta(minutes=2)
@@ -89,9 +91,11 @@ class AppointmentFlow:
 
     async def _take(self, appointment_id: str, step: Next) -> timedelta:
         """Take a step whose time has come; return how long to leave the rows alone."""
-        if step.name is None or step.carrier is None:
+        if step.name is None or (step.carrier is None and not step.voice):
             return timedelta(0)
         due = StepDue(appointment_id, step.name)
+        if step.voice or step.carrier is None:
+            return await self._call(due)
         try:
             outcome = await workflow.execute_activity_method(
                 Appointments.remind,
@@ -105,6 +109,24 @@ class AppointmentFlow:
         except ActivityError:
             return SECOND_THOUGHT
         return timedelta(0) if outcome == "sent" else SECOND_THOUGHT
+
+    async def _call(self, due: StepDue) -> timedelta:
+        """Have the patient called; what they chose by a key is taken like the answer to a text."""
+        try:
+            called = await workflow.execute_activity_method(
+                Voices.call,
+                due,
+                task_queue=VOICE_QUEUE,
+                start_to_close_timeout=CALLING,
+                heartbeat_timeout=SILENCE,
+                schedule_to_start_timeout=WAIT_AT_CARRIER,
+                retry_policy=FEW,
+            )
+        except ActivityError:
+            return SECOND_THOUGHT
+        if called.answer is not None:
+            self.answered(called.answer)
+        return timedelta(0) if called.outcome == "sent" else SECOND_THOUGHT
 
     async def _take_answer(self, appointment_id: str, kind: str) -> None:
         writeback = await workflow.execute_activity_method(

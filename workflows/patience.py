@@ -10,6 +10,9 @@ ROW = timedelta(seconds=10)
 OUTSIDE = timedelta(seconds=90)
 "For an activity that asks an outside system once."
 
+CALLING = timedelta(minutes=45)
+"For an activity that waits for a line, and then for the end of a call."
+
 SILENCE = timedelta(seconds=10)
 "Without a sign of life, whoever asks an outside system is taken to be dead."
 

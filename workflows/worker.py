@@ -30,6 +30,7 @@ from hub.temporal import (
     start_upkeep,
     wake_feed,
 )
+from hub.temporal.flow import VOICE_QUEUE
 from workflows.activities.appointment import Appointments
 from workflows.activities.call import Calls
 from workflows.activities.delivery import Deliveries
@@ -38,6 +39,7 @@ from workflows.activities.herald import Herald
 from workflows.activities.text import Texts
 from workflows.activities.transcript import Transcripts
 from workflows.activities.upkeep import Upkeep
+from workflows.activities.voice import Voices
 from workflows.activities.writeback import Writebacks
 from workflows.appointment import AppointmentFlow
 from workflows.call import CallFlow
@@ -85,6 +87,7 @@ class House:
         herald = Herald(instance, client)
         self._appointments = Appointments(instance, self._outside, herald)
         self._texts = Texts(instance, self._outside)
+        self._voices = Voices(instance, self._outside, herald)
         calls = Calls(instance, self._outside, herald, client)
         deliveries = Deliveries(instance, self._outside)
         writebacks = Writebacks(instance, self._outside)
@@ -100,6 +103,7 @@ class House:
         ]
         self._threads = ThreadPoolExecutor(ACTIVITIES, thread_name_prefix="activity")
         self._carriers: dict[str, asyncio.Task[None]] = {}
+        self._calling: asyncio.Task[None] | None = None
         self._version: int | None = None
         self._hindered = ""
 
@@ -115,15 +119,18 @@ class House:
             ready.set()
             while not stop.is_set():
                 await self._follow_policy()
-                self._look_after(worker, *self._carriers.values())
+                self._look_after(worker, *self._others())
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):
                         await stop.wait()
         finally:
-            for task in (worker, *self._carriers.values()):
+            for task in (worker, *self._others()):
                 task.cancel()
-            await asyncio.gather(worker, *self._carriers.values(), return_exceptions=True)
+            await asyncio.gather(worker, *self._others(), return_exceptions=True)
             self._threads.shutdown(wait=False)
+
+    def _others(self) -> list[asyncio.Task[None]]:
+        return [*self._carriers.values(), *([self._calling] if self._calling is not None else [])]
 
     def _worker(self, queue: str, activities: Sequence[Any], *, flows: Sequence[type] = ()) -> Worker:
         return Worker(
@@ -171,6 +178,8 @@ class House:
             self._hindered = error.code
             return
         self._serve([name for name, connector in connectors.items() if isinstance(connector, Sends)])
+        if self._calling is None and any(reminder.voice for reminder in practice.reminders):
+            self._calling = asyncio.create_task(self._worker(VOICE_QUEUE, [self._voices.call]).run())
         self._version, self._hindered = version, ""
         log.info("policy in force", version=version, connections=len(practice.connections))
 

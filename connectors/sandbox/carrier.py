@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from connectors.api import LANDLINE
 from connectors.sandbox.sms import signature
 
 Fault = Literal["slow", "error", "busy", "drop", "twice"]
@@ -110,6 +111,9 @@ class Carrier:
     undelivered: set[str] = field(default_factory=set)
     "Numbers that no text reaches."
 
+    landlines: set[str] = field(default_factory=set)
+    "Numbers that take no texts."
+
     lost: int = 0
     "Callbacks that nobody took."
 
@@ -157,9 +161,11 @@ class Carrier:
         await self.client.aclose()
 
     async def _deliver(self, text: Text) -> None:
-        for status in ("sent", "undelivered" if text.to in self.undelivered else "delivered"):
+        vain = text.to in self.undelivered | self.landlines
+        for status in ("sent", "undelivered" if vain else "delivered"):
             text.status = status
-            code = "30003" if status == "undelivered" else ""
+            code = LANDLINE if text.to in self.landlines else "30003"
+            code = code if status == "undelivered" else ""
             what = {
                 "type": "receipt",
                 "message": text.id,

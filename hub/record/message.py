@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from connectors.api import ReceiptFacts, ReplyFacts, Sms
+from connectors.api import LANDLINE, ReceiptFacts, ReplyFacts, Sms
 from hub.db import uuid7
 from hub.record import column, patient
 from hub.record.error import IncompleteError, UnmatchedError
@@ -222,9 +222,21 @@ def sent_since(db: Session, phone: bytes, since: datetime) -> list[datetime]:
         Message.direction == Direction.OUT,
         Message.program != "",
         Message.status != MessageStatus.FAILED,
+        Message.code != LANDLINE,
         col(Message.at) >= since,
     )
     return sorted(db.exec(query))
+
+
+def takes_no_texts(db: Session, phone: bytes) -> bool:
+    """Return whether a carrier said that this number takes no texts, and nothing came through since."""
+    query = select(Message.code).where(
+        Message.phone_key == phone,
+        (col(Message.code) == LANDLINE)
+        | (col(Message.direction) == Direction.IN)
+        | (col(Message.status) == MessageStatus.DELIVERED),
+    )
+    return db.exec(query.order_by(col(Message.at).desc()).limit(1)).one_or_none() == LANDLINE
 
 
 def recent(

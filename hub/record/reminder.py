@@ -107,6 +107,17 @@ def sent(db: Session, reminder_id: UUID, now: datetime) -> Reminder:
     return _settle(db, reminder_id, ReminderState.SENT, {ReminderState.SENDING, ReminderState.UNKNOWN}, "", now)
 
 
+def unreached(db: Session, message_id: UUID) -> Reminder | None:
+    """The text of it was taken and will never arrive: it is planned as before; None where it was no reminder's."""
+    query = select(Reminder).where(Reminder.message_id == message_id, Reminder.state == ReminderState.SENT)
+    row = db.exec(query).one_or_none()
+    if row is not None:
+        row.state, row.attempted_at, row.settled_at, row.message_id = ReminderState.PLANNED, None, None, None
+        db.add(row)
+        db.flush()
+    return row
+
+
 def unknown(db: Session, reminder_id: UUID, now: datetime, reason: str = "unknown-outcome") -> Reminder:
     """The attempt was made, or a crash hid whether it was."""
     return _settle(db, reminder_id, ReminderState.UNKNOWN, {ReminderState.SENDING}, reason, now)

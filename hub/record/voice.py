@@ -4,7 +4,7 @@ The row is all that the two say to each other. A call is asked for and committed
 dialled: whichever process dies, nobody is called twice for one reminder.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -15,6 +15,9 @@ from hub.record.appointment import Appointment
 from hub.record.trail import touch
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer, Table
+
+LONGEST = timedelta(minutes=10)
+"A call that was dialled so long ago lost its media process: one is given three minutes."
 
 PROGRAM = "reminder"
 "What it is called in consent and caps, as texts before a visit are."
@@ -167,6 +170,21 @@ def over(
         row.outcome = row.outcome or outcome
         row.answered_by, row.reason = answered_by, reason
     return _kept(db, row)
+
+
+def lapsed(row: ReminderCall, now: datetime) -> bool:
+    """Return whether a call waits no longer for a line, or has been going on for longer than any does."""
+    if row.stage is CallStage.WAITING:
+        return now >= row.until_at
+    return row.stage is CallStage.DIALLED and row.dialled_at is not None and now - row.dialled_at > LONGEST
+
+
+def lapse(db: Session, call_id: UUID, now: datetime) -> ReminderCall:
+    """Give up a call that has lapsed: nobody took it, or who took it is gone."""
+    row = db.get_one(ReminderCall, call_id)
+    if not lapsed(row, now):
+        return row
+    return withdraw(db, call_id, now) if row.stage is CallStage.WAITING else over(db, call_id, Outcome.LOST, now)
 
 
 def withdraw(db: Session, call_id: UUID, now: datetime) -> ReminderCall:

@@ -7,7 +7,7 @@ its beginning who calls, gives a number (47 CFR 64.1200(b)(1), (2)), and takes a
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from hub.rules import text
@@ -18,7 +18,10 @@ MEANT, CONFIRM, ANOTHER_TIME, STOP = "1", "1", "2", "9"
 "Keys: I am who is meant; I will come; I need another time; call me no more."
 
 TRIES: Final = 3
-"Calls for one step that nobody answers, an hour apart at least; then staff are told."
+"Calls for one step that nobody answers; then staff are told."
+
+RETRY: Final = timedelta(hours=1)
+"Between two of them."
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {

@@ -10,6 +10,10 @@ TASK_QUEUE = "chartline"
 "Where the flows and all activities run that talk to no carrier."
 
 
+VOICE_QUEUE = "chartline-voice"
+"Where reminders that are called wait: an activity of it lasts as long as its call."
+
+
 class Flow(StrEnum):
     """The workflow types (docs/reference/flows.md)."""
 

@@ -13,6 +13,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from hub.temporal import TASK_QUEUE, carrier_queue, data_converter
+from hub.temporal.flow import VOICE_QUEUE
 from workflows.fault import Faults
 from workflows.worker import FLOWS
 
@@ -34,11 +35,12 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 
 @asynccontextmanager
 async def working(client: Client, activities: Sequence[Callable[..., Any]]) -> AsyncIterator[None]:
-    """Run every flow over `activities`, which serve the carrier's queue as well."""
+    """Run every flow over `activities`, which serve the queues of the carrier and of calls as well."""
     how: dict[str, Any] = {"activities": activities, "interceptors": [Faults()], "max_cached_workflows": 10}
     async with (
         Worker(client, task_queue=TASK_QUEUE, workflows=FLOWS, **how),
         Worker(client, task_queue=carrier_queue(CARRIER), **how),
+        Worker(client, task_queue=VOICE_QUEUE, **how),
     ):
         yield
 

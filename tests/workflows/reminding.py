@@ -11,8 +11,9 @@ from hub.outside import Outside
 from hub.record.reminder import Reminder
 from hub.record.task import Task
 from tests.workflows.clinic import Clinic
-from workflows.activities.appointment import Appointments, StepDue
+from workflows.activities.appointment import Appointments
 from workflows.activities.herald import Herald
+from workflows.activities.visit import StepDue
 
 FIRST, SECOND, LAST = "visit-3d", "visit-1d", "visit-2h"
 NEW_YORK = ZoneInfo("America/New_York")

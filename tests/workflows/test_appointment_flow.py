@@ -13,8 +13,11 @@ from temporalio.testing import WorkflowEnvironment
 from connectors.api import TransientError
 from hub.errors import NotFoundError
 from hub.temporal import TASK_QUEUE, Flow
-from tests.workflows.env import CARRIER, working
-from workflows.activities.appointment import Answer, Next, StepDue
+from hub.temporal.flow import VOICE_QUEUE
+from tests.workflows.env import CARRIER, finished, working
+from workflows.activities.appointment import Answer, Next
+from workflows.activities.visit import StepDue
+from workflows.activities.voice import Called
 from workflows.appointment import AppointmentFlow
 
 VISIT = "0198-visit"
@@ -34,6 +37,10 @@ class Desk:
         self.answers: list[str] = []
         self.wrote: list[str] = []
         self.given_up: list[str] = []
+        self.voice = False
+        "Whether the number takes no texts."
+        self.called: list[Called] = []
+        "What the next calls come to; `sent` once these are used up."
         self.outcomes: list[str | Exception] = []
         "What the next steps come to; `sent` once these are used up."
         self.faults: list[Exception] = []
@@ -57,7 +64,8 @@ class Desk:
         for name, before in LADDER:
             at = self.starts_at - before
             if name not in done and not self.confirmed and at + timedelta(hours=1) > now:
-                return Next(wait_s=max(0.0, (at - now).total_seconds()), name=name, carrier=CARRIER)
+                carrier = None if self.voice else CARRIER
+                return Next(wait_s=max(0.0, (at - now).total_seconds()), name=name, carrier=carrier, voice=self.voice)
         return Next(wait_s=(self.starts_at - now).total_seconds())
 
     @activity.defn(name="appointment.remind")
@@ -69,6 +77,15 @@ class Desk:
         if outcome != "held":
             self.did.append((due.name, self.starts_at - self.now()))
         return outcome
+
+    @activity.defn(name="appointment.call")
+    async def call(self, due: StepDue) -> Called:
+        assert activity.info().task_queue == VOICE_QUEUE
+        assert self.voice
+        called = self.called.pop(0) if self.called else Called("sent")
+        if called.outcome == "sent":
+            self.did.append((due.name, self.starts_at - self.now()))
+        return called
 
     @activity.defn(name="appointment.take_answer")
     async def take_answer(self, answer: Answer) -> str | None:
@@ -88,7 +105,7 @@ class Desk:
         self.given_up.append(writeback_id)
 
     def works(self) -> Sequence[Callable[..., Any]]:
-        return (self.next_step, self.remind, self.take_answer, self.write, self.give_up)
+        return (self.next_step, self.remind, self.call, self.take_answer, self.write, self.give_up)
 
     def steps(self) -> list[str]:
         return [name for name, _ in self.did]
@@ -259,3 +276,14 @@ async def test_an_answer_after_the_last_reminder_brings_the_flow_back(env: Workf
         )
         assert await again.result() == "gone"
     assert desk.answers == ["confirm"]
+
+
+async def test_a_step_that_is_called_takes_its_answer_from_the_call(env: WorkflowEnvironment) -> None:
+    desk = await desk_of(env, days=10)
+    desk.voice = True
+    desk.called = [Called("held"), Called("sent"), Called("sent", "confirm")]
+    async with running(env, desk):
+        assert await finished(env, ID) == "over"
+    assert desk.steps() == ["visit-3d", "visit-1d"]
+    assert desk.did[0][1] < timedelta(days=3) - timedelta(minutes=1)
+    assert (desk.answers, desk.wrote) == (["confirm"], ["wb-1"])

@@ -14,7 +14,8 @@ from hub.record.reminder import Reminder, ReminderState
 from hub.vault.client import Vault, VaultUnavailableError
 from tests.workflows.clinic import Clinic
 from tests.workflows.reminding import FIRST, SECOND, due, states, tasks, texts
-from workflows.activities.appointment import Appointments, StepDue
+from workflows.activities.appointment import Appointments
+from workflows.activities.visit import StepDue
 
 
 async def test_a_carrier_that_did_not_take_it_leaves_the_step_planned(

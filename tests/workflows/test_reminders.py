@@ -14,7 +14,8 @@ from hub.record.message import Message, MessageStatus
 from hub.record.reminder import Reminder
 from tests.workflows.clinic import NOW, PHONE, Clinic
 from tests.workflows.reminding import FIRST, LAST, NEW_YORK, SECOND, desk_of, due, states, texts
-from workflows.activities.appointment import HELD, Appointments, StepDue
+from workflows.activities.appointment import Appointments
+from workflows.activities.visit import HELD, StepDue
 
 
 async def test_the_next_step_is_planned_in_its_row(desk: Appointments, clinic: Clinic) -> None:

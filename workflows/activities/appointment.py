@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlmodel import Session
 from temporalio import activity
 
-from connectors.api import FINAL, Sends, SetsStatus, Sms
+from connectors.api import FINAL, LANDLINE, Sends, SetsStatus, Sms
 from hub.db import uuid7
 from hub.instance import Instance
 from hub.outside import Outside
@@ -24,11 +24,7 @@ from hub.vault.client import Access
 from workflows.activities import visit
 from workflows.activities.herald import Herald, Told
 from workflows.activities.sending import Handed, Known, alive, hand_over
-from workflows.activities.visit import Prospect, Seen
-
-WRITER = "system:workflows"
-HELD = "held"
-"Not now: the rows say otherwise than when the step was planned."
+from workflows.activities.visit import HELD, WRITER, Prospect, Seen, StepDue
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +39,8 @@ class Next:
     "The step to take after the wait; None where the wait is only for the visit."
 
     carrier: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StepDue:
-    """A step whose time has come."""
-
-    appointment_id: str
-    name: str
+    voice: bool = False
+    "Whether the step is called."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +86,10 @@ class Appointments:
             visit.tidy(db, prospect, now)
         if now >= prospect.starts_at:
             return Next(end="over")
-        if prospect.step is None or carrier is None:
+        if prospect.step is None or (carrier is None and not prospect.voice):
             return Next(wait_s=(prospect.starts_at - now).total_seconds())
         wait = max(0.0, (prospect.step.at - now).total_seconds())
-        return Next(wait_s=wait, name=prospect.step.name, carrier=carrier)
+        return Next(wait_s=wait, name=prospect.step.name, carrier=carrier, voice=prospect.voice)
 
     @activity.defn(name="appointment.remind")
     async def remind(self, due: StepDue) -> str:
@@ -125,7 +115,8 @@ class Appointments:
                 )
         except EgressDeniedError as error:
             code = error.code
-            return await self._instance.db.run(lambda db: self._refused(db, seen, due, code), write=True)
+            now = self._instance.clock()
+            return await self._instance.db.run(lambda db: visit.refused(db, seen, due, code, now), write=True)
         outcome, told = await self._instance.db.run(lambda db: self._settle(db, seen, attempt, handed), write=True)
         await self._herald.start(told)
         if handed.known is Known.NOT_TAKEN and handed.error is not None:
@@ -178,7 +169,7 @@ class Appointments:
             return self._lost(db, seen, row, now)
         if row is not None and row.state is not ReminderState.PLANNED:
             return str(row.state)
-        if prospect.step is None or not prospect.due(due.name, now):
+        if prospect.step is None or not prospect.due(due.name, now) or prospect.voice:
             visit.tidy(db, prospect, now)
             return HELD
         row = reminder.plan(db, seen.appointment.id, prospect.starts_at, due.name, prospect.step.due_at)
@@ -211,7 +202,7 @@ class Appointments:
         reminder.unknown(db, row.id, now, "crashed")
         if row.message_id is not None:
             message.progress(db, row.message_id, MessageStatus.UNKNOWN, now, code="crashed")
-        self._outcome_task(db, seen.appointment, row.id, "crashed", now)
+        visit.ask_outcome(db, seen.appointment, row.id, "crashed", now)
         return str(ReminderState.UNKNOWN)
 
     def _settle(self, db: Session, seen: Seen, attempt: _Attempt, handed: Handed) -> tuple[str, Told]:
@@ -227,35 +218,21 @@ class Appointments:
             case Known.NOT_TAKEN:
                 message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
                 row = reminder.released(db, attempt.reminder_id)
+            case Known.REFUSED if handed.code == LANDLINE and self._calls():
+                message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
+                row = reminder.released(db, attempt.reminder_id)
             case Known.REFUSED:
                 message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
                 row = reminder.failed(db, attempt.reminder_id, now, handed.code)
-                self._outcome_task(db, seen.appointment, row.id, handed.code, now)
+                visit.ask_outcome(db, seen.appointment, row.id, handed.code, now)
             case Known.UNKNOWN:
                 message.progress(db, attempt.message_id, MessageStatus.UNKNOWN, now, code=handed.code)
                 row = reminder.unknown(db, attempt.reminder_id, now, handed.code)
-                self._outcome_task(db, seen.appointment, row.id, handed.code, now)
+                visit.ask_outcome(db, seen.appointment, row.id, handed.code, now)
         return str(row.state), told
 
-    def _refused(self, db: Session, seen: Seen, due: StepDue, code: str) -> str:
-        """No agreement lets the text out: the step is given up, and staff are told."""
-        now = self._instance.clock()
-        for row in reminder.of_appointment(db, seen.appointment.id):
-            if row.step == due.name and row.state is ReminderState.PLANNED:
-                reminder.skipped(db, row.id, now, code)
-                self._outcome_task(db, seen.appointment, row.id, code, now)
-        return str(ReminderState.SKIPPED)
-
-    def _outcome_task(self, db: Session, row: Appointment, reminder_id: UUID, reason: str, now: datetime) -> None:
-        task.ask(
-            db,
-            "outcome",
-            key=f"outcome:{reminder_id}",
-            now=now,
-            reason=reason,
-            patient_id=row.patient_id,
-            appointment_id=row.id,
-        )
+    def _calls(self) -> bool:
+        return any(each.voice for each in self._instance.policy()[1].reminders)
 
     def _ask(self, db: Session, row: Appointment, said: str, now: datetime) -> bool:
         """Let a person see to it: another time is asked for, or a visit is confirmed that is not ahead any more.

@@ -20,6 +20,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from connectors.api import (
+    LANDLINE,
     AnyConnector,
     ConnectorError,
     ReceiptFacts,
@@ -30,7 +31,7 @@ from hub.errors import ChartlineError
 from hub.feeds.fact import read_row
 from hub.instance import Instance
 from hub.outside import Outside
-from hub.record import change, inbox
+from hub.record import change, inbox, reminder
 from hub.record.change import Said
 from hub.record.error import StaleError
 from hub.record.inbox import UNMATCHED, InboxMessage, State
@@ -240,6 +241,8 @@ class Feeds:
             self._replied(db, each, said, applied.message_id, practice, tell_all=tell_all)
         elif isinstance(said, ReceiptFacts):
             each.told.append(self._status(db, connection, said, now))
+            if said.code == LANDLINE and any(policy.voice for policy in practice.reminders):
+                self._call_instead(db, connection, each, said)
 
     def _replied(
         self,
@@ -266,6 +269,15 @@ class Feeds:
         )
         payload = {"message": str(db.exec(query).one()), "status": said.status}
         return self._herald.note(db, "message.status", payload, now)
+
+    def _call_instead(self, db: Session, connection: str, each: _Read, said: ReceiptFacts) -> None:
+        """Let the step be taken again, by a call, whose text went to a number that takes none."""
+        query = select(Message.id).where(
+            col(Message.connection) == connection, col(Message.external_id) == said.external_id
+        )
+        row = reminder.unreached(db, db.exec(query).one())
+        if row is not None:
+            each.visits.add(row.appointment_id)
 
     async def _tell(self, connection: str, batch: Sequence[_Read]) -> None:
         """Tell the flows that a batch concerns; every one of them can bear to be told twice."""

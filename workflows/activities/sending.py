@@ -10,10 +10,12 @@ import structlog
 from temporalio import activity
 
 from connectors.api import (
+    LANDLINE,
     AuthExpiredError,
     ConnectorError,
     Context,
     RateLimitedError,
+    RejectedError,
     Sends,
     Sms,
     TransientError,
@@ -73,6 +75,8 @@ class Handed:
     @property
     def code(self) -> str:
         """The code of what went wrong; empty where nothing did."""
+        if isinstance(self.error, RejectedError) and self.error.reason == LANDLINE:
+            return LANDLINE
         return "" if self.error is None else self.error.code
 
 

@@ -27,7 +27,7 @@ from hub.temporal import TextStart
 from hub.vault.client import Access
 from workflows.activities.recipient import recipient_of
 from workflows.activities.sending import Handed, Known, alive, hand_over
-from workflows.activities.visit import WEEK, sender_of
+from workflows.activities.visit import WEEK, reached_since, sender_of
 
 MISSED: Final = "missed-call"
 "Kind, and the programme that it is called in consent and caps."
@@ -172,7 +172,7 @@ class Texts:
             return False
         _, practice = self._instance.policy()
         zone = draft.zone or practice.practice.zone
-        return not reminding.full(now, zone, message.sent_since(db, key, now - WEEK))
+        return not reminding.full(now, zone, reached_since(db, key, now - WEEK))
 
     def _before(self, db: Session, start: TextStart, row: Message, now: datetime) -> str:
         """An earlier attempt is on record: say how it ended, and let a person settle what nobody knows."""

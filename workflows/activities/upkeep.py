@@ -1,7 +1,7 @@
 """Finding what a crash left undone, and waking whoever should do it; nothing is done twice by it."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -12,12 +12,13 @@ from temporalio.client import Client
 
 from hub.instance import Instance
 from hub.outside import Outside
-from hub.record import call, event, message, queue, reminder, task, writeback
+from hub.record import call, event, message, queue, reminder, task, voice, writeback
 from hub.record.appointment import Appointment
 from hub.record.call import Call, CallState
 from hub.record.event import Delivery, DeliveryState, Event, Lane
 from hub.record.message import MessageStatus
 from hub.record.queue import Offer, OfferState
+from hub.record.reminder import Reminder
 from hub.record.writeback import LOG, STATUS, TEXT
 from hub.temporal import (
     UpkeepStart,
@@ -28,6 +29,7 @@ from hub.temporal import (
     start_writeback,
 )
 from workflows.activities.visit import upcoming_ids
+from workflows.activities.voice import ANSWERS, settle_call
 
 log = structlog.get_logger()
 
@@ -70,6 +72,8 @@ class Upkeep:
             TemporalUnavailableError: not all was woken; the sweep is repeated.
         """
         version, _ = self._instance.policy()
+        for visit, answer in await self._instance.db.run(self._chosen):
+            await appointment_answered(self._client, str(visit), answer)
         lost = await self._instance.db.run(self._settle, write=True)
         if lost:
             log.warning("attempts without an end", texts=lost)
@@ -92,7 +96,7 @@ class Upkeep:
     def _settle(self, db: Session) -> int:
         """Close what was begun and never ended: nobody knows whether those texts went out, so a person looks."""
         now = self._instance.clock()
-        stuck = reminder.stuck(db, now - STUCK)
+        stuck = [row for row in reminder.stuck(db, now - STUCK) if not self._called(db, row, now)]
         for row in stuck:
             reminder.unknown(db, row.id, now, "crashed")
             if row.message_id is not None:
@@ -110,6 +114,26 @@ class Upkeep:
         self._silence(db)
         self._drop_live(db)
         return len(stuck)
+
+    def _called(self, db: Session, row: Reminder, now: datetime) -> bool:
+        """Return whether a reminder is one that is called; settle it where its flow does not."""
+        asked = voice.latest(db, row.id)
+        if asked is None:
+            return False
+        asked = voice.lapse(db, asked.id, now)
+        if asked.over_at is not None and asked.over_at < now - SLACK:
+            settle_call(db, asked, now)
+        return True
+
+    def _chosen(self, db: Session) -> list[tuple[UUID, str]]:
+        """Return what was chosen by keys of calls that nobody has settled, by visit; told before they are."""
+        now = self._instance.clock()
+        calls = [voice.latest(db, row.id) for row in reminder.stuck(db, now - STUCK)]
+        return [
+            (row.appointment_id, ANSWERS[row.outcome])
+            for row in calls
+            if row is not None and row.over_at is not None and row.over_at < now - SLACK and row.outcome in ANSWERS
+        ]
 
     def _noting(self) -> list[str]:
         """Return the systems that texts are noted in: the chart, and every CRM."""

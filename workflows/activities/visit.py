@@ -9,19 +9,24 @@ from sqlmodel import Session, col, select
 
 from connectors.api import FINAL, Sms
 from hub.db import Database
-from hub.record import consent, message, reminder
+from hub.record import consent, message, reminder, task, voice
 from hub.record.appointment import Appointment
 from hub.record.patient import Patient, sealed_of
 from hub.record.reminder import Reminder, ReminderState
 from hub.rules import reminding, text
 from hub.rules.reminding import Step, Visit
+from hub.rules.voice import RETRY
 from hub.security.index import BlindIndex
 from hub.security.sealed import Opener
 from hub.settings import Practice
 from hub.vault.client import Access
 from workflows.activities.recipient import Recipient, recipient_of
 
-PROGRAM = "reminder"
+WRITER = "system:workflows"
+HELD = "held"
+"Not now: the rows say otherwise than when the step was planned."
+
+PROGRAM = voice.PROGRAM
 "What texts before a visit are called in consent and caps."
 
 WEEK = timedelta(days=7)
@@ -34,6 +39,14 @@ MOVED, OVERTAKEN, DECEASED, NO_NUMBER = "moved", "overtaken", "deceased", "no-nu
 
 ASIDE = frozenset({MOVED, OVERTAKEN, DECEASED, NO_NUMBER, *reminding.CLOSED})
 "Why a step is put aside; it is planned again where that is over before it falls due."
+
+
+@dataclass(frozen=True, slots=True)
+class StepDue:
+    """A step whose time has come."""
+
+    appointment_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,9 @@ class Prospect:
     step: Step | None
     rows: Mapping[str, Reminder]
     "The reminders of this time of the visit, by step."
+
+    voice: bool = False
+    "Whether the step is called, for the number takes no texts."
 
     def due(self, name: str, now: datetime) -> bool:
         """Return whether `name` is the step to take at this moment."""
@@ -93,10 +109,18 @@ def prospect_of(db: Session, seen: Seen, practice: Practice, index: BlindIndex, 
         opted_out=key is not None and consent.opted_out(db, key, PROGRAM),
     )
     taken = [name for name, each in rows.items() if not _open(each)]
-    sent = [] if key is None else message.sent_since(db, key, now - WEEK)
+    sent = [] if key is None else reached_since(db, key, now - WEEK)
+    vain_at = None if key is None else voice.in_vain_at(db, key)
+    soonest = now if vain_at is None else max(now, vain_at + RETRY)
     closed = _closed(seen, visit, now)
-    step = None if closed else reminding.next_step(visit, taken, practice, now, seen.recipient.zone, sent)
-    return Prospect(seen, row.starts_at, closed, step, rows)
+    step = None if closed else reminding.next_step(visit, taken, practice, soonest, seen.recipient.zone, sent)
+    called = step is not None and key is not None and _called(db, step, key, practice)
+    return Prospect(seen, row.starts_at, closed, step, rows, called)
+
+
+def reached_since(db: Session, phone: bytes, since: datetime) -> list[datetime]:
+    """Return when texts of a programme and calls reached this number, or may have; for the caps, which both share."""
+    return sorted([*message.sent_since(db, phone, since), *voice.called_since(db, phone, since)])
 
 
 def unchanged(db: Session, seen: Seen) -> bool:
@@ -154,6 +178,33 @@ def upcoming_ids(db: Session, now: datetime, *, after: UUID | None = None, limit
     if after is not None:
         query = query.where(col(Appointment.id) > after)
     return list(db.exec(query.order_by(col(Appointment.id)).limit(limit)))
+
+
+def refused(db: Session, seen: Seen, due: StepDue, code: str, now: datetime) -> str:
+    """No agreement lets the reminder out: the step is given up, and staff are told."""
+    for row in reminder.of_appointment(db, seen.appointment.id):
+        if row.step == due.name and row.state is ReminderState.PLANNED:
+            reminder.skipped(db, row.id, now, code)
+            ask_outcome(db, seen.appointment, row.id, code, now)
+    return str(ReminderState.SKIPPED)
+
+
+def ask_outcome(db: Session, row: Appointment, reminder_id: UUID, reason: str, now: datetime) -> None:
+    """Let a person see to a reminder that did not reach the patient, or of which nobody knows."""
+    task.ask(
+        db,
+        "outcome",
+        key=f"outcome:{reminder_id}",
+        now=now,
+        reason=reason,
+        patient_id=row.patient_id,
+        appointment_id=row.id,
+    )
+
+
+def _called(db: Session, step: Step, phone: bytes, practice: Practice) -> bool:
+    policy = next((each for each in practice.reminders if each.name == step.reminder), None)
+    return policy is not None and policy.voice and message.takes_no_texts(db, phone)
 
 
 def _closed(seen: Seen, visit: Visit, now: datetime) -> str | None:
