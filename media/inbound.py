@@ -169,7 +169,7 @@ class InboundCall:
                 more=self.sip.provenance,
             )
 
-        house.notices.tell("call.ringing", self.id, {"match": match.kind}, along=change, still=self._goes_on)
+        house.notices.tell("call.ringing", self.id, {"match": match.kind}, along=change, still=self.sip.goes_on)
 
     async def _whose(self) -> UUID | None:
         """Return whose the call's recordings are: its row says so, which may wait for others to be written."""
@@ -280,7 +280,7 @@ class InboundCall:
                 call.passed(db, self.id, None, offer.agent_id, at)
 
         payload = {"queue": offer.queue, "agent": str(offer.agent_id)}
-        house.notices.tell("call.answered", self.id, payload, along=change, still=self._goes_on, soon=True)
+        house.notices.tell("call.answered", self.id, payload, along=change, still=self.sip.goes_on, soon=True)
         self.keeping.begin(offer.queue, [leg, side.leg])
         number, forwards, wrap_up = self.sip.from_number, self.sip.max_forwards - 1, self.wrap_up_seconds
         caller = Side(self.sip, leg)
@@ -373,9 +373,6 @@ class InboundCall:
         told = closing.write(db, self.house.line.practice)
         return [self.house.notices.emit(db, kind, self.id, payload, closing.at) for kind, payload in told]
 
-    def _goes_on(self) -> bool:
-        return not self.sip.ended.done()
-
     @property
     def wrap_up_seconds(self) -> int:
         """How long whoever had the call is left alone after it."""
@@ -385,7 +382,7 @@ class InboundCall:
     def _waiting(self) -> Waiting:
         if self.waiting is None:
             forwards = self.sip.max_forwards - 1
-            self.waiting = Waiting(self.house, self.id, self._leg, self.sip.from_number, forwards, self._goes_on)
+            self.waiting = Waiting(self.house, self.id, self._leg, self.sip.from_number, forwards, self.sip.goes_on)
         return self.waiting
 
     @property

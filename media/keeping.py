@@ -44,6 +44,10 @@ class Archive(Protocol):
         ...
 
 
+async def _nobody() -> None:
+    """Whose call it is that is over."""
+
+
 class Keeping:
     """The recording of one call, part by part."""
 
@@ -120,6 +124,7 @@ class Keeping:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._change(())
+        self._whose, self.on_changed = _nobody, None  # they hold whose call it is, which holds this
 
     # Inside
 

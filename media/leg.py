@@ -83,34 +83,30 @@ class AudioLeg(Hearer):
     @abstractmethod
     async def offer(self, direction: Direction = Direction.SENDRECV) -> Session:
         """Return our offer: the first, or the next version of what was said."""
-        raise NotImplementedError
-    @abstractmethod
 
+    @abstractmethod
     async def answer(self, offer: Session, *, via: str | None = None) -> Session:
         """Follow the peer's offer and return the answer; `via` is the IP address that its signalling comes from.
 
         Raises:
             UnacceptableError: nothing in it that we speak, or less protection than will do; the leg goes on as it was.
         """
-    @abstractmethod
-        raise NotImplementedError
 
+    @abstractmethod
     async def settle(self, answer: Session, *, via: str | None = None) -> None:
         """Follow the peer's answer to our latest offer.
 
         Raises:
             UnacceptableError: it takes nothing of the offer, or less protection than will do.
-    @abstractmethod
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def follow(self, agreed: Agreed, *, via: str | None = None) -> None:
         """Speak as was agreed from now on.
 
         Raises:
             ProtocolError: the far end's address is no IP address, or has no port.
         """
-        raise NotImplementedError
 
     def connect(
         self,
@@ -131,14 +127,13 @@ class AudioLeg(Hearer):
         """
         heard = event_type if event_type_in is None else event_type_in
         spoken = PCMU if codec is Codec.PCMU else PCMA
-    @abstractmethod
         place, sends = remote or ("", 0), remote is not None
         self.follow(Agreed(spoken, int(codec), place, sends, True, event_type, heard, PTIME_MS), via=via)
 
     @property
+    @abstractmethod
     def remote(self) -> Address | None:
         """Where its packets go now."""
-        raise NotImplementedError
 
     def _speak(self, agreed: Agreed, *, sends: bool) -> None:
         """Hear and speak what was agreed on from now on; `sends` is False on hold."""
@@ -310,17 +305,18 @@ class AudioLeg(Hearer):
             encoding=self.encoding,
             forged=self._forged,
             rtt_ms=report.rtt_ms,
-    @abstractmethod
             remote_loss=report.remote_loss,
             remote_jitter_ms=report.remote_jitter_ms,
             mos=report.mos,
         )
 
+    @abstractmethod
     def close(self) -> None:
         """Give its ports back; what is being played ends with `LegClosedError`. Closing twice is once."""
-        raise NotImplementedError
 
     def _end(self) -> None:
         self._end_hearing()
         self._stop()
+        # Whoever listens holds the leg, and the leg its keys: no ring is left that only the collector would break.
+        self.on_gone = self.on_lost = None
         self._on_closed(self)

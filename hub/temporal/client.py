@@ -112,6 +112,8 @@ async def plan_call(client: Client, start: CallStart, deadline: float = PLAN_DEA
         return asking.result()
     except (asyncio.InvalidStateError, TemporalError, RuntimeError):
         raise PlanUnavailableError("no plan in time") from None
+    finally:
+        del asking  # its error holds this frame: a ring of all that was asked
 
 
 async def _ask_plan(client: Client, start: CallStart, deadline: float) -> Plan:

@@ -175,6 +175,8 @@ class RemoteLeg:
         core.tell(wire.Quiet(self.number))
 
     def _play_behind(self, tell: Tell) -> None:
+        if self.closed:
+            return
         self._behind = tell
         if self.core is not None:
             tell(self.core)
@@ -237,6 +239,8 @@ class RemoteLeg:
 
     def watch(self, moved: Callable[[], Awaitable[None]]) -> None:
         """Call `moved` when the far end is to be made a new offer, at once where that is so already."""
+        if self.closed:
+            return
         self._moved = moved
         if self._stale and self.core is not None:
             self._follow()
@@ -324,7 +328,7 @@ class RemoteLeg:
 
     def part(self) -> None:
         """Hear silence from now on; for the relay, which tells the core."""
-        self.peer, self._behind = None, self._silence
+        self.peer, self._behind = None, None if self.closed else self._silence
 
     # What its core tells
 
@@ -365,17 +369,17 @@ class RemoteLeg:
     def leave(self, *, lost: bool) -> None:
         """Take it that the core has closed it: its far end is gone, or `lost` before it could be heard."""
         if not self.closed:
-            self._end(self.core)
             tell = self.on_lost if lost else self.on_gone
+            self._end(self.core)
             if tell is not None:
                 tell()
 
     def strand(self, error: MediaError) -> None:
         """Take it that no core has room for it: whoever asks it something, or watches it, hears why."""
-        self._refused = error
+        self._refused, moved = error, self._moved
         self.close()
-        if self._moved is not None:
-            self._spawn(self._tell_end(self._moved))
+        if moved is not None:
+            self._spawn(self._tell_end(moved))
 
     def over(self) -> None:
         """Take it that nothing more will be known of its sound."""
@@ -390,6 +394,8 @@ class RemoteLeg:
                 core.cut(number, LegClosedError("the leg was closed"))
         self._placed.set()
         self._agreed.set()
+        # Who is told of something holds the leg, and it them: no ring is left that only the collector would break.
+        self._behind = self._moved = self.on_gone = self.on_lost = None
         self._on_closed(self)
 
     async def _tell_end(self, moved: Callable[[], Awaitable[None]]) -> None:

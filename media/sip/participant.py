@@ -110,6 +110,10 @@ class Participant(ABC):
         self._allowed: frozenset[str] | None = None
         "Methods that the peer takes, as its Allow has them; None while it has not said."
 
+    def goes_on(self) -> bool:
+        """Tell whether the far end is still there."""
+        return not self.ended.done()
+
     @abstractmethod
     def bye(self) -> None:
         """Hang up, whatever the state; harmless when the call is over."""

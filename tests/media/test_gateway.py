@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import itertools
 import secrets
 import socket
@@ -34,6 +35,8 @@ from hub.record.queue import Offer, OfferState
 from hub.settings import Paths
 from hub.vault.client import Access
 from media.gateway import REALM, Gateway
+from media.inbound import InboundCall
+from media.keeping import Keeping
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 
@@ -202,6 +205,20 @@ async def until(holds: Any) -> None:
     async with asyncio.timeout(10):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in threads and sockets
             await asyncio.sleep(0.02)
+
+
+async def test_a_call_that_is_over_leaves_nothing_for_the_collector(desk: Desk) -> None:
+    port = await desk.sign_in("101")
+    gc.collect()
+    gc.disable()
+    try:
+        picking_up = await phoned(desk, "answers", "101", port)
+        ended = await desk.phones.call(Caller(desk.number(), DESK, 20, waits=True))
+        assert ended.ok, ended.detail
+        await picking_up
+        await until(lambda: not any(isinstance(each, InboundCall | Keeping) for each in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 async def test_caller_who_hangs_up_while_a_phone_rings_leaves_nobody_ringing(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """Two legs bridged over loopback, measured at the far ends; and the ports that legs get."""
 
 import asyncio
+import gc
 import socket
 import subprocess
 import sys
@@ -39,6 +40,21 @@ async def test_each_hears_the_other_and_only_the_other(one: Codec, other: Codec)
         assert (caller.hz(), agent.hz()) == ([620], [440])
         assert to_caller.stats.packets == to_agent.stats.packets == 20
         assert to_caller.stats.lost == to_agent.stats.lost == 0
+
+
+async def test_a_leg_that_is_over_leaves_nothing_for_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with relay() as engine, far_end() as caller, far_end() as agent:
+            legs = await bridged(engine, caller, agent)
+            for leg in legs:
+                leg.on_gone = leg.on_lost = leg.close
+                leg.close()
+            del legs, leg
+            assert not any(isinstance(each, AudioLeg) for each in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 async def test_one_law_is_passed_on_byte_for_byte() -> None:

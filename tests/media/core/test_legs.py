@@ -1,6 +1,8 @@
 """Legs in media core processes do what legs in this process do."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +52,28 @@ def place_in(directory: Path) -> Place:
 
 def long_sound() -> Sound:
     return Sound.of(tone(440, seconds=30))
+
+
+async def test_a_leg_that_is_over_leaves_nothing_for_the_collector(relay: CoreRelay) -> None:
+    leg = await relay.allocate()
+
+    async def moved(leg: RemoteLeg = leg) -> None:
+        leg.quiet()
+
+    relay.watch(leg, moved)
+    leg.on_gone = leg.on_lost = leg.close
+    leg.quiet()
+    leg.close()
+    leg.quiet()
+    relay.watch(leg, moved)
+    await relay.last_stats(leg)
+    left = weakref.ref(leg)
+    gc.disable()
+    try:
+        del leg, moved
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_it_is_a_relay_engine(relay: CoreRelay) -> None:
