@@ -10,6 +10,7 @@ const WAIT_MS = 5000; // for a change that the other side is making
 const AGAIN_MS = 50;
 const KEY_MS = 120;
 const GAP_MS = 70;
+const RECORDING_TYPE = "application/x-chartline-recording"; // docs/reference/sip.md
 const KEYS = /^[0-9A-D*#]+$/i;
 
 export class Call extends EventTarget {
@@ -44,7 +45,9 @@ export class Call extends EventTarget {
     this.cause = null; // why it ended, in JsSIP's words
     this.code = null; // six digits to compare, where it is encrypted from end to end
     this.broken = null; // why it is not, although it should be
+    this.recording = null; // what the gateway says: "recording", "paused", "off" with a reason; "unknown" while out of touch
     sealing?.addEventListener("change", () => this.#change({ code: sealing.code }));
+    phone.addEventListener("state", this.#touched);
   }
 
   // Take the session that `begin` makes once it is given who listens to it.
@@ -55,7 +58,10 @@ export class Call extends EventTarget {
       sdp: (said) => this.#describe(said),
       progress: ({ originator }) => originator === "remote" && this.#change({ state: "ringing" }),
       accepted: () => this.#change({ state: "talking" }),
-      confirmed: () => this.#change({ state: "talking" }),
+      confirmed: () => {
+        this.#change({ state: "talking" });
+        this.#touched();
+      },
       hold: ({ originator }) => this.#change(originator === "local" ? { held: true } : { heldByOther: true }),
       unhold: ({ originator }) => this.#change(originator === "local" ? { held: false } : { heldByOther: false }),
       muted: () => this.#change({ muted: true }),
@@ -104,6 +110,19 @@ export class Call extends EventTarget {
   unmute() {
     this.#session.unmute({ audio: true });
   }
+
+  // Have the call recorded, or nothing of it kept from now on. Rejects where it may not be; that it is done is told by
+  // `recording`, which the gateway alone changes.
+  async record(on) {
+    await this.#inform(RECORDING_TYPE, "", [`Record: ${on ? "on" : "off"}`]);
+  }
+
+  // Ask the gateway to tell how the call is recorded: anew whenever it was out of touch, and may have told in vain.
+  #touched = () => {
+    if (this.state !== "talking") return;
+    if (this.#phone.state === "ready") this.#inform(RECORDING_TYPE, "").catch(() => {}); // a call that is never recorded
+    else if (this.recording) this.#change({ recording: "unknown" });
+  };
 
   // Press keys; as events beside the sound (RFC 4733). What is pressed before there is a way for it waits, in order.
   // Not on a sealed call: the gateway would have to read them.
@@ -199,15 +218,27 @@ export class Call extends EventTarget {
     }
     if (this.#sealing.given) return this.#lie(new Error("a key after all"));
     this.#keyTaken = true;
-    this.#sealing.take(said).then((next) => this.#whenTalking(() => this.#inform(next)), this.#lie);
+    const tell = (next) => this.#inform(INFO_TYPE, next).catch(() => this.#lie(new Error("the other page cannot be told")));
+    this.#sealing.take(said).then((next) => this.#whenTalking(() => tell(next)), this.#lie);
   }
 
-  #inform(said) {
-    const failed = () => this.#lie(new Error("the other page cannot be told"));
-    this.#session.sendInfo(INFO_TYPE, said, { eventHandlers: { failed } });
+  // Send an INFO; resolves once it was taken.
+  #inform(kind, said, extraHeaders = []) {
+    return new Promise((resolve, reject) => {
+      if (this.#phone.state !== "ready") return reject(new Error("not connected"));
+      const sent = ({ originator, info }) => {
+        if (originator !== "local") return;
+        info.on("succeeded", () => resolve());
+        info.on("failed", ({ response }) => reject(new Error(response.reason_phrase)));
+      };
+      this.#session.on("newInfo", sent); // JsSIP tells of it before it sends
+      this.#session.sendInfo(kind, said, { extraHeaders });
+      this.#session.off("newInfo", sent);
+    });
   }
 
   #hearInfo(info) {
+    if (info.contentType === RECORDING_TYPE) this.#change({ recording: info.body });
     if (info.contentType !== INFO_TYPE || !this.#sealing) return;
     this.#sealing.take(info.body).catch(this.#lie);
   }
@@ -278,6 +309,7 @@ export class Call extends EventTarget {
     if (this.state === "ended") return;
     clearTimeout(this.#mending);
     clearTimeout(this.#pressing);
+    this.#phone.removeEventListener("state", this.#touched);
     this.#release();
     if (this.#phone.player.srcObject === this.#heard) this.#phone.player.srcObject = null;
     this.#change({ state: "ended", cause });

@@ -3,6 +3,7 @@
 // be asked; that call is in front then, and the caller's behind it.
 
 import { MICROPHONE, Phone } from "./phone.js";
+import { drawRecording } from "./recording.js";
 import { Ring } from "./ring.js";
 
 const WORDS = {
@@ -46,6 +47,7 @@ export class Softphone {
     find("phone-hangup").onclick = () => this.#call?.hangUp();
     find("phone-hold").onclick = () => this.#try(this.#call.held ? this.#call.resume() : this.#call.hold());
     find("phone-mute").onclick = () => (this.#call.muted ? this.#call.unmute() : this.#call.mute());
+    find("phone-record").onclick = () => this.#try(this.#call.record(this.#call.recording !== "recording"));
     find("phone-transfer").onclick = () => this.#hand(find("phone-hand").hidden);
     find("phone-stay").onclick = () => this.#hand(false);
     find("phone-hand").onsubmit = (event) => this.#transfer(event);
@@ -236,6 +238,7 @@ export class Softphone {
     find("phone-hangup-words").textContent = ringsHere ? "Decline" : "Hang up";
     find("phone-hold").setAttribute("aria-pressed", String(Boolean(call?.held)));
     find("phone-mute").setAttribute("aria-pressed", String(Boolean(call?.muted)));
+    drawRecording(talking && !asking && !call.code ? call.recording : null, ready);
     show(find("phone-sas"), Boolean(call?.code));
     find("phone-sas-words").textContent = call?.code ?? "";
   }

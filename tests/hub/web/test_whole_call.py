@@ -1,9 +1,10 @@
 """Nothing but a browser: an agent works a call from a real phone, through the real vault, hub and media processes."""
 
 import pytest
+from playwright.async_api import Page
 
 from hub.demo.phone import available
-from hub.record import call, staff
+from hub.record import call, recording, staff
 from hub.record.wrapup import Disposition, WrapUp
 from tests.hub.web.processes import COUNTED, Practice, at_work, calling, grows
 from tests.hub.web.stage import Seat
@@ -54,6 +55,37 @@ async def test_two_colleagues_compare_the_digits_of_a_sealed_call(practice: Prac
         await ana.page.click("#phone-hangup")
         await ben.page.wait_for_selector("#phone-call", state="hidden")
         assert ana.said == ben.said == []
+
+
+async def test_an_agent_stops_the_recording_and_takes_it_up_again(practice: Practice) -> None:
+    async with at_work(practice, "ana") as seat, calling(practice):
+        page = seat.page
+        await page.click(".head__answer")
+        await recorded(page, "true", "This call is recorded")
+        await page.focus("#phone-record")
+        await page.keyboard.press("Enter")
+        await recorded(page, "false", "Recording is paused")
+        assert await seat.violations() == []
+        await page.reload()
+        await recorded(page, "false", "Not recorded")  # what was said until then is a recording of its own
+        await page.focus("#phone-record")
+        await page.keyboard.press("Space")
+        await recorded(page, "true", "This call is recorded")
+        assert await seat.violations() == []
+        await page.click("#phone-hangup")
+        await page.wait_for_selector(".head--wrap-up")
+        assert await page.is_hidden("#phone-record")
+        assert seat.said == []
+    with practice.instance.db.read() as db:
+        (row,) = call.recent(db, limit=1)
+        kept = recording.of_call(db, row.id)
+    assert kept != []
+
+
+async def recorded(page: Page, pressed: str, words: str) -> None:
+    """See how the call is recorded, as the button and the words have it."""
+    await page.wait_for_selector(f"#phone-record:enabled[aria-pressed={pressed}]")
+    assert words in await page.inner_text("#phone-recorded")
 
 
 async def talk(seat: Seat) -> None:

@@ -10,6 +10,7 @@ from playwright.async_api import Browser, Page
 from hub.audio import level_of, tone
 from media.browser.leg import BrowserLeg
 from media.sdp import Direction
+from media.sip.keypress import RECORDING_TYPE
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd, far_end, relay, until
 from tests.peers.browser.house import House, Talk, practice
@@ -225,6 +226,38 @@ async def test_sound_goes_on_while_the_socket_is_away_and_the_page_comes_back_by
     assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
     talk.end()
     await desk.wait_for_function("call.state === 'ended'")
+
+
+async def test_how_a_call_is_recorded_is_what_the_gateway_says(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    sip, asked = talk.sip, asyncio.Queue[bool]()
+    assert sip is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while not sip.follows_recording:  # noqa: ASYNC110 - what is waited for comes from the page
+            await asyncio.sleep(0.01)
+    assert await desk.evaluate("call.recording") is None
+    sip.inform(RECORDING_TYPE, b"recording")
+    await desk.wait_for_function("call.recording === 'recording'")
+    assert await desk.evaluate("call.record(false).catch(error => error.message)") == "Forbidden"
+
+    def hear(on: bool) -> bool:
+        asked.put_nowait(on)
+        return True
+
+    sip.on_record = hear
+    await desk.evaluate("call.record(false)")
+    assert await asked.get() is False
+    assert await desk.evaluate("call.recording") == "recording"  # it was asked for, and is not done
+    sip.inform(RECORDING_TYPE, b"paused")
+    await desk.wait_for_function("call.recording === 'paused'")
+    board, path = house.switchboard, house.office.instance.paths.phone_socket
+    board.transport.close()
+    await board.transport.wait_closed()
+    await desk.wait_for_function("call.recording === 'unknown'")
+    sip.on_follow = lambda: sip.inform(RECORDING_TYPE, b"off failed")
+    await board.listen(path)
+    await desk.wait_for_function("call.recording === 'off failed'", timeout=PATIENCE_S * 1000)
 
 
 async def test_a_page_that_is_loaded_anew_gets_its_call_back_within_a_second(
