@@ -1,10 +1,15 @@
 """What every test may use: peers by name, the public data by mark."""
 
 import os
+import re
 import shutil
+from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]
 
 from tests.corpus import CORPUS
 
@@ -25,6 +30,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.skip(reason="the public data set is not beside the repository (../shared/data)")
             )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
+    """Let one worker run all tests of a group, one after the other."""
+    return _Grouped(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+class _Grouped(LoadGroupScheduling):  # type: ignore[misc]
+    """Takes the group of a test from its file: all of a file are in one.
+
+    xdist 3.8 itself writes it into a test's id, which pytest 9.2 does not let it change, and groups nothing without a
+    word. https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(nodeid.partition("::")[0]) or nodeid
+
+
+@cache
+def _group_of(file: str) -> str:
+    text = (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+    found = re.search(r"mark\.xdist_group\(\"(\w+)\"\)", text)
+    return found[1] if found else ""
 
 
 def _place(item: pytest.Item) -> int:
