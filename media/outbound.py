@@ -5,7 +5,6 @@ legs meet in the relay, so that each side negotiates for itself.
 """
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -16,7 +15,7 @@ import structlog
 from sqlmodel import Session as Db
 
 from hub.db import uuid7
-from hub.record import outbound
+from hub.record import outbound, pop
 from hub.rules import dialling
 from hub.rules.dialling import Emergency, External, Internal, Refusal
 from media import pidf
@@ -30,6 +29,7 @@ from media.house import House
 from media.line import NOBODY
 from media.meter import Meter
 from media.notice import Emitted
+from media.outward import OutwardTalk, refusal_of
 from media.relay import Leg, Wanted
 from media.rescue import follow
 from media.sdp import Session
@@ -44,9 +44,6 @@ from media.trunks import Trunks, Wish
 RING_SECONDS = 120.0
 "How long a number outside may ring; carriers end it earlier."
 
-LOOK_S = 15.0
-"How often at least what the calls cost is looked at: they go on no longer than that beyond the day's cap."
-
 FREE = Decimal(0)
 "What a minute of a call for help costs."
 
@@ -55,8 +52,6 @@ _ANSWERS = (486, 600, 603)
 
 _STATUS = {Refusal.NOT_A_NUMBER: 404, Refusal.NO_TRUNK: 503}
 "SIP statuses of refusals; every other one is 403."
-
-_CAUSES = {Cause.NO_ANSWER: 480, Cause.UNREACHABLE: 503, Cause.UNACCEPTABLE: 488, Cause.FAILED: 503}
 
 log = structlog.get_logger()
 
@@ -100,6 +95,9 @@ class OutboundCall:
     _promise: asyncio.Future[Found] | None = None
     "Set where whoever is rung gets a caller of another talk when they pick up."
 
+    _talk: OutwardTalk | None = None
+    "With a number outside, once that answered."
+
     _given: asyncio.Event = field(default_factory=asyncio.Event)
     "Set once the far end was passed on to somebody else."
 
@@ -118,6 +116,8 @@ class OutboundCall:
         try:
             await asyncio.wait({story, ended}, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
+            if self._talk is not None:
+                await asyncio.wait({story})  # its phone may have handed it on
             if not story.done() and self._promise is not None:
                 # The phone has no more to do with it: it rings on for the caller of its other call.
                 either: set[asyncio.Future[Any]] = {story, self._promise}
@@ -170,7 +170,10 @@ class OutboundCall:
             at = house.line.now()
             self.outside.meter.answered(self.id)
             house.ledger.note(lambda db: outbound.connected(db, self.id, self.trunk, at))
-        await self._talk(call)
+        if self._written:
+            await self._talk_outside(call, self.near, self.far)
+        else:
+            await self._talk_inside(call)
 
     # Whom it goes to
 
@@ -274,27 +277,30 @@ class OutboundCall:
         self._pressing.add(task)
         task.add_done_callback(self._pressing.discard)
 
-    async def _talk(self, call: Outgoing) -> None:
-        """Wait until one of them hangs up, or the policy's limits are reached."""
-        until = asyncio.get_running_loop().time() + self.house.line.practice.dialling.longest_minutes * 60
+    async def _talk_inside(self, call: Outgoing) -> None:
+        """Wait until the colleague hangs up, or was passed on."""
         self.house.board.offer(self.sip, self._give)
         self.sip.on_refer = self._refer
         call.ended.add_done_callback(lambda _: self._given.set())
-        while not call.ended.done():
-            left = until - asyncio.get_running_loop().time()
-            limited = self._written and not self.helped
-            if limited:
-                left = min(left, self.outside.meter.seconds_left(), LOOK_S)
-                if left <= 0:
-                    log.warning("call ended by its limit", call=str(self.id))
-                    self.cause = "limit"
-                    return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left if limited else None):
-                    await self._given.wait()
-            if self.call is None:
-                return
-        self.cause = "far-end" if call.ended.result() is Cause.HANGUP else "system"
+        await self._given.wait()
+        if self.call is not None:
+            self.cause = "far-end" if call.ended.result() is Cause.HANGUP else "system"
+
+    async def _talk_outside(self, call: Outgoing, near: Leg, far: Leg) -> None:
+        """Wait until one of them hangs up, whoever has the call then, or the policy's limits are reached."""
+        practice, loop, meter = self.house.line.practice, asyncio.get_running_loop(), self.outside.meter
+        until = loop.time() + practice.dialling.longest_minutes * 60
+        agent = Side(self.sip, near, self.house.line.directory.owners.get(self.sip.extension))
+        self._talk = OutwardTalk(
+            self.house,
+            self.id,
+            Side(call, far),
+            agent,
+            self.sip.to_number,
+            self.sip.max_forwards - 1,
+            None if self.helped else lambda: min(until - loop.time(), meter.seconds_left()),
+        )
+        self.cause = await self._talk.run()
 
     # Passed on by the phone that called (RFC 3515, RFC 3891)
 
@@ -346,15 +352,7 @@ class OutboundCall:
 
     def _pass_on(self, call: Outgoing | None) -> None:
         """Tell the caller why nobody answered, with the far end's own status where it has one to pass on."""
-        if call is None:
-            status = 503 if self._written else 480
-            self.cause = str(status)
-            self.sip.reject(status)
-            return
-        status = call.status
-        if status < 400 or status in (401, 407):  # our own matter with the carrier
-            cause = call.ended.result() if call.ended.done() else Cause.FAILED
-            status = _CAUSES.get(cause, 503) if self._written else 480
+        status = refusal_of(call, outside=self._written)
         self.cause = str(status)
         self.sip.reject(status)
 
@@ -366,6 +364,9 @@ class OutboundCall:
         if self._promise is not None and not self._promise.done():
             self._promise.set_result((None, int(self.cause) if self.cause.isdigit() else 480))
         self.sip.bye()
+        if self._talk is not None:
+            self._talk.agent.sip.bye()
+            self.near = self._talk.agent.leg
         for doing in (self._early, *self._pressing):
             if doing is not None:
                 doing.cancel()
@@ -384,6 +385,7 @@ class OutboundCall:
             for role, stats in figures:
                 note_leg(db, self.id, role, stats)
             row = outbound.over(db, self.id, self.cause, at)
+            pop.close(db, self.id, at)
             return [house.notices.emit(db, "call.ended", self.id, {"status": row.path or ""}, at)]
 
         written = house.ledger.note(change)

@@ -97,6 +97,11 @@ class Talk:
     keeping: Keeping
     "What is kept of it: stopped and taken up at whoever's phone carries it on, which is told how that stands."
 
+    keys: Callable[[str], None] | None = None
+    """Hears each key that the phone presses by INFO, where the practice made the call: whoever was called may want it.
+
+    They are sent to no queue and no number of the practice."""
+
     _onward: Onward | None = None
 
     _wait: asyncio.Future[None] | None = None
@@ -186,7 +191,7 @@ class Talk:
         side.sip.on_record = partial(self.keeping.press, side.agent_id)
         side.sip.on_follow = self._tell_recording
         self._tell_recording()
-        side.sip.on_digit = side.leg.pressed
+        side.sip.on_digit = self.keys or side.leg.pressed
         self.house.board.put(side.sip, self._take)
 
     def _leave(self, side: Side) -> None:
@@ -282,7 +287,7 @@ class Talk:
     def _place(self, dialled: str) -> Onward | None:
         """Return which queue or number of the practice was dialled, if it is one; extensions of people come first."""
         line = self.house.line
-        if self.house.board.is_extension(dialled):
+        if self.keys is not None or self.house.board.is_extension(dialled):
             return None
         for each in line.practice.queues:
             if dialled in (each.name, each.extension):

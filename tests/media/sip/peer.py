@@ -44,6 +44,14 @@ class Peer(asyncio.DatagramProtocol):
         for response in responses:
             self._transport.sendto(bytes(response), self._source)
 
+    def hang_up(self) -> None:
+        """Send the BYE of the call that was answered last."""
+        invite = self.of("INVITE")[-1]
+        headers = {"Via": [f"SIP/2.0/UDP {self.address[0]}:{self.address[1]};branch=z9hG4bKover"]}
+        headers |= {"From": [invite.headers["To"][0] + ";tag=peer"], "To": invite.headers["From"]}
+        headers |= {"Call-ID": [invite.call_id], "CSeq": ["1 BYE"], "Max-Forwards": ["70"]}
+        self._transport.sendto(bytes(Request("BYE", str(invite.contacts[0].uri), headers)), self._source)
+
     def of(self, method: str) -> list[Request]:
         """Return the requests of a method so far."""
         return [request for request in self.requests if request.method == method]
