@@ -31,7 +31,7 @@ bench: $(READY) peers
 	@$(BIN)/python -m tests.bench $(AREA)
 
 chaos: $(READY) peers
-	@$(BIN)/pytest -q -n 0 -m chaos --override-ini addopts= tests/chaos
+	@$(BIN)/pytest -q -n 0 -rP -m chaos --override-ini addopts= tests/chaos
 
 peers:
 	@sh tests/peers/install.sh sip-tester baresip kamailio kamailio-tls-modules linphone-cli rtpengine-daemon chromium flite iproute2
