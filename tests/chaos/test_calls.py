@@ -242,7 +242,7 @@ async def test_calls_end_as_they_did_and_leave_nothing_behind(tmp_path: Path) ->
 @pytest.mark.timeout(SOAK_S + 900)
 async def test_an_hour_of_calls_leaves_nothing_behind(tmp_path: Path) -> None:
     before, after = await soaked(tmp_path / "i", SOAK_S, AT_ONCE, WARM_S, LINGER_S)
-    print(before, after)  # noqa: T201 - for whoever reads the figures of an hour
+    print(before, after)
     assert (after.sockets, after.tasks) == (before.sockets, before.tasks)
     if SOAK_S >= LONG_S:
         assert after.memory_kb <= before.memory_kb * GROWTH, f"{before} {after}"
