@@ -202,24 +202,16 @@ class RemoteLeg:
                 continue
             return done
 
-    # What it listens for
+    # What it listens for; each raises LegClosedError where the leg is closed meanwhile
 
     async def silence(self, seconds: float) -> None:
-        """Return once the far end has not spoken for `seconds`; in another core it is counted anew.
-
-        Raises:
-            LegClosedError: the leg was closed meanwhile.
-        """
+        """Return once the far end has not spoken for `seconds`; in another core it is counted anew."""
         await self._perform(
             lambda _: lambda request: wire.Listen(request, self.number, "silence", seconds), barge_in=False
         )
 
     async def fax(self) -> None:
-        """Return once a fax machine is heard calling.
-
-        Raises:
-            LegClosedError: the leg was closed meanwhile.
-        """
+        """Return once a fax machine is heard calling."""
         await self._listen("fax")
 
     async def picked_up(self) -> Finding:
