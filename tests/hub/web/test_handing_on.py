@@ -95,7 +95,7 @@ async def asked(ana: Seat, ben: Seat) -> None:
 async def test_a_caller_is_handed_to_a_colleague_who_was_asked_first(practice: Practice) -> None:
     async with at_work(practice, "ana") as ana, at_work(practice, "ben") as ben, calling(practice):
         await asked(ana, ben)
-        assert await ben.page.query_selector("#pop .nothing") is not None
+        await ben.page.wait_for_selector("#pop .nothing")
         assert await ana.violations() == []
         await ana.page.focus("#phone-over")
         await ana.page.keyboard.press("Enter")

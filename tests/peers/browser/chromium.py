@@ -13,6 +13,9 @@ ARGUMENTS = (
     *("--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"),
 )
 
+PATIENCE_S = 15.0
+"For what takes a fraction of a second on a machine that does nothing else."
+
 SECURE = "http://localhost/"
 "A page from here counts as safe, so that it may speak and hear; nobody listens there, the test answers for it."
 
@@ -56,7 +59,7 @@ async function loudest() {
   for (let i = 1; i < bins.length; i++) if (bins[i] > bins[at]) at = i;
   return [at * sounds.sampleRate / window.ear.fftSize, bins[at]];
 }
-async function hears(hz, within = 5000) {
+async function hears(hz, within = 15000) {
   // Resolves with the loudest frequency once it is the expected one; rejects when it never is.
   const until = performance.now() + within;
   let found = [0, -Infinity];
@@ -67,7 +70,7 @@ async function hears(hz, within = 5000) {
   }
   throw new Error(`heard ${found} in place of ${hz}`);
 }
-async function silent(within = 5000) {
+async function silent(within = 15000) {
   const until = performance.now() + within;
   let found = [0, 0];
   while (performance.now() < until) {
@@ -77,7 +80,7 @@ async function silent(within = 5000) {
   }
   throw new Error(`heard ${found}`);
 }
-async function eventually(check, within = 5000) {
+async function eventually(check, within = 15000) {
   // For what has to be waited for itself: Playwright takes a promise for true.
   const until = performance.now() + within;
   while (!(await check())) {

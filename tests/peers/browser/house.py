@@ -43,7 +43,7 @@ from media.sip.uri import Address as SipAddress
 from media.sip.uri import Uri
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd
-from tests.peers.browser.chromium import EAR
+from tests.peers.browser.chromium import EAR, PATIENCE_S
 
 WEB = Path(__file__).resolve().parents[3] / "hub" / "web"
 ESBUILD = WEB / "node_modules" / ".bin" / "esbuild"
@@ -260,7 +260,7 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[int]:
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await server.listening.wait()
     try:
         yield int(server.servers[0].sockets[0].getsockname()[1])
@@ -291,7 +291,7 @@ class House:
         page = await context.new_page()
         await page.add_init_script(f"window.options = {json.dumps({'extension': extension, 'hz': hz})};")
         await page.goto(f"{origin}/test")
-        await page.wait_for_function("window.phone && phone.state === 'ready'", timeout=8000)
+        await page.wait_for_function("window.phone && phone.state === 'ready'", timeout=PATIENCE_S * 1000)
         return page
 
 

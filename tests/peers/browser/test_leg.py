@@ -19,7 +19,7 @@ from media.rtp import FRAME
 from media.sdp import Direction, Session
 from media.sound import Sound
 from tests.media.farend import FarEnd, far_end, relay, until
-from tests.peers.browser.chromium import EAR, page_with
+from tests.peers.browser.chromium import EAR, PATIENCE_S, page_with
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -86,7 +86,7 @@ async def called(leg: BrowserLeg, page: Page) -> None:
     """Call the page: our offer, its answer."""
     offer = bytes(await leg.offer()).decode()
     await leg.settle(read(await page.evaluate("sdp => answer(sdp)", offer)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await leg.connected
 
 
@@ -94,7 +94,7 @@ async def calls(leg: BrowserLeg, page: Page) -> None:
     """Let the page call: its offer, our answer."""
     answer = await leg.answer(read(await page.evaluate("offer()")))
     await page.evaluate("sdp => settle(sdp)", bytes(answer).decode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await leg.connected
 
 
@@ -112,7 +112,7 @@ async def talk(engine: BuiltinRelay, leg: BrowserLeg, other: AudioLeg, phone: Fa
     assert isinstance(other, PhoneLeg)
     other.connect(phone.address, Codec.PCMU, 101)
     engine.bridge(leg, other)
-    speaking = asyncio.create_task(phone.say(other.local, tone(1000, seconds=3)))
+    speaking = asyncio.create_task(phone.say(other.local, tone(1000, seconds=PATIENCE_S)))
     assert await page.evaluate("hears(1000)") == pytest.approx(1000, abs=15)
     await phone.hear(60)
     assert 440 in phone.hz()
@@ -127,7 +127,7 @@ async def test_keys_go_both_ways_as_events(page: Page) -> None:
         engine.bridge(leg, other)
         assert await page.evaluate("sender.dtmf.canInsertDTMF")
         await page.evaluate("sender.dtmf.insertDTMF('159#', 80, 50)")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert [await leg.digits.get() for _ in range(4)] == ["1", "5", "9", "#"]
             while phone.keys() != "159#":
                 await phone.hear(len(phone.heard) + 1)
@@ -214,6 +214,6 @@ async def test_another_media_core_process_takes_a_page_over_by_a_new_offer(page:
         leg, other = await browser_leg(engine), await engine.allocate()
         offer = bytes(await leg.offer()).decode()
         await leg.settle(read(await page.evaluate("sdp => reanswer(sdp)", offer)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await leg.connected
         await talk(engine, leg, other, phone, page)

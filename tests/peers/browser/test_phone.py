@@ -13,12 +13,16 @@ from media.sdp import Direction
 from media.sip.keypress import RECORDING_TYPE
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd, far_end, relay, until
+from tests.peers.browser.chromium import PATIENCE_S
 from tests.peers.browser.house import House, Talk, practice
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
 
-PATIENCE_S = 15.0
-"A handshake and a few keys, on a machine that runs other tests beside."
+BACK_S = 1.0
+"From the reloaded page to the call."
+
+BUSY = 4
+"How much slower a machine may be that runs other tests beside."
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -43,7 +47,7 @@ async def talk_of(house: House, number: str = "", page: Page | None = None) -> T
     """Return the next call that was connected; where a page is named, it calls the number first."""
     if page is not None:
         await page.evaluate("number => phone.call(number).then(() => true)", number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return await house.switchboard.talks.get()
 
 
@@ -51,7 +55,7 @@ async def hear_each_other(page: Page, end: FarEnd, talk: Talk) -> None:
     """Prove both ways by a tone that is measured at the other end."""
     assert talk.other is not None
     end.heard.clear()
-    speaking = asyncio.create_task(end.say(talk.other.port, tone(1000, seconds=5)))
+    speaking = asyncio.create_task(end.say(talk.other.port, tone(1000, seconds=PATIENCE_S)))
     await page.evaluate("hears(1000)")
     await end.hear(40)
     assert 440 in end.hz()
@@ -64,7 +68,7 @@ async def test_a_page_calls_and_both_hear_each_other(house: House, desk: Page, f
     assert await desk.evaluate("[call.state, call.number, call.code]") == ["talking", "7001", None]
     await desk.evaluate("call.hangUp()")
     assert talk.sip is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await talk.sip.ended
     assert await desk.evaluate("call.state") == "ended"
     assert await desk.evaluate("phone.calls.size") == 0
@@ -76,7 +80,7 @@ async def test_a_page_is_called_answers_and_is_hung_up_on(house: House, desk: Pa
     await desk.wait_for_function("window.call?.state === 'ringing'")
     assert await desk.evaluate("[call.number, call.outgoing]") == ["7001", False]
     await desk.evaluate("call.answer()")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         talk = await ringing
     assert talk is not None
     board.join(talk, await board.far("7001"))
@@ -89,7 +93,7 @@ async def test_a_page_declines(house: House, desk: Page) -> None:
     ringing = asyncio.create_task(house.switchboard.ring(await desk.evaluate("phone.extension"), "7001"))
     await desk.wait_for_function("window.call?.state === 'ringing'")
     await desk.evaluate("call.hangUp()")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await ringing is None
 
 
@@ -103,10 +107,10 @@ async def test_keys_go_both_ways(house: House, desk: Page, far: FarEnd) -> None:
     assert talk.other is not None
     before = await desk.evaluate("arrived(call)")
     await far.press(talk.other.port, "4207")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert [await talk.other.leg.digits.get() for _ in range(4)] == ["4", "2", "0", "7"]
     # Five packets a key, and next to nothing else; a page has no means to show them.
-    assert await desk.evaluate(f"eventually(async () => await arrived(call) >= {before} + 16, 5000)")
+    assert await desk.evaluate(f"eventually(async () => await arrived(call) >= {before} + 16)")
 
 
 async def test_keys_pressed_before_there_is_a_way_for_them_wait_in_order(house: House, desk: Page, far: FarEnd) -> None:
@@ -141,9 +145,10 @@ async def test_hold_stops_the_sound_and_resume_brings_it_back_once(house: House,
     assert await desk.evaluate("call.held")
     assert talk.offers == [Direction.SENDONLY]
     loop = asyncio.get_running_loop()
+    await until(loop.time() + 0.2)  # what was on its way
     passed = len(far.heard)
     await until(loop.time() + 0.3)
-    assert len(far.heard) <= passed + 1  # one may have been on its way
+    assert len(far.heard) == passed
     await desk.evaluate("call.hold()")  # twice is once
     await desk.evaluate("call.resume()")
     assert talk.offers[1:] == [Direction.SENDRECV]
@@ -155,10 +160,12 @@ async def test_mute_is_heard_as_silence_and_tells_nobody(house: House, desk: Pag
     talk = await talk_of(house, "7001", desk)
     await hear_each_other(desk, far, talk)
     await desk.evaluate("call.mute()")
-    await far.hear(len(far.heard) + 10)
-    far.heard.clear()
-    await far.hear(20)
-    assert level_of(far.sound()) < -60
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            far.heard.clear()  # of what is heard first, some was said before
+            await far.hear(20)
+            if level_of(far.sound()) < -60:
+                break
     assert talk.offers == []
     await desk.evaluate("call.unmute()")
     await hear_each_other(desk, far, talk)
@@ -220,7 +227,7 @@ async def test_sound_goes_on_while_the_socket_is_away_and_the_page_comes_back_by
     await hear_each_other(desk, far, talk)
     assert await desk.evaluate("call.hold().then(() => '', error => error.message)") == "not connected"
     await board.listen(path)
-    await desk.wait_for_function("phone.state === 'ready'", timeout=15_000)
+    await desk.wait_for_function("phone.state === 'ready'", timeout=PATIENCE_S * 1000)
     await desk.evaluate("call.hold()")
     await desk.evaluate("call.resume()")
     assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
@@ -270,7 +277,7 @@ async def test_a_page_that_is_loaded_anew_gets_its_call_back_within_a_second(
         board.registered.get_nowait()
     await desk.reload(wait_until="commit")
     loop, began = asyncio.get_running_loop(), asyncio.get_running_loop().time()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await talk.gone.wait()
         while (await board.registered.get())[1] == 0:
             pass
@@ -280,6 +287,6 @@ async def test_a_page_that_is_loaded_anew_gets_its_call_back_within_a_second(
     board.join(again, talk.other)
     assert isinstance(again.leg, BrowserLeg)
     await again.leg.connected
-    assert loop.time() - began < 1
+    assert loop.time() - began < BACK_S * BUSY
     assert await desk.evaluate("call.resumed") == "call-1"
     await hear_each_other(desk, far, again)

@@ -13,7 +13,7 @@ from media.rescue import follow
 from media.sound import Sound
 from tests.hub.api.office import Office
 from tests.media.core.cores import cores, kill
-from tests.peers.browser.chromium import chromium
+from tests.peers.browser.chromium import PATIENCE_S, chromium
 from tests.peers.browser.house import House, Talk, practice
 
 pytestmark = pytest.mark.peer("chromium", "node")
@@ -39,7 +39,7 @@ async def called(house: House, desk: Page) -> Talk:
     ringing = asyncio.create_task(house.switchboard.ring(await desk.evaluate("phone.extension"), "7001"))
     await desk.wait_for_function("window.call?.state === 'ringing'")
     await desk.evaluate("call.answer()")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         talk = await ringing
     assert talk is not None
     return talk
@@ -63,7 +63,7 @@ async def test_a_page_hears_and_is_heard_after_its_core_was_killed_and_again(hou
                 await asyncio.sleep(0.02)
         await desk.evaluate(f"hears({MUSIC_HZ})")
         await desk.evaluate("call.press('5')")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await leg.digits.get() == "5"
         await relay.steady()
     assert await desk.evaluate("call.state") == "talking"

@@ -19,6 +19,7 @@ from media.sdp import Direction, Session
 from media.sound import Sound
 from tests.hub.api.office import Office
 from tests.media.farend import Ear, far_end, relay
+from tests.peers.browser.chromium import PATIENCE_S
 from tests.peers.browser.house import House, Talk, practice
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
@@ -53,7 +54,7 @@ async def talking(house: House, caller: Page, callee: Page) -> Talk:
     await caller.evaluate("number => phone.call(number).then(() => true)", await callee.evaluate("phone.extension"))
     await callee.wait_for_function("window.call?.state === 'ringing'")
     await callee.evaluate("call.answer()")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return await house.switchboard.talks.get()
 
 
