@@ -36,7 +36,7 @@ from media.line import NOBODY
 from media.message import left
 from media.notice import Emitted
 from media.relay import Leg, Wanted
-from media.rescue import follow
+from media.rescue import cause_of, follow
 from media.sip.incoming import Incoming
 from media.sip.status import Cause
 from media.switchboard import Side
@@ -361,6 +361,7 @@ class InboundCall:
         if self.spoken is not None:
             seconds = min(seconds, self.spoken)
         whose = None if self.agent is None else self.agent.agent_id
+        self.cause = cause_of(self.sip, self.agent.sip if self.agent else None) or self.cause
         wrap_up = self.wrap_up_seconds
         closing = Closing(self.id, at, self.cause, self.path, whose, wrap_up, stats, self.tape, seconds)
         written = house.ledger.note(partial(self._write_end, closing))

@@ -31,7 +31,7 @@ from media.meter import Meter
 from media.notice import Emitted
 from media.outward import OutwardTalk, refusal_of
 from media.relay import Leg, Wanted
-from media.rescue import follow
+from media.rescue import cause_of, follow
 from media.sdp import Session
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
@@ -364,9 +364,9 @@ class OutboundCall:
         if self._promise is not None and not self._promise.done():
             self._promise.set_result((None, int(self.cause) if self.cause.isdigit() else 480))
         self.sip.bye()
-        if self._talk is not None:
-            self._talk.agent.sip.bye()
-            self.near = self._talk.agent.leg
+        agent = self.sip if self._talk is None else self._talk.agent.sip
+        agent.bye()
+        self.near = self.near if self._talk is None else self._talk.agent.leg
         for doing in (self._early, *self._pressing):
             if doing is not None:
                 doing.cancel()
@@ -380,6 +380,7 @@ class OutboundCall:
         if not self._written:
             return
         at = house.line.now()
+        self.cause = cause_of(agent, self.call) or self.cause
 
         def change(db: Db) -> list[Emitted]:
             for role, stats in figures:

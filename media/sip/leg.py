@@ -42,6 +42,9 @@ class Leg(Offering):
         self.on_record: Callable[[bool], bool] | None = None
         "Hears that the peer wants the call recorded or not, and tells whether that is done; without it it never is."
 
+        self.broken = ""
+        "Why this side hung up without anybody having wanted that, as `media.rescue` says it; else empty."
+
         self.follows_recording = False
         "Whether the peer wants to be told how the call is recorded."
 

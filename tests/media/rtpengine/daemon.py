@@ -34,7 +34,9 @@ class Daemon:
     def __init__(self, work: Path, port: int) -> None:
         self.address = Address(f"{HOST}:{port}")
         first = next(_RANGES)
-        command = ["rtpengine", "--foreground", f"--interface={HOST}", f"--listen-ng={HOST}:{port}", "--table=-1"]
+        # It goes with us, also where we are killed before we could end it.
+        command = ["setpriv", "--pdeathsig", "KILL"]
+        command += ["rtpengine", "--foreground", f"--interface={HOST}", f"--listen-ng={HOST}:{port}", "--table=-1"]
         command += ["--config-file=none", "--num-threads=1", f"--port-min={first}", f"--port-max={first + 99}"]
         command += ["--log-stderr", "--log-level=4", f"--pidfile={work / f'rtpengine-{port}.pid'}"]
         self._said = (work / f"rtpengine-{port}.log").open("ab")
