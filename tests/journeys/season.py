@@ -183,10 +183,10 @@ class Season:
 
 
 @asynccontextmanager
-async def practice(root: Path, begin: datetime) -> AsyncIterator[Season]:
+async def practice(root: Path, begin: datetime, policy: str = POLICY) -> AsyncIterator[Season]:
     """Make an instance in `root` and everything around it but the worker; it is `begin`, which must be to come."""
     ports = {"ehr": free_port(), "carrier": free_port(), "callbacks": free_port()}
-    paths = await asyncio.to_thread(_made, root, ports)
+    paths = await asyncio.to_thread(_made, root, policy, ports)
     async with skipping() as env:
         address = env.client.service_client.config.target_host
         with clock_of(address) as clock, vault_of(paths):
@@ -231,9 +231,9 @@ async def working(season: Season) -> AsyncIterator[None]:
         await worker
 
 
-def _made(root: Path, ports: dict[str, int]) -> Paths:
+def _made(root: Path, policy: str, ports: dict[str, int]) -> Paths:
     paths = Paths(root)
-    setup.make(paths, POLICY.format(**ports))
+    setup.make(paths, policy.format(**ports))
     (paths.keys / "token").write_text(TOKEN)
     (paths.keys / "secret").write_text(SECRET)
     return paths
