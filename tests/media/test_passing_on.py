@@ -205,7 +205,7 @@ async def test_a_caller_who_is_held_hears_music_and_comes_back(office: Office) -
     office.caller.sound.heard.clear()
     await office.ana.change(taken, Direction.SENDONLY)
     assert not await office.ana.hears(CALLER_HZ, office.caller, made)
-    assert len(office.caller.sound.heard) > 20, "nothing is played to who waits"
+    assert len(office.caller.sound.heard) > 10, "nothing is played to who waits"
     await office.ana.change(taken, Direction.SENDRECV)
     assert await office.ana.hears(CALLER_HZ, office.caller, made)
     assert await office.caller.hears(AGENT_HZ, office.ana, taken)
