@@ -1,7 +1,7 @@
 """Many UDP datagrams by one system call: sendmmsg and recvmmsg of Linux, for load that must cost little itself.
 
-What is sent is one packet, again and again to a list of places; what is received comes with the kernel's own time of
-its arrival (SO_TIMESTAMPNS), so that whoever reads late measures right all the same.
+What is sent is one packet for a whole list of places, or one for each, again and again; what is received comes with the
+kernel's own time of its arrival (SO_TIMESTAMPNS), so that whoever reads late measures right all the same.
 """
 
 import ctypes
@@ -57,19 +57,24 @@ def sockaddr(address: tuple[str, int]) -> bytes:
 
 
 class Volley:
-    """One packet for many places; `packet` may be written between two calls of `send`."""
+    """One packet for many places, or one for each; `packet` may be written between two calls of `send`."""
 
-    def __init__(self, line: socket.socket, places: Sequence[tuple[str, int]], packet: bytearray) -> None:
+    def __init__(
+        self, line: socket.socket, places: Sequence[tuple[str, int]], packet: bytearray, *, each: int = 0
+    ) -> None:
+        """Take the socket, where to, and what; with `each`, every place's own so many bytes of it, in their order."""
         self._fd = line.fileno()
         self._held = (ctypes.c_char * len(packet)).from_buffer(packet)
-        self._iovec = _Iovec(ctypes.addressof(self._held), len(packet))
+        self._iovecs = (_Iovec * len(places))()
         self._names = ctypes.create_string_buffer(b"".join(map(sockaddr, places)), 16 * len(places))
         self._messages = (_Mmsghdr * len(places))()
         self.count = len(places)
-        for number, message in enumerate(self._messages):
+        for number, (message, iovec) in enumerate(zip(self._messages, self._iovecs, strict=True)):
+            iovec.base = ctypes.addressof(self._held) + each * number
+            iovec.length = each or len(packet)
             message.header.name = ctypes.addressof(self._names) + 16 * number
             message.header.name_length = 16
-            message.header.iov = ctypes.pointer(self._iovec)
+            message.header.iov = ctypes.pointer(iovec)
             message.header.iov_count = 1
 
     def send(self) -> int:
@@ -100,13 +105,17 @@ class Inbox:
         # The kernel writes lengths into the headers; this brings them back.
         self._fresh = bytes(self._messages)
         self._bytes, self._sources = memoryview(self._data).cast("B"), memoryview(self._names).cast("B")
-        self._words = self._bytes.cast("Q")
+        self._words, self._halves = self._bytes.cast("Q"), self._bytes.cast("H")
         self._times = memoryview(self._control).cast("B").cast("q")
 
     def read(self) -> int:
         """Read what waits, at most `BATCH` datagrams; return how many."""
         ctypes.memmove(self._messages, self._fresh, len(self._fresh))
         return max(int(_libc.recvmmsg(self._fd, self._messages, BATCH, socket.MSG_DONTWAIT, None)), 0)
+
+    def heads(self, count: int) -> list[int]:
+        """Return the first two bytes of each datagram, as this machine orders the bytes of a number."""
+        return self._halves[BEFORE // 2 : count * (SLOT // 2) : SLOT // 2].tolist()
 
     def waits_ns(self, count: int) -> list[int]:
         """Return for each datagram the time from the stamp in it, 12 bytes after its start, to its arrival."""

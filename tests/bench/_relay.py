@@ -1,8 +1,9 @@
-"""A relay under load, in a process of its own: `_relay KIND CALLS PORT DIR`.
+"""A relay under load, in a process of its own: `_relay KIND CALLS FAR DIR`.
 
-PORT is the far end of all legs. KIND is `plain`, `recorded` or `srtp` for ours, one media core process reached as the
-gateway reaches it, or `uvloop` for the least that Python can do: a socket for each leg, read and written from the
-loop's own callback. It prints one JSON object about its legs and serves until its input ends.
+FAR is what `_rtp_load` prints of itself, the far end of all legs. KIND is `plain`, `recorded`, `srtp` or `browser` (a
+plain leg and a page's) for ours, one media core process reached as the gateway reaches it, or `uvloop` for the least
+that Python can do: a socket for each leg, read and written from the loop's own callback. It prints one JSON object
+about its legs and serves until its input ends.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import uvloop
 from hub import pace
 from hub.settings.practice import Sip
 from hub.settings.value import PortRange
+from media.browser.description import Way
 from media.core.relay import CoreRelay, relay_for
 from media.recorder import Place
 from media.relay import Wanted
@@ -39,9 +41,23 @@ SUITES = {
 "What the far end speaks: its name for pylibsrtp, and the bytes of key and salt (RFC 4568 section 6.2, RFC 7714)."
 
 ANSWER = "v=0\r\no=- 7 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} {profile} 0\r\n{crypto}"
+PAGE = """v=0\r
+o=- 7 1 IN IP4 127.0.0.1\r
+s=-\r
+t=0 0\r
+m=audio 9 UDP/TLS/RTP/SAVPF 0\r
+c=IN IP4 0.0.0.0\r
+a=ice-ufrag:{ufrag}\r
+a=ice-pwd:{password}\r
+a=fingerprint:{fingerprint}\r
+a=setup:active\r
+a=mid:0\r
+a=rtcp-mux\r
+"""
+"What a page answers."
 
 
-async def ours(kind: str, calls: int, port: int, work: Path) -> dict[str, Any]:
+async def ours(kind: str, calls: int, port: int, page: dict[str, Any], work: Path) -> dict[str, Any]:
     """Bridge so many calls; what is told of them."""
     sip = Sip(rtp_ports=PortRange(PORTS), cores=1)
     relay = relay_for(sip, Sound(b"\xff" * FRAME), work)
@@ -49,28 +65,37 @@ async def ours(kind: str, calls: int, port: int, work: Path) -> dict[str, Any]:
     if isinstance(relay, CoreRelay):
         await relay.steady()
     wanted = Wanted(secure=True, least="sdes-srtp") if kind == "srtp" else Wanted()
-    before = resident_kb(os.getpid())
-    told: dict[str, Any] = {"ports": [], "keys": {}}
+    told: dict[str, Any] = {"ports": [], "pages": [], "keys": {}, "idle_kb": resident_kb(os.getpid())}
     far = Far(port)
     for number in range(calls):
         caller = await relay.allocate(wanted)
-        pair = [caller, await relay.allocate(wanted, caller)]
+        pair = [caller, await relay.allocate(Wanted(kind="browser") if kind == "browser" else wanted, caller)]
         relay.bridge(*pair)
         for leg in pair:
             offer = await leg.offer()
-            await leg.settle(far.answer(offer), via=HOST)
-            told["ports"].append(offer.media[0].port)
+            if leg is not caller and kind == "browser":
+                await leg.settle(Session.parse(PAGE.format(**page).encode()))
+                told["pages"].append(said_of(offer))
+            else:
+                await leg.settle(far.answer(offer), via=HOST)
+                told["ports"].append(offer.media[0].port)
         if kind == "recorded":
             place = Place(work / f"{number}.clm", secrets.token_bytes(32), b"bench", bytes(16))
             relay.record(place, pair)
     told |= {"keys": far.keys, "key": far.key, "profile": far.profile}
-    told["kb_a_call"] = (resident_kb(os.getpid()) - before) / calls
     HELD.append(relay)
     return told
 
 
 HELD: list[Any] = []
 "What must live as long as the process."
+
+
+def said_of(offer: Session) -> dict[str, Any]:
+    """Return what a browser leg's offer says of it."""
+    way, media = Way.of(offer), offer.media[0]
+    said = {"ufrag": way.ufrag, "password": way.password, "fingerprint": str(way.fingerprints[0])}
+    return {"port": media.port, **said}
 
 
 class Far:
@@ -108,7 +133,7 @@ def floor(calls: int, port: int) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     buffer = bytearray(2048)
     view = memoryview(buffer)
-    before = resident_kb(os.getpid())
+    idle_kb = resident_kb(os.getpid())
     ports = []
     for _ in range(calls):
         pair = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
@@ -120,7 +145,7 @@ def floor(calls: int, port: int) -> dict[str, Any]:
         for line, other in (pair, pair[::-1]):
             loop.add_reader(line.fileno(), passed, line.recv_into, other.send, buffer, view)
         HELD.append(pair)
-    return {"ports": ports, "kb_a_call": (resident_kb(os.getpid()) - before) / calls}
+    return {"ports": ports, "idle_kb": idle_kb}
 
 
 def passed(receive: Any, send: Any, buffer: bytearray, view: memoryview) -> None:
@@ -130,11 +155,14 @@ def passed(receive: Any, send: Any, buffer: bytearray, view: memoryview) -> None
 
 async def main() -> None:
     """Serve until the input ends."""
-    kind, calls, port, work = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    kind, calls, far, work = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]), Path(sys.argv[4])
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     gc.collect()
-    told = floor(calls, port) if kind == "uvloop" else await ours(kind, calls, port, work)
+    if kind == "uvloop":
+        told = floor(calls, far["port"])
+    else:
+        told = await ours(kind, calls, far["port"], far["page"], work)
     pace.collect_rarely()
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()

@@ -26,6 +26,7 @@ WARM_S = 1
 CALLS = 600
 RECORDED = 400
 SECURE = 350
+BROWSERS = 250
 DOUBLING = (100, 200, 400)
 GROWTH = 1.1
 "What a call may cost at most, times what it costs among half as many, for timers' noise."
@@ -48,6 +49,8 @@ class Carried:
     kb_a_call: float
     calls: int
     seconds: float
+    load_share: float
+    "Of a core that the load itself took."
 
     @property
     def lost(self) -> int:
@@ -70,7 +73,9 @@ class Load:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.port = int(self._line())
+        self.said = self._line()
+        "Of itself, in JSON."
+        self.port = int(json.loads(self.said)["port"])
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -79,18 +84,20 @@ class Load:
     def run(self, told: dict[str, Any], pid: int | None, calls: int, seconds: float = SECONDS) -> Carried:
         """Send to the legs that were told, and return what came of it."""
         assert self._process.stdin is not None
-        said = {"seconds": seconds, "warm": min(WARM_S, seconds), "legs": 2 * calls, **told}
+        said = {"seconds": seconds, "warm": min(WARM_S, seconds), **told}
         self._process.stdin.write(json.dumps(said) + "\n")
         self._process.stdin.flush()
         self._line()
         before = 0.0 if pid is None else cpu_s(pid)
         answer = json.loads(self._line())
         spent = 0.0 if pid is None else cpu_s(pid) - before
+        # Keys of pages come last of all, so it is looked at when everything has been carried.
+        held = 0.0 if pid is None else (resident_kb(pid) - told["idle_kb"]) / calls
         self._process.wait()
         fields = {name: answer[name] for name in ("due", "sent", "received", "wrong")}
+        fields |= {"cpu_s": spent, "kb_a_call": held, "load_share": answer["cpu_share"]}
         p99 = answer["p99_ms"] if answer["p99_ms"] is not None else float("inf")
-        held = told.get("kb_a_call", 0.0)
-        return Carried(**fields, p99_ms=p99, cpu_s=spent, kb_a_call=held, calls=calls, seconds=seconds)
+        return Carried(**fields, p99_ms=p99, calls=calls, seconds=seconds)
 
     def close(self) -> None:
         """End it, whether or not it ended by itself."""
@@ -108,17 +115,18 @@ def load() -> Iterator[Load]:
         made.close()
 
 
-def itself(calls: int, seconds: float = SECONDS) -> Carried:
-    """Return what the load measures of itself."""
+def itself(calls: int, seconds: float = SECONDS, *, browser: bool = False) -> Carried:
+    """Return what the load measures of itself; `browser` is one page for each call and one plain leg."""
+    told = {"ports": [], "legs": calls if browser else 2 * calls, "ends": calls if browser else 0}
     with load() as sender:
-        return sender.run({"ports": []}, None, calls, seconds)
+        return sender.run(told, None, calls, seconds)
 
 
 def carried(kind: str, calls: int, seconds: float = SECONDS) -> Carried:
     """Return what `_relay` of that kind makes of so many calls."""
     with tempfile.TemporaryDirectory() as work, load() as sender:
         relay = subprocess.Popen(
-            [*pinned(0), sys.executable, "-m", "tests.bench._relay", kind, str(calls), str(sender.port), work],
+            [*pinned(0), sys.executable, "-m", "tests.bench._relay", kind, str(calls), sender.said, work],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,11 +147,10 @@ def by_rtpengine(calls: int, seconds: float = SECONDS) -> Carried:
     with tempfile.TemporaryDirectory() as work, load() as sender:
         daemon = Rtpengine(Path(work), pinned(0))
         try:
-            before = resident_kb(daemon.process.pid)
+            idle_kb = resident_kb(daemon.process.pid)
             ports = [port for number in range(calls) for port in daemon.bridge(number, sender.port)]
-            held = (resident_kb(daemon.process.pid) - before) / calls
             first_in_line(daemon.process.pid)
-            return sender.run({"ports": ports, "kb_a_call": held}, daemon.process.pid, calls, seconds)
+            return sender.run({"ports": ports, "idle_kb": idle_kb}, daemon.process.pid, calls, seconds)
         finally:
             daemon.close()
 
@@ -189,12 +196,13 @@ def _lossless(
 
 
 def _under(kind: str, calls: int) -> list[Figure]:
-    machine, ours = itself(calls), carried(kind, calls)
+    machine, ours = itself(calls, browser=kind == "browser"), carried(kind, calls)
     return [
         _lossless(f"media.{kind}.lost", ours),
         Figure.at_most(f"media.{kind}.added_p99", ours.p99_ms - machine.p99_ms, "ms", LIMIT_MS),
         Figure(f"media.{kind}.cpu", ours.cpu_ms, "ms/s a call"),
         Figure(f"media.{kind}.memory", ours.kb_a_call, "KiB a call"),
+        Figure(f"media.{kind}.load", ours.load_share, "of a core for the load itself"),
     ]
 
 
@@ -207,5 +215,6 @@ def _doubling() -> list[Figure]:
 
 
 def relayed() -> list[Figure]:
-    """Measure bridged calls plain, recorded and encrypted, what one costs among more and more, and its memory."""
-    return [*_bridged(), *_under("recorded", RECORDED), *_under("srtp", SECURE), *_doubling()]
+    """Measure bridged calls of each kind, what one costs among more and more, and its memory."""
+    figures = [*_bridged(), *_under("recorded", RECORDED), *_under("srtp", SECURE), *_under("browser", BROWSERS)]
+    return [*figures, *_doubling()]

@@ -59,7 +59,7 @@ def test_the_load_loses_nothing_itself() -> None:
     assert done.p99_ms < 100
 
 
-@pytest.mark.parametrize("kind", ["uvloop", "plain", "recorded", "srtp"])
+@pytest.mark.parametrize("kind", ["uvloop", "plain", "recorded", "srtp", "browser"])
 def test_every_packet_comes_back_from_every_kind_of_relay(kind: str) -> None:
     done = carried(kind, 3, SECONDS)
     assert whole(done, 3)
@@ -72,6 +72,7 @@ def test_every_packet_comes_back_from_rtpengine() -> None:
 
 
 def test_what_does_not_come_back_or_comes_as_another_is_lost() -> None:
-    made = Carried(due=100, sent=100, received=97, wrong=2, p99_ms=1.0, cpu_s=0.2, kb_a_call=1.0, calls=5, seconds=2.0)
+    counted = {"due": 100, "sent": 100, "received": 97, "wrong": 2, "calls": 5}
+    made = Carried(**counted, p99_ms=1.0, cpu_s=0.2, kb_a_call=1.0, seconds=2.0, load_share=0.1)
     assert made.lost == 5
     assert made.cpu_ms == pytest.approx(20.0)
