@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from hub.api.caller import GUARDED, READING, InstanceDep, SessionDep, needs
 from hub.api.page import LIMIT, Answer, CursorParam, LimitParam, Page, page
-from hub.record import message, patient, reminder
+from hub.record import message, patient, reminder, voice
 from hub.security.access import Actor, Scope
 
 router = APIRouter()
@@ -62,6 +62,14 @@ class Reminder(Answer):
     attempted_at: datetime | None
     settled_at: datetime | None
     message: UUID | None
+    call: UUID | None
+    "The last call of it, where it is called instead of written; one that was dialled stands among the calls."
+
+    outcome: voice.Outcome
+    "What came of that call; empty while it goes on, and where there is none."
+
+    answered_by: str
+    "human, machine or unknown; empty where nobody picked up."
 
 
 @router.get("/messages", summary="List texts", tags=["messages"], responses=READING)
@@ -102,10 +110,12 @@ async def reminders(
 ) -> Page[Reminder]:
     """Return reminders, the newest made first: planned, sent, and skipped with the reason."""
 
-    def look(db: Session) -> list[reminder.Reminder]:
-        return reminder.recent(db, appointment_id=appointment, before=cursor, limit=limit + 1)
+    def look(db: Session) -> Page[Reminder]:
+        rows = reminder.recent(db, appointment_id=appointment, before=cursor, limit=limit + 1)
+        calls = voice.of_reminders(db, [row.id for row in rows])
+        return page(rows, limit, lambda row: _step(row, calls.get(row.id)), lambda row: row.id)
 
-    return page(await instance.db.run(look), limit, _step, lambda row: row.id)
+    return await instance.db.run(look)
 
 
 def _shown(row: message.Message, said: dict[str, Any] | None, actor: Actor) -> Message:
@@ -127,7 +137,7 @@ def _shown(row: message.Message, said: dict[str, Any] | None, actor: Actor) -> M
     )
 
 
-def _step(row: reminder.Reminder) -> Reminder:
+def _step(row: reminder.Reminder, called: voice.ReminderCall | None) -> Reminder:
     return Reminder(
         id=row.id,
         appointment=row.appointment_id,
@@ -139,4 +149,7 @@ def _step(row: reminder.Reminder) -> Reminder:
         attempted_at=row.attempted_at,
         settled_at=row.settled_at,
         message=row.message_id,
+        call=None if called is None else called.id,
+        outcome=voice.Outcome.NONE if called is None else called.outcome,
+        answered_by="" if called is None else called.answered_by,
     )

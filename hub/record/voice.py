@@ -4,6 +4,7 @@ The row is all that the two say to each other. A call is asked for and committed
 dialled: whichever process dies, nobody is called twice for one reminder.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -208,6 +209,12 @@ def latest(db: Session, reminder_id: UUID) -> ReminderCall | None:
     """Return the last call that was asked for of a reminder."""
     query = select(ReminderCall).where(ReminderCall.reminder_id == reminder_id)
     return db.exec(query.order_by(col(ReminderCall.asked_at).desc()).limit(1)).one_or_none()
+
+
+def of_reminders(db: Session, reminder_ids: Collection[UUID]) -> dict[UUID, ReminderCall]:
+    """Return the last call of each of some reminders that were called."""
+    query = select(ReminderCall).where(col(ReminderCall.reminder_id).in_(reminder_ids))
+    return {row.reminder_id: row for row in db.exec(query.order_by(col(ReminderCall.asked_at)))}
 
 
 def tries(db: Session, reminder_id: UUID) -> int:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from hub.settings import load
 from tests.hub.example import INSTALLED
 from tests.hub.test_settings import edited, line_of, problems
 
@@ -376,3 +377,10 @@ def test_a_fault_is_told_with_its_line(old: str, new: str, told: str, marker: st
     text = edited(old, new)
     found = problems(text, connectors=INSTALLED)
     assert f"practice.toml:{line_of(text, marker)}: {told}" in found
+
+
+def test_who_is_called_must_see_a_number() -> None:
+    called = edited('hours = "09:00-20:00"\n', 'hours = "09:00-20:00"\nvoice = true\n')
+    told = '"voice" in [[reminder]] needs a [[number]]: it is what those who are called see'
+    assert [reminder.voice for reminder in load(called, connectors=INSTALLED).reminders] == [True]
+    assert told in "".join(problems(called.replace('did = "', 'dd = "'), connectors=INSTALLED))

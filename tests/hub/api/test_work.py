@@ -11,11 +11,13 @@ from sqlmodel import select
 from connectors.api import AppointmentStatus, ReplyFacts, Sms
 from hub.api.once import KEPT
 from hub.db import uuid7
-from hub.record import agent, appointment, event, idempotency, inbox, message, queue, reminder, task
+from hub.record import agent, appointment, event, idempotency, inbox, message, queue, reminder, task, voice
 from hub.record.agent import Presence
+from hub.record.appointment import Appointment
 from hub.record.event import Delivery, DeliveryState
 from hub.record.inbox import Arrival, State
 from hub.record.queue import Offer
+from hub.record.voice import CallStage, Outcome, ReminderCall
 from hub.security.access import Scope
 from tests.hub.api.office import POLICY, Office, Worker, number, phones, subjects_of
 
@@ -151,6 +153,34 @@ async def test_reminders_say_what_became_of_them(office: Office) -> None:
     ]
     page = (await asked(office, office.worker("billing"), "reminders", appointment=visit, limit=1)).json()
     assert page["next"] == str(steps[1].id)
+
+
+async def test_a_reminder_that_was_called_says_who_picked_up_and_what_they_chose(office: Office) -> None:
+    (applied,) = office.tell(office.visit())
+    visit, starts = applied.appointment_id, office.now + timedelta(days=10)
+    assert visit is not None
+    step = office.write(reminder.plan, visit, starts, "visit-1d", starts - timedelta(days=1))
+    row = ReminderCall(
+        id=uuid4(),
+        reminder_id=step.id,
+        appointment_id=visit,
+        patient_id=office.read(lambda db: db.get_one(Appointment, visit)).patient_id,
+        starts_at=starts,
+        stage=CallStage.DIALLED,
+        outcome=Outcome.NONE,
+        asked_at=office.now,
+        until_at=starts,
+        phone_key=b"",
+        sealed=b"",
+    )
+    seal, index = office.instance.sealer, office.instance.index
+    office.write(voice.ask, row, number="+12125550177", language="en", seal=seal, index=index)
+    clerk = office.worker("front-desk")
+    (shown,) = await items(office, clerk, "reminders", appointment=visit)
+    assert (shown["call"], shown["outcome"], shown["answered_by"]) == (str(row.id), "", "")
+    office.write(voice.over, row.id, Outcome.CONFIRMED, office.now, answered_by="human")
+    (shown,) = await items(office, clerk, "reminders", appointment=visit)
+    assert (shown["outcome"], shown["answered_by"]) == ("confirmed", "human")
 
 
 # Tasks
