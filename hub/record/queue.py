@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from sqlalchemy import Index
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.db import uuid7
@@ -70,9 +71,11 @@ class Offer(SQLModel, table=True):
     """One agent's phone that rings, or rang, for one caller."""
 
     __tablename__ = "queue_offer"
+    # By call and state: by its state alone, an offer that is over is one of all that ever were.
+    __table_args__ = (Index("ix_queue_offer_call", "call_id", "state"),)
 
     id: UUID = Field(default_factory=uuid7, primary_key=True)
-    call_id: UUID = Field(foreign_key="call.id", index=True)
+    call_id: UUID = Field(foreign_key="call.id")
     agent_id: UUID = Field(foreign_key="staff.id")
     queue: str
     host: str
@@ -222,6 +225,8 @@ def pair(db: Session, practice: Practice, now: datetime) -> list[Offer]:
 def waiting(db: Session) -> list[queueing.Waiting]:
     """Return the callers for whom no phone rings, with the agents who passed them by, or on."""
     rows = db.exec(select(Entry).where(Entry.state == EntryState.WAITING)).all()
+    if not rows:
+        return []
     passed: dict[UUID, dict[str, datetime]] = {row.call_id: {} for row in rows}
     tried = select(Offer).where(
         col(Offer.call_id).in_(passed),

@@ -54,7 +54,7 @@ class Reminder(SQLModel, table=True):
 
     attempted_at: datetime | None = column.maybe_instant()
     settled_at: datetime | None = column.maybe_instant()
-    message_id: UUID | None = Field(default=None, foreign_key="message.id")
+    message_id: UUID | None = Field(default=None, foreign_key="message.id", index=True)
 
 
 def plan(db: Session, appointment_id: UUID, starts_at: datetime, step: str, due_at: datetime) -> Reminder:
@@ -107,14 +107,18 @@ def sent(db: Session, reminder_id: UUID, now: datetime) -> Reminder:
     return _settle(db, reminder_id, ReminderState.SENT, {ReminderState.SENDING, ReminderState.UNKNOWN}, "", now)
 
 
-def unreached(db: Session, message_id: UUID) -> Reminder | None:
-    """The text of it was taken and will never arrive: it is planned as before; None where it was no reminder's."""
-    query = select(Reminder).where(Reminder.message_id == message_id, Reminder.state == ReminderState.SENT)
-    row = db.exec(query).one_or_none()
-    if row is not None:
+def of_message(db: Session, message_id: UUID) -> Reminder | None:
+    """Return the reminder that a text is of."""
+    return db.exec(select(Reminder).where(Reminder.message_id == message_id)).one_or_none()
+
+
+def unreached(db: Session, reminder_id: UUID) -> Reminder:
+    """Its text was taken and will never arrive: it is planned as before."""
+    row = db.get_one(Reminder, reminder_id)
+    if row.state is ReminderState.SENT:
         row.state, row.attempted_at, row.settled_at, row.message_id = ReminderState.PLANNED, None, None, None
-        db.add(row)
-        db.flush()
+    db.add(row)
+    db.flush()
     return row
 
 

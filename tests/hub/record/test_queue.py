@@ -1,11 +1,13 @@
 """Queues: a caller keeps their place, an agent rings once, and every way out leaves the rows in order."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from sqlmodel import Session, select
 
 from hub.record import agent, queue, staff
@@ -328,3 +330,25 @@ def test_whoever_left_or_waits_is_not_let_in_again(record: Record, db: Session) 
     assert left is not None
     assert left.state is EntryState.LEFT
     assert queue.reopen(db, uuid4(), record.now) is None
+
+
+def test_offers_of_a_call_are_not_looked_for_among_all_that_ever_were(record: Record, db: Session) -> None:
+    add_agent(db, record)
+    row = wait(db, record)
+    (offer,) = pair(db, record)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if statement.startswith("SELECT") and "queue_offer.call_id" in statement.partition("WHERE")[2]:
+            asked.append((statement, parameters))
+
+    event.listen(db.get_bind(), "before_cursor_execute", note)
+    queue.refuse(db, offer.id, OfferState.REFUSED, record.now)
+    queue.waiting(db)
+    queue.waited(db, row.id, record.now)
+    queue.leave(db, row.id, "abandoned", record.now)
+    event.remove(db.get_bind(), "before_cursor_execute", note)
+    assert len(asked) >= 3
+    for statement, parameters in asked:
+        plan = db.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        assert any("ix_queue_offer_call " in step[3] for step in plan), plan
