@@ -64,12 +64,12 @@ class EndSender:
     def __init__(self, line: socket.socket, ends: Sequence[End]) -> None:
         writers = [end.writer for end in ends if end.writer is not None]
         # Their keys are of one suite, so their packets are as long.
-        self._each = max(len(writer.protect(plain(-1, 0))) for writer in writers)
-        self._packets = bytearray(self._each * len(ends))
+        each = max(len(writer.protect(plain(-1, 0))) for writer in writers)
+        self._packets = bytearray(each * len(ends))
         self._place = Place(self._packets)
-        starts = range(0, len(self._packets), self._each)
+        starts = range(0, len(self._packets), each)
         self._parts = [(start, end.ssrc, writer) for start, end, writer in zip(starts, ends, writers, strict=True)]
-        self._volley = Volley(line, [("127.0.0.1", end.port) for end in ends], self._packets, each=self._each)
+        self._volley = Volley(line, [("127.0.0.1", end.port) for end in ends], self._packets, each=each)
 
     def send(self, frame: int) -> int:
         """Send one frame to the legs; return how many packets went out."""
@@ -115,7 +115,7 @@ class Counter:
 
 
 class PageCounter(Counter):
-    """What came back to pages: of each batch the first packet of sound is opened, and looked at and timed."""
+    """What came back to pages: every packet of sound is opened, looked at and timed, as a page has to."""
 
     def __init__(self, page: Page) -> None:
         super().__init__(page.line, None)
@@ -127,17 +127,14 @@ class PageCounter(Counter):
         """Read all that waits; what is no sound (checks of ICE, RTCP) is the page's."""
         inbox = self._inbox
         while count := inbox.read():
-            heads = inbox.heads(count)
-            sound = sum(map(heads.count, SOUND))
-            self.received += sound
-            if sound:
-                self._look(next(number for number, head in enumerate(heads) if head in SOUND))
-            if sound < count:
-                for number, head in enumerate(heads):
-                    if head not in SOUND:
-                        self._page.heard(inbox.source(number), inbox.datagram(number))
+            for number, head in enumerate(inbox.heads(count)):
+                if head in SOUND:
+                    self._open(number)
+                else:
+                    self._page.heard(inbox.source(number), inbox.datagram(number))
 
-    def _look(self, number: int) -> None:
+    def _open(self, number: int) -> None:
+        self.received += 1
         packet, reader = self._inbox.datagram(number), self._page.reader_of(self._inbox.source(number))
         self._buffer[: len(packet)] = packet
         size = reader.open_at(self._place, len(packet)) if reader is not None else 0
