@@ -83,7 +83,7 @@ class Said:
 
 
 class RefusedError(MediaError):
-    """The call may not be made, or cannot be; `code` says why."""
+    """The call may not be made, or cannot be; `reason` says why."""
 
     code = "call-refused"
     status = 403
@@ -147,7 +147,7 @@ class ReminderCaller:
         self._dialled = True
         self.outcome = Outcome.NO_ANSWER
         call = await self._dial(decision.number)
-        if call is None or not call.answered.done() or call.answered.cancelled() or call.remote is None or not self.leg:
+        if call is None or self.leg is None or not _is_up(call):
             self._unanswered(call)
             return
         await self._answered(call, self.leg, said)
@@ -223,9 +223,9 @@ class ReminderCaller:
         self.outcome = Outcome.SILENT
         self.house.ledger.note(lambda db: outbound.connected(db, self.row.id, self.trunk, at))
         self.outside.meter.answered(self.row.id)
+        call.on_offer = leg.answer
         if call.remote is not None:
             await leg.settle(call.remote)
-        call.on_offer = leg.answer
         call.on_digit = leg.pressed
         follow(self.house.relay, leg, call)
         speaking = asyncio.create_task(self._speak(leg, said))
@@ -378,6 +378,10 @@ class Reminding:
     def _gone(self, call_id: UUID, _task: object) -> None:
         del self._going[call_id]
         self._changed.set()  # there is room for the next
+
+
+def _is_up(call: Outgoing) -> bool:
+    return call.answered.done() and not call.answered.cancelled() and call.answered.result() is not None
 
 
 async def _beeped(leg: Leg) -> bool:

@@ -28,7 +28,7 @@ from media.sdp import Session as Sdp
 from tests.media.farend import FarEnd, far_end
 from tests.media.greeting import beep, noise, on_the_line, quiet
 from tests.media.office import Office, opened_office, policy, port_of
-from tests.media.sip.peer import Conduct, Peer, answering, peer, saying, silent
+from tests.media.sip.peer import Conduct, Peer, answering, peer, saying, silent, speaking_early
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -322,3 +322,12 @@ async def test_a_call_that_died_with_its_process_is_not_made_again(instance: Ins
         await row_of(office, other, lambda row: row.stage is CallStage.DIALLED)
         await carrier.until(1, "INVITE")
         assert len({invite.call_id for invite in carrier.of("INVITE")}) == 1
+
+
+async def test_a_carrier_that_speaks_early_and_then_refuses_has_put_nobody_through(office: Office) -> None:
+    async with telephone(office, speaking_early) as (carrier, _):
+        asked = await ask(office)
+        (invite,) = await carrier.until(1, "INVITE")
+        carrier.say(invite.respond(486, to_tag="peer"))
+        row = await over(office, asked)
+    assert (row.outcome, row.answered_by) == (Outcome.BUSY, "")

@@ -19,6 +19,7 @@ from tests.workflows import test_small_flows as small
 from tests.workflows.env import HISTORIES, finished, skipping, working
 from workflows.activities.call import Aftermath
 from workflows.activities.delivery import Tried
+from workflows.activities.voice import Called
 from workflows.appointment import AppointmentFlow
 
 Scenario = Callable[[WorkflowEnvironment], Awaitable[str]]
@@ -48,6 +49,16 @@ async def appointment_cancelled(env: WorkflowEnvironment) -> str:
         desk.on = False
         await flow.signal(AppointmentFlow.changed)
         await flow.result()
+    return appointment.ID
+
+
+async def appointment_called(env: WorkflowEnvironment) -> str:
+    """A number that takes no texts is called in vain, then reached, then its owner confirms by a key."""
+    desk = await appointment.desk_of(env, days=10)
+    desk.voice = True
+    desk.called = [Called("held"), Called("sent"), Called("sent", "confirm")]
+    async with appointment.running(env, desk) as flow:
+        await finished(env, flow.id)
     return appointment.ID
 
 
@@ -129,6 +140,7 @@ async def writeback(env: WorkflowEnvironment) -> str:
 SCENARIOS: tuple[Scenario, ...] = (
     appointment_confirmed,
     appointment_cancelled,
+    appointment_called,
     call_closed,
     call_unplanned,
     feed,

@@ -17,7 +17,7 @@ from hub.record.message import Message, MessageStatus
 from hub.record.reminder import Reminder
 from hub.record.voice import CallStage, Outcome, ReminderCall
 from hub.temporal import UpkeepStart
-from tests.workflows.clinic import PHONE, Clinic
+from tests.workflows.clinic import PHONE, REMINDER, Clinic
 from tests.workflows.feeding import feeds_of, remember, signals
 from tests.workflows.reminding import FIRST, LAST, SECOND, due, states, tasks, texts
 from workflows.activities.appointment import Answer, Appointments
@@ -234,6 +234,22 @@ async def test_the_step_of_a_text_that_went_to_a_landline_is_called(
     assert come(desk, clinic, visit).name == FIRST
     assert await made(voices, clinic, StepDue(str(visit), FIRST), Outcome.HEARD) == Called("sent")
     assert isinstance(feeds, Feeds)
+    assert len(texts(carrier)) == 1
+
+
+async def test_a_step_that_is_not_to_be_called_is_not_written_to_a_landline_again_and_again(
+    desk: Appointments, clinic: Clinic, carrier: Carrier, env: WorkflowEnvironment
+) -> None:
+    other = REMINDER.replace("{{", "{").replace("}}", "}").replace('"visit"', '"other"')
+    clinic.publish(clinic.policy + other.replace('offsets = ["-3d", "-1d", "-2h"]', 'offsets = ["-5m"]\nvoice = true'))
+    visit = clinic.book()
+    assert await due(desk, clinic, visit, FIRST) == "sent"
+    (text,) = clinic.rows(Message)
+    assert text.external_id is not None
+    clinic.tell("sms", ReceiptFacts(external_id=text.external_id, at=clinic.now, status="undelivered", code=LANDLINE))
+    await feeds_of(clinic, env.client).drain("sms")
+    assert states(clinic)[0][:2] == (FIRST, "sent")
+    assert desk.next_step(str(visit)).name == SECOND
     assert len(texts(carrier)) == 1
 
 

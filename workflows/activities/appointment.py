@@ -218,7 +218,7 @@ class Appointments:
             case Known.NOT_TAKEN:
                 message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
                 row = reminder.released(db, attempt.reminder_id)
-            case Known.REFUSED if handed.code == LANDLINE and self._calls():
+            case Known.REFUSED if handed.code == LANDLINE and self._calls(db, attempt.reminder_id):
                 message.progress(db, attempt.message_id, MessageStatus.FAILED, now, code=handed.code)
                 row = reminder.released(db, attempt.reminder_id)
             case Known.REFUSED:
@@ -231,8 +231,8 @@ class Appointments:
                 visit.ask_outcome(db, seen.appointment, row.id, handed.code, now)
         return str(row.state), told
 
-    def _calls(self) -> bool:
-        return any(each.voice for each in self._instance.policy()[1].reminders)
+    def _calls(self, db: Session, reminder_id: UUID) -> bool:
+        return visit.may_call(db.get_one(Reminder, reminder_id).step, self._instance.policy()[1])
 
     def _ask(self, db: Session, row: Appointment, said: str, now: datetime) -> bool:
         """Let a person see to it: another time is asked for, or a visit is confirmed that is not ahead any more.

@@ -44,6 +44,7 @@ from hub.vault.client import Access
 from workflows.activities import reply
 from workflows.activities.herald import Herald, Told
 from workflows.activities.reply import Consequence
+from workflows.activities.visit import may_call
 from workflows.fault import DEFECT, place_of
 
 log = structlog.get_logger()
@@ -241,8 +242,8 @@ class Feeds:
             self._replied(db, each, said, applied.message_id, practice, tell_all=tell_all)
         elif isinstance(said, ReceiptFacts):
             each.told.append(self._status(db, connection, said, now))
-            if said.code == LANDLINE and any(policy.voice for policy in practice.reminders):
-                self._call_instead(db, connection, each, said)
+            if said.code == LANDLINE:
+                self._call_instead(db, connection, each, said, practice)
 
     def _replied(
         self,
@@ -270,13 +271,14 @@ class Feeds:
         payload = {"message": str(db.exec(query).one()), "status": said.status}
         return self._herald.note(db, "message.status", payload, now)
 
-    def _call_instead(self, db: Session, connection: str, each: _Read, said: ReceiptFacts) -> None:
+    def _call_instead(self, db: Session, connection: str, each: _Read, said: ReceiptFacts, practice: Practice) -> None:
         """Let the step be taken again, by a call, whose text went to a number that takes none."""
         query = select(Message.id).where(
             col(Message.connection) == connection, col(Message.external_id) == said.external_id
         )
-        row = reminder.unreached(db, db.exec(query).one())
-        if row is not None:
+        row = reminder.of_message(db, db.exec(query).one())
+        if row is not None and may_call(row.step, practice):
+            reminder.unreached(db, row.id)
             each.visits.add(row.appointment_id)
 
     async def _tell(self, connection: str, batch: Sequence[_Read]) -> None:

@@ -180,6 +180,13 @@ def upcoming_ids(db: Session, now: datetime, *, after: UUID | None = None, limit
     return list(db.exec(query.order_by(col(Appointment.id)).limit(limit)))
 
 
+def may_call(step: str, practice: Practice) -> bool:
+    """Return whether the policy has a step called where no text gets through."""
+    return any(
+        each.voice and step in {f"{each.name}{offset}" for offset in each.offsets} for each in practice.reminders
+    )
+
+
 def refused(db: Session, seen: Seen, due: StepDue, code: str, now: datetime) -> str:
     """No agreement lets the reminder out: the step is given up, and staff are told."""
     for row in reminder.of_appointment(db, seen.appointment.id):
@@ -203,8 +210,7 @@ def ask_outcome(db: Session, row: Appointment, reminder_id: UUID, reason: str, n
 
 
 def _called(db: Session, step: Step, phone: bytes, practice: Practice) -> bool:
-    policy = next((each for each in practice.reminders if each.name == step.reminder), None)
-    return policy is not None and policy.voice and message.takes_no_texts(db, phone)
+    return may_call(step.name, practice) and message.takes_no_texts(db, phone)
 
 
 def _closed(seen: Seen, visit: Visit, now: datetime) -> str | None:
