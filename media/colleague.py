@@ -29,14 +29,14 @@ async def ring_colleague(
         for contact in endpoint.registrar.contacts(extension):
             leg = await house.relay.allocate(wanted(contact.hop()), near)
             rung.append(Rung(leg))
-            call = rung[-1].sip = endpoint.call(
+            call = endpoint.call(
                 contact,
                 sealing.told(await leg.offer(), sealing.said_in(sip.offer)),
                 from_=own,
                 ring_seconds=RING_SECONDS,
                 max_forwards=sip.max_forwards - 1,
             )
-            call.on_progress = lambda status, _: sip.ring() if status > 100 else None
+            rung[-1].ring(call).on_progress = lambda status, _: sip.ring() if status > 100 else None
         taken = await first_answer(rung)
     finally:
         for each in rung:

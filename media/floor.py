@@ -49,6 +49,12 @@ class Rung:
     leg: Leg
     sip: Outgoing | None = None
 
+    def ring(self, sip: Outgoing) -> Outgoing:
+        """Take the call that rings it. A phone may offer anew in the moment in which it is picked up: that is heard."""
+        self.sip = sip
+        sip.on_offer = self.leg.answer
+        return sip
+
     def stop(self) -> None:
         """Ring no more."""
         if self.sip is not None:
@@ -149,8 +155,10 @@ class Floor:
             for contact in contacts:
                 leg = await self._relay.allocate(wanted(contact.hop()), beside)
                 rung.append(Rung(leg))
-                rung[-1].sip = self._endpoint.call(
-                    contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
+                rung[-1].ring(
+                    self._endpoint.call(
+                        contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
+                    )
                 )
             taken = await first_answer(rung)
             if taken is not None and taken.sip is not None and await _connect(taken.leg, taken.sip):
@@ -217,7 +225,6 @@ async def _connect(leg: Leg, call: Outgoing) -> bool:
     except (ProtocolError, UnacceptableError):
         call.bye()
         return False
-    call.on_offer = leg.answer
     return True
 
 

@@ -244,10 +244,10 @@ class OutboundCall:
         Raises:
             UnacceptableError: one of the two has nothing to speak with.
         """
-        if call.remote is not None:
-            await far.settle(call.remote)
         call.on_offer = far.answer
         self.sip.on_offer = near.answer
+        if call.remote is not None:
+            await far.settle(call.remote)
         if self._answer is not None:
             self.sip.answer(self._answer)
         elif self.sip.offer is not None:
@@ -329,9 +329,9 @@ class OutboundCall:
 
     async def _keep_promise(self, promise: asyncio.Future[Found], call: Outgoing, far: Leg) -> None:
         """Hand over the colleague who picked up; whoever called them is told that the call was taken elsewhere."""
+        call.on_offer = far.answer
         if call.remote is not None:
             await far.settle(call.remote)
-        call.on_offer = far.answer
         follow(self.house.relay, far, call)
         side = self._give()
         if promise.done() and side is not None:

@@ -160,7 +160,7 @@ class Switchboard:
         side: Side | None = None
         try:
             speaks = Address(Uri("sip", caller or "anonymous", self._endpoint.local.host))
-            rung.sip = self._endpoint.call(
+            call = self._endpoint.call(
                 contact,
                 await rung.leg.offer(),
                 from_=speaks,
@@ -168,6 +168,7 @@ class Switchboard:
                 ring_seconds=RESUME_SECONDS,
                 max_forwards=max_forwards,
             )
+            rung.ring(call)
             side = await self._answered(extension, await first_answer([rung]))
         finally:
             if side is None:
@@ -206,7 +207,7 @@ class Switchboard:
             for contact in self._endpoint.registrar.contacts(extension):
                 leg = await self._relay.allocate(wanted(contact.hop()))
                 rung.append(Rung(leg))
-                sip = rung[-1].sip = self._endpoint.call(
+                sip = self._endpoint.call(
                     contact,
                     await leg.offer(),
                     from_=speaks,
@@ -214,7 +215,7 @@ class Switchboard:
                     ring_seconds=RING_SECONDS,
                     max_forwards=max_forwards,
                 )
-                sip.on_progress = lambda status, _: heard(status)
+                rung[-1].ring(sip).on_progress = lambda status, _: heard(status)
             side = await self._answered(extension, await first_answer(rung))
         finally:
             for each in rung:
@@ -229,7 +230,6 @@ class Switchboard:
             await taken.leg.settle(taken.sip.remote)
         except (ProtocolError, UnacceptableError):
             return None  # nothing to speak with: it is hung up with those who were not picked up
-        taken.sip.on_offer = taken.leg.answer
         follow(self._relay, taken.leg, taken.sip)
         return Side(taken.sip, taken.leg, self._line.directory.owners.get(extension))
 

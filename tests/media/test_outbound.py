@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -273,6 +274,24 @@ async def test_a_colleague_is_rung_and_both_talk(office: Office) -> None:
         assert await rung.ended is Cause.HANGUP
         await ben.register(0)
     assert await office.count() == before
+
+
+async def test_a_phone_that_holds_as_soon_as_it_is_acknowledged_is_heard(office: Office) -> None:
+    async with office.phone("101") as ana, office.phone("102") as ben:
+        await ben.register()
+        for _ in range(5):
+            dialled = ana.dial("102")
+            async with asyncio.timeout(5):
+                rung = await ben.rung.get()
+                assert rung.offer is not None
+                answer, _ = answer_audio(rung.offer, ben.sound.getsockname())
+                rung.answer(answer)
+                assert await rung.acked
+                media = replace(answer.media[0], direction=Direction.SENDONLY)
+                await rung.reinvite(replace(answer, origin=answer.origin.next(), media=(media,)))
+                dialled.bye()
+                await rung.ended
+        await ben.register(0)
 
 
 async def test_a_colleague_without_a_phone_is_away(office: Office) -> None:
