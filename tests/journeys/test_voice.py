@@ -48,7 +48,7 @@ VOICE = (
 [sip]
 udp = "127.0.0.1:%d"
 rtp_ports = "18800-18999"
-cores = 0
+cores = 1
 
 [[trunk]]
 name = "line"
