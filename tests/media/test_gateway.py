@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -110,7 +110,9 @@ class Desk:
 
     async def offers(self, row: Call) -> list[OfferState]:
         def look(db: Session) -> list[OfferState]:
-            return [offer.state for offer in db.exec(select(Offer).where(Offer.call_id == row.id))]
+            return [
+                offer.state for offer in db.exec(select(Offer).where(Offer.call_id == row.id).order_by(col(Offer.id)))
+            ]
 
         return await self.instance.db.run(look)
 
