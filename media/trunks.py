@@ -216,4 +216,3 @@ async def _took(call: Outgoing, wish: Wish, on_progress: Progress, *, last: bool
     if wish.insistent and call.ended.result() not in (Cause.BUSY, Cause.REFUSED):
         return False
     return not (call.status in _FAILED or call.status <= 100)
-

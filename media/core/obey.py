@@ -14,7 +14,7 @@ from media.leg import AudioLeg, LegClosedError
 from media.phone import PhoneLeg
 from media.ports import Ports
 from media.recorder import Place, Recorded, Recording
-from media.relay import BuiltinRelay
+from media.relay import BuiltinRelay, Wanted
 from media.sound import Sound
 
 log = structlog.get_logger()
@@ -51,6 +51,7 @@ class Core:
         self._timer: asyncio.TimerHandle | None = None
         self._orders: dict[type[Any], Callable[[Any], object]] = {
             wire.Begin: self._begin,
+            wire.Place: self._place,
             wire.Learn: lambda it: self._sounds.__setitem__(it.sound, Sound(it.ulaw)),
             wire.Forget: lambda it: self._sounds.pop(it.sound, None),
             wire.Withdraw: self._withdraw,
@@ -140,13 +141,24 @@ class Core:
         self._timer = self._loop.call_later(FIGURES_S, self._tell_figures)
 
     async def _allocate(self, asked: wire.Allocate) -> wire.Report:
-        number = asked.leg
-        leg = await self._open.allocate(asked.wanted)
+        await self._make(asked.leg, asked.wanted)
+        return wire.Done(asked.request)
+
+    def _place(self, order: wire.Place) -> None:
+        try:
+            _at_once(self._make(order.leg, order.wanted))
+        except MediaError as error:
+            self.link.say(wire.Unplaced(order.leg, error.code, str(error)))
+        except Exception as error:
+            log.error("leg not placed", kind=type(error).__name__)
+            self.link.say(wire.Unplaced(order.leg, MediaError.code, type(error).__name__))
+
+    async def _make(self, number: int, wanted: Wanted) -> None:
+        leg = await self._open.allocate(wanted)
         leg.on_gone = leg.close  # which is told
         leg.on_lost = lambda: self._lost(leg)
         leg.digits = Digits(lambda key: self.link.say(wire.Digit(number, key)))
         self._legs[number], self._numbers[leg] = leg, number
-        return wire.Done(asked.request)
 
     async def _offer(self, asked: wire.Offer) -> wire.Report:
         leg = self._leg(asked.leg)

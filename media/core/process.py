@@ -39,6 +39,11 @@ _ERRORS: dict[str, type[MediaError]] = {
 }
 
 
+def error_of(report: wire.Refused | wire.Unplaced) -> MediaError:
+    """Return the error that a core told of."""
+    return _ERRORS.get(report.code, MediaError)(report.text)
+
+
 class Process:
     """One media core process."""
 
@@ -129,22 +134,6 @@ class Process:
         finally:
             self._asked.pop(number, None)
 
-    def heed(self, make: Callable[[int], wire.Command], refused: Callable[[MediaError], None]) -> None:
-        """Make a request that nobody waits for; `refused` hears why it cannot be, but not that the core is gone.
-
-        Raises:
-            CoreLostError: it is gone.
-        """
-        number, answer = self.request(make)
-
-        def heard(answer: "asyncio.Future[Any]") -> None:
-            self._asked.pop(number, None)
-            error = answer.exception() if not answer.cancelled() else None
-            if isinstance(error, MediaError) and not isinstance(error, CoreLostError):
-                refused(error)
-
-        answer.add_done_callback(heard)
-
     async def ask(self, make: Callable[[int], wire.Command]) -> Any:
         """Make a request and return its answer.
 
@@ -185,8 +174,7 @@ class Process:
         if isinstance(report, wire.Done | wire.Described | wire.Settled | wire.Seen):
             self._answer(report.request, report)
         elif isinstance(report, wire.Refused):
-            kind = _ERRORS.get(report.code, MediaError)
-            self._answer(report.request, kind(report.text))
+            self._answer(report.request, error_of(report))
         elif isinstance(report, wire.Ready):
             self._greeted(report)
         else:

@@ -16,7 +16,7 @@ from hub.settings.practice import Sip
 from media.core import wire
 from media.core.leg import RemoteLeg
 from media.core.pool import Pool, Slot, shares
-from media.core.process import CoreLostError, Process
+from media.core.process import CoreLostError, Process, error_of
 from media.core.recording import RemoteRecording
 from media.errors import MediaError
 from media.leg import LegStats
@@ -235,22 +235,14 @@ class CoreRelay:
         """Give a leg a place where there is room for certain; return whether there is.
 
         The core's word is not waited for, and what the leg is asked next goes with this.
-
-        Raises:
-            CoreLostError: the core is gone.
         """
         core = slot.process
         if core is None or leg.wanted.kind != "sip" or len(slot.legs) >= slot.pairs - SPARE_PAIRS:
             return False
         slot.legs[leg.number] = leg
-        core.heed(partial(_allocation, leg), partial(self._refused, slot, leg))
+        core.tell(wire.Place(leg.number, leg.wanted))
         leg.arrive(core)
         return True
-
-    def _refused(self, slot: Slot, leg: RemoteLeg, error: MediaError) -> None:
-        slot.legs.pop(leg.number, None)
-        leg.strand(error)
-        leg.over()
 
     async def _move(self, legs: Sequence[RemoteLeg], beside: RemoteLeg | None = None) -> None:
         """Give legs another place, and let those hear each other that did."""
@@ -322,6 +314,11 @@ class CoreRelay:
             if leg is not None:
                 leg.figures(report.stats)
                 leg.leave(lost=report.lost)
+                leg.over()
+        elif isinstance(report, wire.Unplaced):
+            leg = slot.legs.pop(report.leg, None)
+            if leg is not None:
+                leg.strand(error_of(report))
                 leg.over()
         elif isinstance(report, wire.Figures):
             for number, stats in report.legs:

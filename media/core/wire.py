@@ -15,7 +15,7 @@ from media.recorder import Recorded
 from media.relay import Wanted
 from media.sdp import Direction, Session
 
-VERSION = 4
+VERSION = 5
 "Counted up with every change of a message: the two sides may be of different releases while one is being installed."
 
 LONGEST = 64 << 20
@@ -52,6 +52,13 @@ class Allocate(_Message, frozen=True, tag=1):
     """Make a leg; answered by `Done`."""
 
     request: int
+    leg: int
+    wanted: Wanted
+
+
+class Place(_Message, frozen=True, tag=22):
+    """Make a leg for which there is room; `Unplaced` says that there is none."""
+
     leg: int
     wanted: Wanted
 
@@ -206,7 +213,7 @@ class Listen(_Message, frozen=True, tag=21):
     "Of silence."
 
 
-Command = (Begin | Allocate | Offer | Answer | Settle | Learn | Forget | Play | Press | Withdraw | Loop) | (
+Command = (Begin | Allocate | Place | Offer | Answer | Settle | Learn | Forget | Play | Press | Withdraw | Loop) | (
     Music | Quiet | Bridge | Unbridge | Record | Seal | Pause | Look | Close | Ping | Listen
 )
 
@@ -292,7 +299,15 @@ class Gone(_Message, frozen=True, tag=9):
     "Whether its far end will never be heard: its handshake failed."
 
 
-Report = Ready | Done | Described | Settled | Refused | Digit | Ended | Seen | Figures | Gone
+class Unplaced(_Message, frozen=True, tag=10):
+    """There is no leg of that number, since there is no room for it, or for another reason."""
+
+    leg: int
+    code: str
+    text: str
+
+
+Report = Ready | Done | Described | Settled | Refused | Digit | Ended | Seen | Figures | Gone | Unplaced
 
 _encoder = msgspec.msgpack.Encoder()
 

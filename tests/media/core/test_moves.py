@@ -136,6 +136,7 @@ class Line:
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
+        self.broken = ""
 
     async def reinvite(self, session: Session) -> Session:
         raise AssertionError(session)

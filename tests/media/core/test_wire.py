@@ -24,6 +24,7 @@ OFFER = offer_audio(("192.0.2.7", 4000))
 STATS = LegStats(10, 1, 0.1, 2.5, 9, 0, 0, 0, "sdes-srtp")
 ORDERS: list[wire.Command] = [
     wire.Begin("127.0.0.1", 20_000, 20_999, b"\xff" * 160),
+    wire.Place(7, Wanted()),
     wire.Allocate(1, 7, Wanted(kind="browser", secure=True, least="dtls-srtp")),
     wire.Offer(2, 7, Direction.SENDONLY),
     wire.Answer(3, 7, OFFER, "192.0.2.7"),
@@ -59,6 +60,7 @@ REPORTS: list[wire.Report] = [
     wire.Ended(9, Recorded("failed", 1.5, "no space left")),
     wire.Seen(5, STATS),
     wire.Figures([(7, STATS), (8, replace(STATS, rtt_ms=12.5))]),
+    wire.Unplaced(7, "no-rtp-port", "every RTP port is in use"),
     wire.Gone(7, STATS),
 ]
 

@@ -25,6 +25,7 @@ class Party:
         self.moved = asyncio.Event()
         self.hung_up = asyncio.Event()
         self.moves = 0
+        self.broken = ""
         rescue.follow(relay, leg, self)
 
     async def respond(self, offer: Session) -> Session:
