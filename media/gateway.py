@@ -16,28 +16,28 @@ from hub.record import event, outbound, voice
 from hub.record.call import DROPPED, close_orphans
 from hub.settings import secret
 from hub.temporal import Reach
-from media.carrier import TrunkState
+from media.calls.fax import FaxCall, is_fax
+from media.calls.floor import Floor
+from media.calls.house import House
+from media.calls.inbound import InboundCall
+from media.calls.notice import Emitted, Notices
+from media.calls.outbound import OutboundCall, Outside
+from media.calls.plan import Planner
+from media.calls.reminding import Reminding
+from media.calls.switchboard import Switchboard
+from media.calls.taping import Taping
 from media.contacts import Contacts
 from media.core.relay import relay_for
-from media.fax import FaxCall, is_fax
-from media.floor import Floor
-from media.house import House
-from media.inbound import InboundCall
 from media.ledger import Ledger
 from media.line import Line
 from media.listening import identity_of, listeners_of
-from media.meter import Meter, cost_of
-from media.notice import Emitted, Notices
-from media.outbound import OutboundCall, Outside
-from media.plan import Planner
 from media.prompts import Prompts
-from media.reminding import Reminding
 from media.sip.endpoint import Endpoint
 from media.sip.incoming import Incoming
 from media.sip.transport.websocket import WebSocketTransport
-from media.switchboard import Switchboard
-from media.taping import Taping
-from media.trunks import Trunks
+from media.trunk.carrier import TrunkState
+from media.trunk.meter import Meter, cost_of
+from media.trunk.trunks import Trunks
 
 log = structlog.get_logger()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from hub.g711 import Codec
 from media import comfort
-from media.attention import Tap as Tap
 from media.dtmf import Keypad, Tone
 from media.errors import ProtocolError
-from media.hearer import Hearer
+from media.hearing.attention import Tap as Tap
+from media.hearing.hearer import Hearer
 from media.latch import Address
 from media.offer import Agreed
 from media.pacer import Pacer

@@ -23,7 +23,7 @@ from hub.settings import Number, Practice, secret
 from media.sip.admission import TrunkTable
 from media.sip.digest import Credentials
 from media.sip.incoming import Incoming
-from media.stir import Verifier
+from media.trunk.stir import Verifier
 
 log = structlog.get_logger()
 

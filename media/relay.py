@@ -14,8 +14,8 @@ from media import recorder
 from media.browser.association import all_shut
 from media.browser.leg import BrowserLeg
 from media.codec.bench import Bench
+from media.hearing.machine import Finding
 from media.leg import AudioLeg, LegStats
-from media.machine import Finding
 from media.offer import PASSED_ON
 from media.pacer import Pacer
 from media.passing import BUFFER_BYTES

@@ -89,7 +89,7 @@ class ReminderCall(SQLModel, table=True):
     stage: CallStage = column.code(CallStage, index=True)
     outcome: Outcome = column.code(Outcome)
     reason: str = ""
-    "A code: why it was refused, or how who picked up was told apart (media.machine)."
+    "A code: why it was refused, or how who picked up was told apart (media.hearing.machine)."
 
     answered_by: str = ""
     "human, machine or unknown; empty where nobody picked up."

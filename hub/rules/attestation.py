@@ -21,7 +21,7 @@ class Doubt(StrEnum):
     EXPIRED = "expired-certificate"
     FORGED = "bad-signature"
     STALE = "stale"
-    "Older, or newer, than `media.stir.FRESH_S` allows: a signature may be taken from another call."
+    "Older, or newer, than `media.trunk.stir.FRESH_S` allows: a signature may be taken from another call."
 
     OTHER = "other-numbers"
     "It is about another caller, or another number that was called."

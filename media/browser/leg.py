@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from media.attention import Attention
 from media.browser.association import Association
 from media.browser.description import Own, Way
 from media.browser.sealing import said_in
 from media.dtls import identity
 from media.errors import ProtocolError, SealedError, UnacceptableError
+from media.hearing.attention import Attention
 from media.latch import Address
 from media.leg import AudioLeg, Tap
 from media.offer import CODECS, Agreed

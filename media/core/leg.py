@@ -15,8 +15,8 @@ from media.core.continuation import continued, section_of
 from media.core.process import CoreLostError, Process
 from media.dtmf import Presses
 from media.errors import MediaError
+from media.hearing.machine import Finding, Verdict
 from media.leg import DIGITS, LegClosedError, LegStats
-from media.machine import Finding, Verdict
 from media.relay import Wanted
 from media.sdp import Direction, Session
 from media.sound import Sound

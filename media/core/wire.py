@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from media.errors import ProtocolError
+from media.hearing.machine import Finding
 from media.leg import LegStats
-from media.machine import Finding
 from media.recorder import Recorded
 from media.relay import Wanted
 from media.sdp import Direction, Session

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 
 from media.errors import MediaError
+from media.hearing.machine import Finding
 from media.leg import LegClosedError, LegStats
-from media.machine import Finding
 from media.protection import RANKS
 from media.relay import Leg, Wanted
 from media.rtpengine.edge import Edge

@@ -43,7 +43,7 @@ class Leg(Offering):
         "Hears that the peer wants the call recorded or not, and tells whether that is done; without it it never is."
 
         self.broken = ""
-        "Why this side hung up without anybody having wanted that, as `media.rescue` says it; else empty."
+        "Why this side hung up without anybody having wanted that, as `media.calls.rescue` says it; else empty."
 
         self.follows_recording = False
         "Whether the peer wants to be told how the call is recorded."

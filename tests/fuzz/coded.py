@@ -1,7 +1,7 @@
 """G.722 and Opus: whatever packets come, each taking gives a packet, a loss or nothing, and each decoding mu-law."""
 
 from media.codec.coder import MADE, Decoder, span_of
-from media.jitter import JitterBuffer
+from media.hearing.jitter import JitterBuffer
 
 CLOCKS = {"G722/8000": 8000, "OPUS/48000/2": 48_000}
 _decoders = {encoding: Decoder(encoding) for encoding in MADE}

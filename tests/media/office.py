@@ -24,7 +24,7 @@ from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.outgoing import Outgoing
 from media.sip.uri import Address, Uri
-from tests.media.test_stir import URL
+from tests.media.trunk.test_stir import URL
 
 ACCESS = Access("system:test", "system", "operations")
 POLICY = Template("""

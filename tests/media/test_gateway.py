@@ -34,9 +34,9 @@ from hub.record.call import Call, CallLeg
 from hub.record.queue import Offer, OfferState
 from hub.settings import Paths
 from hub.vault.client import Access
+from media.calls.inbound import InboundCall
+from media.calls.keeping import Keeping
 from media.gateway import REALM, Gateway
-from media.inbound import InboundCall
-from media.keeping import Keeping
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from hub.settings import Practice, load
-from media import trunks as module
 from media.offer import offer_audio
 from media.sip.admission import TrunkTable
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
-from media.trunks import Trunks, Wish
+from media.trunk import trunks as module
+from media.trunk.trunks import Trunks, Wish
 from tests.peers.sipp import Run, Sipp
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("peers")]

@@ -10,13 +10,13 @@ from hub.record import recording
 from hub.record.recording import RecordingState
 from media.browser.leg import BrowserLeg
 from media.browser.sealing import told
+from media.calls.taping import Taping
 from media.core.leg import RemoteLeg
 from media.errors import SealedError
 from media.ledger import Ledger
 from media.relay import BuiltinRelay, Relay, Wanted
-from media.taping import Taping
-from tests.media import test_taping
 from tests.media.browser.farpage import FarPage
+from tests.media.calls import test_taping
 from tests.media.core.cores import cores
 from tests.media.farend import relay
 

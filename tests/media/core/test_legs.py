@@ -16,12 +16,12 @@ from hub.audio import frequencies, tone
 from hub.g711 import Codec
 from hub.security.container import binding_of, read
 from hub.tape import channels, frames
-from media.calling import CNG_HZ
 from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
 from media.errors import ProtocolError, UnacceptableError
+from media.hearing.calling import CNG_HZ
+from media.hearing.machine import Finding, Verdict
 from media.leg import LegClosedError
-from media.machine import Finding, Verdict
 from media.offer import offer_audio
 from media.recorder import Place
 from media.relay import Leg, RelayEngine
@@ -31,8 +31,8 @@ from media.sound import Sound
 from tests.media.core.cores import called, connected, cores, place_of, until
 from tests.media.farend import far_end
 from tests.media.greeting import noise, on_the_line
-from tests.media.test_inband import pressed, quiet
-from tests.media.test_interpreter import G722, say
+from tests.media.hearing.test_inband import pressed, quiet
+from tests.media.hearing.test_interpreter import G722, say
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

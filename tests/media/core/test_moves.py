@@ -13,12 +13,12 @@ import pytest
 from hub.audio import frequencies, tone
 from hub.security.container import binding_of, read
 from hub.tape import channels, frames
+from media.calls.rescue import follow
 from media.core.leg import RemoteLeg
 from media.core.recording import MOVED, RemoteRecording
 from media.core.relay import CoreRelay
 from media.recorder import Place
 from media.relay import Relay, Wanted
-from media.rescue import follow
 from media.sdp import Session
 from tests.media.browser.farpage import FarPage
 from tests.media.core.cores import cores, pid_of, until

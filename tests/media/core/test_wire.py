@@ -13,8 +13,8 @@ from media.core import link, wire
 from media.core.link import Link
 from media.core.wire import Unpacker, packed
 from media.errors import ProtocolError
+from media.hearing.machine import Finding, Verdict
 from media.leg import LegStats
-from media.machine import Finding, Verdict
 from media.offer import offer_audio
 from media.recorder import Recorded
 from media.relay import Wanted

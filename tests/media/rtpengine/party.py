@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from hub.audio import frequencies
 from hub.g711 import Codec, Pcm, decode
-from media import rescue
+from media.calls import rescue
 from media.latch import Address
 from media.leg import AudioLeg
 from media.relay import BuiltinRelay, Relay, Wanted

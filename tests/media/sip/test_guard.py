@@ -1,5 +1,6 @@
 """Who is banned, who never is, and what a flood costs."""
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -166,12 +167,14 @@ def called(work: Any) -> Iterator[str]:
         elif event == "c_call":
             seen.append(arg.__qualname__)
 
+    gc.disable()  # whoever listens to the collector is called, too
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
-    yield from seen[:-1]  # the last is setprofile itself
+        gc.enable()
+    yield from seen[: seen.index("setprofile")]
 
 
 @pytest.mark.parametrize("algorithm", list(Algorithm))

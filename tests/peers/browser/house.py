@@ -27,7 +27,7 @@ from hub.record.token import TokenKind
 from hub.security.access import Scope
 from media.browser import sealing
 from media.browser.leg import BrowserLeg
-from media.floor import wanted
+from media.calls.floor import wanted
 from media.latch import Address
 from media.leg import AudioLeg
 from media.phone import PhoneLeg

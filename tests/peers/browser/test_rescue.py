@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import Page
 
 from hub.audio import tone
+from media.calls.rescue import follow
 from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
-from media.rescue import follow
 from media.sound import Sound
 from tests.hub.api.office import Office
 from tests.media.core.cores import cores, kill

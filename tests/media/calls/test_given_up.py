@@ -1,0 +1,113 @@
+"""What a call takes for somebody is given back where that comes to nothing: legs with their ports, and phones."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from media.core.relay import CoreRelay
+from media.offer import answer_audio, offer_audio
+from media.relay import BuiltinRelay
+from media.sdp import Session
+from media.sip import Address, Cause, Incoming, Login, Uri
+from media.trunk.trunks import Wish
+from tests.media.calls import test_passing_on as house
+from tests.media.calls.test_passing_on import CALLER_HZ, HOST, Office
+from tests.media.sip.peer import answering, speaking_early
+from tests.media.trunk.test_trunks import NUMBER, peers, practice, trunk
+from tests.media.trunk.test_trunks import house as trunks_of
+
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
+
+instance, office = house.instance, house.office
+
+
+def named(session: Session) -> Session:
+    """Return a description whose sound is wanted at a name, which nothing here looks up."""
+    media = tuple(replace(each, address="phone.example") for each in session.media)
+    return replace(session, media=media)
+
+
+def legs(office: Office) -> int:
+    relay = office.gateway._relay
+    assert isinstance(relay, BuiltinRelay | CoreRelay)
+    return len(relay)
+
+
+async def test_a_colleague_s_phone_that_answers_with_a_name_is_hung_up_and_its_leg_given_back(office: Office) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    answered: list[Incoming] = []
+
+    async def strange(call: Incoming) -> None:
+        assert call.offer is not None
+        call.answer(named(answer_audio(call.offer, office.ben.sound.address)[0]))
+        answered.append(call)
+
+    office.ben.endpoint.on_invite = strange
+    before = legs(office)
+    assert await taken.refer(Uri("sip", "102", HOST)) == 480
+    assert await answered[0].ended is Cause.HANGUP
+    assert legs(office) == before
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    made.bye()
+    await taken.ended
+
+
+async def test_a_phone_that_takes_a_call_over_with_a_name_is_refused_and_its_leg_given_back(office: Office) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    assert taken.replacement is not None
+    before = legs(office)
+    ben = office.ben
+    asked = ben.endpoint.call(
+        Uri("sip", "101", HOST, ben.gateway.port),
+        named(offer_audio(ben.sound.address)),
+        from_=Address(Uri("sip", "102", HOST)),
+        login=Login("102", ben.secret),
+        replaces=taken.replacement,
+    )
+    assert await asked.answered is None
+    assert asked.status == 400
+    assert legs(office) == before
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    made.bye()
+    await taken.ended
+
+
+async def test_a_colleague_who_picks_up_for_a_caller_who_was_sent_elsewhere_meanwhile_is_hung_up(
+    office: Office,
+) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    office.ben.lifted.clear()
+    first = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
+    await office.ben.rings.wait()
+    assert taken.replacement is not None
+    over, _ = await office.ben.dial("101", taken.replacement)
+    await asyncio.gather(first, return_exceptions=True)
+    assert await over.refer(Uri("sip", "nurses", HOST)) == 200
+    assert legs(office) == 2, "the caller waits, and Ben's phone rings"
+    office.ben.lifted.set()
+    with_ben = await office.ben.calls.get()
+    assert await with_ben.ended is Cause.HANGUP
+    assert legs(office) == 1
+    made.bye()
+    assert await made.ended is Cause.CLOSED
+
+
+async def test_a_number_that_answers_in_the_moment_in_which_nobody_wants_it_is_hung_up() -> None:
+    async with peers(speaking_early) as (carrier,), trunks_of(practice(trunk("carrier", carrier))) as built:
+
+        def rings(status: int, early: Session | None) -> None:
+            (call,) = built.endpoint._outgoing
+            call.answered.add_done_callback(lambda _: reaching.cancel())
+            built._ring(status, early)
+
+        wish = Wish(NUMBER, "", offer_audio((HOST, 30_000)))
+        reaching = asyncio.create_task(built.trunks.reach(["carrier"], wish, rings))
+        await built.rung.wait()
+        carrier.say(answering(carrier, carrier.of("INVITE")[0])[2])
+        with pytest.raises(asyncio.CancelledError):
+            await reaching
+        assert await carrier.until(1, "BYE")

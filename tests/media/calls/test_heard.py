@@ -1,0 +1,158 @@
+"""What callers' sound itself does to a call: keys in it, a message that ends with silence, a fax machine that calls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlmodel import Session as Db
+from sqlmodel import col, select
+
+from hub.audio import tone
+from hub.cli import setup
+from hub.cli.instance import opened
+from hub.instance import Instance
+from hub.record import call
+from hub.record.call import Call
+from hub.record.voicemail import Voicemail
+from hub.settings import Paths
+from media.hearing.calling import CNG_HZ
+from media.latch import Address as Place
+from media.offer import offer_audio
+from media.rtp import FRAME
+from media.sdp import PCMU, Session
+from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
+from media.sip.outgoing import Outgoing
+from media.sip.uri import Address, Uri
+from tests.media.farend import FarEnd, far_end
+from tests.media.hearing.test_attention import speech
+from tests.media.hearing.test_inband import pressed, quiet
+from tests.media.office import Office, opened_office, policy, port_of
+
+pytestmark = pytest.mark.xdist_group("gateway")
+
+MORE = """
+[recording]
+calls = false
+
+[fax]
+extension = "102"
+
+[[number]]
+did = "+12125550101"
+menu = "main"
+voicemail = "desk"
+
+[[menu]]
+name = "main"
+say.en = "Nine for a message."
+choices = { 9 = { voicemail = "quick" } }
+
+[[voicemail]]
+name = "quick"
+roles = ["front-desk"]
+silence_seconds = 0.6
+"""
+DESK, MENU = "+12125550100", "+12125550101"
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    root = tmp_path_factory.mktemp("heard") / "i"
+    setup.make(Paths(root), policy(MORE))
+    for name in ("authority.pem", "carrier.pem"):
+        (root / name).write_text("of nobody")
+    with opened(root) as instance:
+        yield instance
+
+
+@pytest.fixture
+async def office(instance: Instance) -> AsyncIterator[Office]:
+    async with opened_office(instance) as office:
+        yield office
+
+
+@pytest.fixture
+async def carrier() -> AsyncIterator[Endpoint]:
+    endpoint = Endpoint([Hop("127.0.0.9", 0)], credentials=lambda _: None, trunks=lambda _: None)
+    await endpoint.start()
+    yield endpoint
+    await endpoint.close(0.5)
+
+
+def without_events(place: Place) -> Session:
+    """Offer mu-law alone: keys can only be tones."""
+    offer = offer_audio(place, codecs=(PCMU,))
+    return replace(offer, media=(replace(offer.media[0], codecs=(PCMU,)),))
+
+
+async def called(carrier: Endpoint, office: Office, number: str, phone: FarEnd) -> tuple[Outgoing, Place]:
+    """Let the carrier call a number; return the call, and where its sound goes."""
+    uri = Uri.parse(f"sip:{number}@127.0.0.1:{office.port}")
+    own = Address(Uri.parse("sip:+12125550123@127.0.0.9"))
+    sent = carrier.call(uri, without_events(phone.address), from_=own)
+    async with asyncio.timeout(5):
+        answer = await sent.answered
+    return sent, ("127.0.0.1", port_of(answer))
+
+
+async def ended(office: Office, before: int) -> Call:
+    rows = await office.rows(lambda rows: len(rows) > before and rows[-1].ended_at is not None, call.IN)
+    return rows[-1]
+
+
+def _last_message(db: Db) -> Voicemail:
+    return db.exec(select(Voicemail).order_by(col(Voicemail.started_at).desc()).limit(1)).one()
+
+
+async def test_a_key_that_is_only_a_tone_chooses_and_silence_ends_the_message(
+    office: Office, carrier: Endpoint
+) -> None:
+    before = len(await office.rows(lambda _: True, call.IN))
+    async with far_end(host="127.0.0.9") as phone:
+        sent, place = await called(carrier, office, MENU, phone)
+        await phone.hear(5)
+        await phone.say(place, np.concatenate((quiet(0.04), pressed("9", seconds=0.1), quiet(0.1))))
+
+        async def beeped() -> None:
+            while 1000 not in phone.hz():  # noqa: ASYNC110 - the beep comes when the greeting is over
+                await asyncio.sleep(0.05)
+
+        phone.heard.clear()
+        async with asyncio.timeout(20):
+            await beeped()
+        await phone.say(place, np.concatenate((quiet(0.5), speech(2.0), quiet(1.5))))
+        async with asyncio.timeout(10):
+            await sent.ended
+    row = await ended(office, before)
+    assert (row.path, row.cause) == (call.VOICEMAIL, "system")
+    message = await office.instance.db.run(_last_message)
+    assert message.box == "quick"
+    # Neither the silence that ended it nor the goodbye belongs to the message.
+    assert 1.8 < message.seconds < 3.2
+
+
+async def test_a_fax_machine_that_is_heard_goes_to_the_practices_machine(office: Office, carrier: Endpoint) -> None:
+    before = len(await office.rows(lambda _: True, call.IN))
+    async with office.phone("102") as machine, far_end(host="127.0.0.9") as phone:
+        await machine.register()
+        sent, place = await called(carrier, office, DESK, phone)
+        await phone.say(place, np.concatenate((quiet(0.3), tone(CNG_HZ, seconds=0.5), quiet(0.1))))
+        async with asyncio.timeout(5):
+            taken = await machine.rung.get()
+        taken.answer(machine.offer())
+        await taken.acked
+        page = b"a page".ljust(FRAME)
+        hearing = asyncio.create_task(machine.hears(page))
+        while not hearing.done():  # until the two are bridged, nobody hears it
+            phone.send(place, page)
+            await asyncio.wait([hearing], timeout=0.02)
+        assert await hearing
+        sent.bye()
+        await taken.ended
+        await machine.register(0)
+    row = await ended(office, before)
+    assert row.path == call.FAX
+    assert (row.cause, row.queue) == ("caller", None)

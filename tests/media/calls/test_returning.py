@@ -1,0 +1,149 @@
+"""A page that is loaded anew gets its caller back; one that does not come back has hung up."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from media.calls import talk
+from media.calls.switchboard import RESUME
+from media.rtp import FRAME
+from media.sip import Endpoint, Hop, Incoming
+from media.sip.transport.websocket import EXTENSION
+from tests.media.browser.farpage import FarPage
+from tests.media.calls import test_passing_on as house
+from tests.media.calls.test_passing_on import DESK, Office
+
+instance, office = house.instance, house.office
+
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
+
+REGISTER = """REGISTER sip:127.0.0.1 SIP/2.0\r
+Via: SIP/2.0/WS {name}.invalid;branch=z9hG4bK{name}\r
+Max-Forwards: 70\r
+From: <sip:101@127.0.0.1>;tag={name}\r
+To: <sip:101@127.0.0.1>\r
+Call-ID: {name}\r
+CSeq: 1 REGISTER\r
+Contact: <sip:{name}.invalid:80;transport=ws>;+sip.instance="<urn:uuid:1>";reg-id=1;expires=120\r
+Content-Length: 0\r
+\r
+"""
+
+
+class Page:
+    """A page without a browser: SIP over the gateway's WebSocket, and sound as browsers have it."""
+
+    def __init__(self, name: str, socket: ClientConnection) -> None:
+        self.name = name
+        self.sound = FarPage()
+        self.calls: asyncio.Queue[Incoming] = asyncio.Queue()
+        self._socket = socket
+        self._sent: set[asyncio.Task[None]] = set()
+        self.endpoint = Endpoint([], credentials=lambda _: None, trunks=lambda _: "gateway", transports=[self])
+        self.endpoint.on_invite = self._take
+
+    @property
+    def local(self) -> Hop:
+        return Hop(f"{self.name}.invalid", 80, "ws")
+
+    def send(self, data: bytes, hop: Hop) -> None:  # noqa: ARG002 - there is one way only
+        task = asyncio.create_task(self._socket.send(data.decode()))
+        self._sent.add(task)
+        task.add_done_callback(self._sent.discard)
+
+    def owner(self, flow: int) -> str:  # noqa: ARG002 - the contract's signature
+        return ""
+
+    def close(self) -> None:
+        """Do nothing: the socket is closed by who opened it."""
+
+    async def wait_closed(self) -> None:
+        """Wait for nothing."""
+
+    async def read(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for message in self._socket:
+                data = message.encode() if isinstance(message, str) else message
+                self.endpoint.receive(data, Hop("127.0.0.1", 1, "ws", 1))
+
+    async def _take(self, call: Incoming) -> None:
+        assert call.offer is not None
+        call.answer(await self.sound.describe("active", types="0 126"))
+        await self.sound.take(call.offer)
+        async with asyncio.timeout(5):
+            await self.sound.keyed.wait()
+        self.calls.put_nowait(call)
+
+    async def called(self) -> Incoming:
+        async with asyncio.timeout(8):
+            return await self.calls.get()
+
+
+@asynccontextmanager
+async def page(name: str, path: Path) -> AsyncIterator[Page]:
+    sip = [Subprotocol("sip")]
+    async with unix_connect(
+        str(path), uri="ws://m/", subprotocols=sip, additional_headers={EXTENSION: "101"}
+    ) as socket:
+        made = Page(name, socket)
+        await made.endpoint.start()
+        reading = asyncio.create_task(made.read())
+        await socket.send(REGISTER.format(name=name))
+        try:
+            yield made
+        finally:
+            # As a page that goes: its DTLS says so, its SIP nothing.
+            await made.sound.close()
+            await socket.close()
+            await reading
+
+
+async def heard(office: Office, payload: bytes) -> None:
+    """Wait until the caller has heard a packet with that payload."""
+    sound, seen = office.caller.sound, 0
+    async with asyncio.timeout(5):
+        while all(packet.payload != payload for packet in sound.heard[seen:]):
+            seen = len(sound.heard)
+            await sound.hear(seen + 1)
+
+
+async def says(office: Office, at: Page, payload: bytes) -> None:
+    """Prove that the caller hears the page, as soon as the two are bridged."""
+    hearing = asyncio.create_task(heard(office, payload))
+    while not hearing.done():
+        await at.sound.say(payload)
+        await asyncio.wait({hearing}, timeout=0.02)
+    await hearing
+
+
+async def test_a_page_that_is_loaded_anew_gets_its_caller_back(office: Office) -> None:
+    path = office.instance.paths.phone_socket
+    async with page("before", path) as first:
+        made, _ = await office.caller.dial(DESK)
+        await first.called()
+        await says(office, first, b"first".ljust(FRAME))
+    async with page("after", path) as second:
+        call = await second.called()
+        assert call.request.get(RESUME)
+        await says(office, second, b"second".ljust(FRAME))
+        assert not made.ended.done()
+        assert await office.told("call.transferred") == 0
+        made.bye()
+        await call.ended
+
+
+async def test_a_page_that_does_not_come_back_has_hung_up(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    async with page("gone", office.instance.paths.phone_socket) as only:
+        made, _ = await office.caller.dial(DESK)
+        await only.called()
+        await says(office, only, b"only".ljust(FRAME))
+    async with asyncio.timeout(8):
+        await made.ended
