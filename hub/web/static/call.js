@@ -8,6 +8,7 @@ const PATIENCE_MS = 2000; // a path that breaks for less mends itself
 const LOST_MS = 15000; // ... and one that is not back by then is given up
 const WAIT_MS = 5000; // for a change that the other side is making
 const AGAIN_MS = 50;
+const NO_ANSWER = 701; // what a browser says of a TURN server that it cannot reach (WebRTC, icecandidateerror)
 const KEY_MS = 120;
 const GAP_MS = 70;
 const RECORDING_TYPE = "application/x-chartline-recording"; // docs/reference/sip.md
@@ -20,6 +21,7 @@ export class Call extends EventTarget {
   #sealing;
   #commitment;
   #connection = null;
+  #relay = null; // what is wrong with the TURN server, in words
   #mending = null;
   #heard = new MediaStream();
   #keyTaken = false;
@@ -45,6 +47,7 @@ export class Call extends EventTarget {
     this.cause = null; // why it ended, in JsSIP's words
     this.code = null; // six digits to compare, where it is encrypted from end to end
     this.broken = null; // why it is not, although it should be
+    this.unreached = null; // why it ended before any sound came through, in words, where that is known
     this.recording = null; // what the gateway says: "recording", "paused", "off" with a reason; "unknown" while out of touch
     sealing?.addEventListener("change", () => this.#change({ code: sealing.code }));
     phone.addEventListener("state", this.#touched);
@@ -269,6 +272,25 @@ export class Call extends EventTarget {
       this.#listen();
     });
     connection.addEventListener("connectionstatechange", () => this.#moved(connection.connectionState));
+    this.#gather(connection);
+  }
+
+  // A page that may send from nowhere, as where only TURN is let through and refuses it, never even begins to look for
+  // a path: it would be silent for ever, and no state says so.
+  #gather(connection) {
+    let found = false;
+    connection.addEventListener("icecandidate", ({ candidate }) => { found ||= Boolean(candidate?.candidate); });
+    connection.addEventListener("icecandidateerror", ({ errorCode, url }) => {
+      const server = `the TURN server ${url.replace(/^\w+:|\?.*$/g, "")}`;
+      if (errorCode === 401) this.#relay = `${server} does not take this page's password; load the page anew`;
+      else if (errorCode !== NO_ANSWER) this.#relay ??= `${server} refuses with ${errorCode}`;
+      else this.#relay ??= `${server} does not answer`;
+    });
+    connection.addEventListener("icegatheringstatechange", () => {
+      if (connection.iceGatheringState !== "complete" || found || this.state === "ended") return;
+      this.#change({ unreached: this.#relay ?? "this browser may use no network" });
+      this.hangUp();
+    });
   }
 
   #listen() {
@@ -309,6 +331,7 @@ export class Call extends EventTarget {
     if (this.state === "ended") return;
     clearTimeout(this.#mending);
     clearTimeout(this.#pressing);
+    if (this.state === "talking" && !this.connected) this.unreached ??= this.#relay;
     this.#phone.removeEventListener("state", this.#touched);
     this.#release();
     if (this.#phone.player.srcObject === this.#heard) this.#phone.player.srcObject = null;

@@ -203,6 +203,7 @@ export class Softphone {
     this.#hand(false);
     this.#draw();
     if (call.broken) this.#problem("The call was ended: its encryption could not be proven.");
+    if (call.unreached) this.#problem(`The call was ended, its sound found no way: ${call.unreached}.`);
     if (!asked || this.#moving) return;
     this.#problem(`${this.#asked} is not on the line any more. The caller is still on hold.`);
     land("phone-hold");

@@ -278,8 +278,11 @@ class House:
     browser: Browser
     port: int
 
-    async def page(self, *, hz: int = 440) -> Page:
-        """Log somebody with a new extension in, and return a page whose phone is ready; it says a tone."""
+    async def page(self, *, hz: int = 440, relayed: bool = False) -> Page:
+        """Log somebody with a new extension in, and return a page whose phone is ready; it says a tone.
+
+        Sound of a `relayed` page goes through the policy's TURN server or not at all.
+        """
         office, extension = self.office, str(next(_EXTENSIONS))
         worker = office.worker("front-desk")
         office.write(staff.add_device, worker.id, extension, REALM, office.now)
@@ -289,7 +292,7 @@ class House:
         context = await self.browser.new_context()
         await context.add_cookies([{"name": SESSION_COOKIE, "value": secret, "url": origin, "httpOnly": True}])
         page = await context.new_page()
-        await page.add_init_script(f"window.options = {json.dumps({'extension': extension, 'hz': hz})};")
+        await page.add_init_script(f"window.options = {json.dumps({'hz': hz, 'relayed': relayed})};")
         await page.goto(f"{origin}/test")
         await page.wait_for_function("window.phone && phone.state === 'ready'", timeout=PATIENCE_S * 1000)
         return page
