@@ -24,7 +24,6 @@ allow-loopback-peers
 realm={realm}
 use-auth-secret
 static-auth-secret={secret}
-fingerprint
 no-cli
 no-tls
 no-dtls

@@ -25,6 +25,7 @@ from hub.vault.home import Home
 from tests.hub.api.office import Worker
 from tests.hub.vault.house import running
 from tests.hub.web.stage import PASSWORD, Seat, chromium
+from tests.peers.browser.chromium import RELAYED
 
 PATIENCE_S = 60
 STAYS_S = 60.0
@@ -171,10 +172,10 @@ async def grows(page: Page, of: str) -> None:
 
 
 @asynccontextmanager
-async def at_work(practice: Practice, name: str) -> AsyncIterator[Seat]:
-    """Sit somebody down before a browser that is a phone."""
+async def at_work(practice: Practice, name: str, *, relayed: bool = False) -> AsyncIterator[Seat]:
+    """Sit somebody down before a browser that is a phone; the sound of a `relayed` one goes by TURN or not at all."""
     async with chromium(practice.browser, practice.base) as seat:
-        await seat.page.add_init_script(SEEN)
+        await seat.page.add_init_script((RELAYED if relayed else "") + SEEN)
         await seat.log_in(worker(practice, name))
         await seat.page.wait_for_selector("#phone-state[data-state=registered]")
         yield seat

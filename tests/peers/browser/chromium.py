@@ -19,6 +19,14 @@ PATIENCE_S = 15.0
 SECURE = "http://localhost/"
 "A page from here counts as safe, so that it may speak and hear; nobody listens there, the test answers for it."
 
+RELAYED = """
+    const Direct = RTCPeerConnection;
+    window.RTCPeerConnection = class extends Direct {
+      constructor(settings) { super({...settings, iceTransportPolicy: "relay"}); }
+    };
+"""
+"As where a firewall lets nothing of a page through but what goes to a TURN server."
+
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:

@@ -43,7 +43,7 @@ from media.sip.uri import Address as SipAddress
 from media.sip.uri import Uri
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd
-from tests.peers.browser.chromium import EAR, PATIENCE_S
+from tests.peers.browser.chromium import EAR, PATIENCE_S, RELAYED
 
 WEB = Path(__file__).resolve().parents[3] / "hub" / "web"
 ESBUILD = WEB / "node_modules" / ".bin" / "esbuild"
@@ -292,7 +292,7 @@ class House:
         context = await self.browser.new_context()
         await context.add_cookies([{"name": SESSION_COOKIE, "value": secret, "url": origin, "httpOnly": True}])
         page = await context.new_page()
-        await page.add_init_script(f"window.options = {json.dumps({'hz': hz, 'relayed': relayed})};")
+        await page.add_init_script(f"window.options = {json.dumps({'hz': hz})};{RELAYED if relayed else ''}")
         await page.goto(f"{origin}/test")
         await page.wait_for_function("window.phone && phone.state === 'ready'", timeout=PATIENCE_S * 1000)
         return page

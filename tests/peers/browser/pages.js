@@ -1,16 +1,6 @@
 // What the tests' pages load: the product's phone, which says a tone in place of a microphone, and an ear.
 import { Phone } from "../../../hub/web/static/phone.js";
 
-// As where a firewall lets nothing through but what goes to the TURN server.
-if (options.relayed) {
-  const Direct = RTCPeerConnection;
-  window.RTCPeerConnection = class extends Direct {
-    constructor(settings) {
-      super({ ...settings, iceTransportPolicy: "relay" });
-    }
-  };
-}
-
 const told = await (await fetch("/v1/phone")).json();
 const player = new Audio();
 const phone = new Phone({
