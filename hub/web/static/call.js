@@ -281,6 +281,7 @@ export class Call extends EventTarget {
     let found = false;
     connection.addEventListener("icecandidate", ({ candidate }) => { found ||= Boolean(candidate?.candidate); });
     connection.addEventListener("icecandidateerror", ({ errorCode, url }) => {
+      if (!/^turns?:/.test(url)) return; // a STUN server's silence harms nobody who is found all the same
       const server = `the TURN server ${url.replace(/^\w+:|\?.*$/g, "")}`;
       if (errorCode === 401) this.#relay = `${server} does not take this page's password; load the page anew`;
       else if (errorCode !== NO_ANSWER) this.#relay ??= `${server} refuses with ${errorCode}`;
