@@ -72,6 +72,10 @@ class Line:
 
     async def load(self) -> None:
         """Read what the record says now."""
+        async with self._reading:
+            await self._load()
+
+    async def _load(self) -> None:
         self._seen = self.instance.db.version()
         version, practice = await asyncio.to_thread(self.instance.policy)
         self.directory = await self.instance.db.run(lambda db: _directory(db, practice))
@@ -95,7 +99,7 @@ class Line:
             if self.instance.db.version() == self._seen:
                 return False
             try:
-                await self.load()
+                await self._load()
             except Exception as error:
                 log.error("record not read", kind=type(error).__name__)
                 return False

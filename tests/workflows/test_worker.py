@@ -101,7 +101,7 @@ def sent(carrier: Carrier) -> list[str]:
 async def test_a_morning_from_the_feed_to_the_confirmation(
     clinic: Clinic, server: Client, worker: "subprocess.Popen[bytes]", carrier: Carrier
 ) -> None:
-    soon(clinic, 1.5)
+    soon(clinic, 4.0)
     await wake_feed(server, "adt")
     await until(lambda: [row.state for row in clinic.rows(Reminder)] == ["sent"])
     clinic.now = now()
@@ -155,7 +155,7 @@ async def test_a_worker_killed_while_it_sends_sends_nothing_twice(
 ) -> None:
     carrier.faults.append("slow")
     carrier.slow_seconds = 6
-    soon(clinic, 0.5)
+    soon(clinic, 4.0)
     await wake_feed(server, "adt")
     await until(lambda: len(sent(carrier)) == 1)
     worker.kill()
