@@ -227,6 +227,7 @@ async def soaked(root: Path, seconds: float, at_once: int, warm_s: float, linger
         after = await process.quiet(before)
         wrong = Counter(await astray(process.instance, told))
         said = Counter(one["what"] for one in told)
+    print(f"{len(told)} calls, {before} before, {after} after")
     assert not wrong, f"{wrong} of {said}"
     assert any(what.startswith(("talks-", "chooses")) and what.endswith("hangs-up") for what in said), said
     assert len(told) > at_once
@@ -242,7 +243,6 @@ async def test_calls_end_as_they_did_and_leave_nothing_behind(tmp_path: Path) ->
 @pytest.mark.timeout(SOAK_S + 900)
 async def test_an_hour_of_calls_leaves_nothing_behind(tmp_path: Path) -> None:
     before, after = await soaked(tmp_path / "i", SOAK_S, AT_ONCE, WARM_S, LINGER_S)
-    print(before, after)
     assert (after.sockets, after.tasks) == (before.sockets, before.tasks)
     if SOAK_S >= LONG_S:
         assert after.memory_kb <= before.memory_kb * GROWTH, f"{before} {after}"
