@@ -1,13 +1,15 @@
 """The desk where only a TURN server is let through: sound goes by it, and a server that refuses is named."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser
 
 from hub.db import now
 from hub.record import policy
+from tests.hub.web import processes
 from tests.hub.web.processes import Practice, at_work, grows
 from tests.peers.turnserver import TurnServer, turnserver
 
@@ -18,6 +20,13 @@ pytestmark = [
 ]
 
 SECRET = "shared-with-the-turn-server"
+
+
+@pytest.fixture(scope="module")
+def practice(_built: None, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+    """A practice of these tests' own: they publish policies."""
+    with processes.opened(tmp_path_factory.mktemp("relayed"), browser) as practice:
+        yield practice
 
 
 @pytest_asyncio.fixture(loop_scope="session")
