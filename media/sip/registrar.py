@@ -157,8 +157,14 @@ class Registrar:
         if any(host != source.host and self._carrier(host) for host in hosts):
             return request.respond(403, "Not Your Address")
         added = {key for key, _, seconds in changes if seconds} - set(present)
-        if len(present) + len(added) > MAX_CONTACTS:
+        told = {key for key, _, _ in changes}
+        gone = [key for key, (binding, _) in present.items() if binding.lost and key not in told]
+        if len(present) - len(gone) + len(added) > MAX_CONTACTS:
             return request.respond(403, "Too Many Contacts")
+        if len(present) + len(added) > MAX_CONTACTS:
+            # A page that is loaded anew leaves one behind each time, and nobody can be called there.
+            for key in gone:
+                self._remove(extension, key)
         for key, binding, seconds in changes:
             self._follow(present.get(key), binding)
             self._remove(extension, key)

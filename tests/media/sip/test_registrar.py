@@ -195,6 +195,21 @@ def test_one_extension_has_room_for_ten_phones(line: Phones) -> None:
     assert len(line.contacts()) == 10
 
 
+def test_a_page_that_is_loaded_anew_many_times_finds_room_each_time(line: Phones) -> None:
+    registrar = line.endpoint.registrar
+
+    def loaded(number: int) -> int:
+        page = register(f"<sip:p{number}@p{number}.invalid;transport=ws>", call_id=f"page-{number}")
+        return registrar.register(page, "101", Hop(PHONE.host, 0, "ws", flow=100 + number)).status
+
+    for number in range(25):
+        assert loaded(number) == 200
+        registrar.lost(100 + number)
+    assert [loaded(number) for number in range(100, 110)] == [200] * 10
+    assert loaded(110) == 403
+    assert len(line.contacts()) == 10
+
+
 def test_a_phone_behind_nat_is_called_where_it_came_from(line: Phones) -> None:
     response = line.register("<sip:101@10.0.0.5:5060>", via="SIP/2.0/UDP 10.0.0.5:5060;rport")
     assert response.headers["Contact"][0].startswith("<sip:101@10.0.0.5:5060>")
