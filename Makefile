@@ -34,7 +34,7 @@ chaos: $(READY) peers
 	@$(BIN)/pytest -q -n 0 -rP -m chaos --override-ini addopts= tests/chaos
 
 peers:
-	@sh tests/peers/install.sh sip-tester baresip kamailio kamailio-tls-modules linphone-cli rtpengine-daemon coturn chromium flite iproute2
+	@sh tests/peers/install.sh sip-tester baresip kamailio kamailio-tls-modules linphone-cli rtpengine-daemon coturn chromium flite espeak-ng iproute2
 	@command -v npm >/dev/null || sh tests/peers/install.sh nodejs npm
 	@sh tests/peers/npm.sh medplum hl7 axe
 

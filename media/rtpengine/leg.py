@@ -4,7 +4,8 @@ Where no rtpengine is there, our leg speaks with the far end itself, and stays w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -165,11 +166,8 @@ class EdgeLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        self.need(1)
-        try:
+        with self._needed():
             return await self.inner.play(sound, barge_in=barge_in)
-        finally:
-            self.need(-1)
 
     async def press(self, keys: str) -> None:
         """Press keys for the far end.
@@ -195,11 +193,8 @@ class EdgeLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        self.need(1)
-        try:
+        with self._needed():
             await self.inner.silence(seconds)
-        finally:
-            self.need(-1)
 
     async def fax(self) -> None:
         """Return once a fax machine is heard calling.
@@ -207,11 +202,8 @@ class EdgeLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        self.need(1)
-        try:
+        with self._needed():
             await self.inner.fax()
-        finally:
-            self.need(-1)
 
     async def picked_up(self) -> Finding:
         """Return who picked up, by what is heard from now on.
@@ -219,11 +211,8 @@ class EdgeLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        self.need(1)
-        try:
+        with self._needed():
             return await self.inner.picked_up()
-        finally:
-            self.need(-1)
 
     async def beep(self) -> None:
         """Return once the beep of a machine that takes messages is over.
@@ -231,11 +220,8 @@ class EdgeLeg:
         Raises:
             LegClosedError: the leg was closed meanwhile.
         """
-        self.need(1)
-        try:
+        with self._needed():
             await self.inner.beep()
-        finally:
-            self.need(-1)
 
     def loop(self, sound: Sound) -> None:
         """Play a sound over and over."""
@@ -255,6 +241,14 @@ class EdgeLeg:
         """Let the sound come to our leg, or for one reason less."""
         self.needed += more
         self._changed(self)
+
+    @contextmanager
+    def _needed(self) -> Iterator[None]:
+        self.need(1)
+        try:
+            yield
+        finally:
+            self.need(-1)
 
     async def steer(self) -> None:
         """Let the sound go where it is to go by now: to our leg, or to where `joined` comes out of rtpengine."""

@@ -1,7 +1,7 @@
 """Calls that are faxes, from a trunk to the practice's fax machine; both are sockets on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -16,11 +16,10 @@ from media.calls.fax import is_fax
 from media.offer import offer_audio
 from media.sdp import Direction, Media, Origin, Session
 from media.sip.endpoint import Endpoint
-from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
-from tests.media.office import Office, opened_office, policy
+from tests.media.office import Office, policy
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -53,20 +52,6 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         (root / name).write_text("of nobody")
     with opened(root) as instance:
         yield instance
-
-
-@pytest.fixture
-async def office(instance: Instance) -> AsyncIterator[Office]:
-    async with opened_office(instance) as office:
-        yield office
-
-
-@pytest.fixture
-async def carrier() -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint([Hop("127.0.0.9", 0)], credentials=lambda _: None, trunks=lambda _: None)
-    await endpoint.start()
-    yield endpoint
-    await endpoint.close(0.5)
 
 
 def send(carrier: Endpoint, office: Office) -> Outgoing:

@@ -1,7 +1,7 @@
 """What callers' sound itself does to a call: keys in it, a message that ends with silence, a fax machine that calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -23,13 +23,12 @@ from media.offer import offer_audio
 from media.rtp import FRAME
 from media.sdp import PCMU, Session
 from media.sip.endpoint import Endpoint
-from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.uri import Address, Uri
 from tests.media.farend import FarEnd, far_end
 from tests.media.hearing.test_attention import speech
 from tests.media.hearing.test_inband import pressed, quiet
-from tests.media.office import Office, opened_office, policy, port_of
+from tests.media.office import Office, policy, port_of
 
 pytestmark = pytest.mark.xdist_group("gateway")
 
@@ -66,20 +65,6 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         (root / name).write_text("of nobody")
     with opened(root) as instance:
         yield instance
-
-
-@pytest.fixture
-async def office(instance: Instance) -> AsyncIterator[Office]:
-    async with opened_office(instance) as office:
-        yield office
-
-
-@pytest.fixture
-async def carrier() -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint([Hop("127.0.0.9", 0)], credentials=lambda _: None, trunks=lambda _: None)
-    await endpoint.start()
-    yield endpoint
-    await endpoint.close(0.5)
 
 
 def without_events(place: Place) -> Session:
