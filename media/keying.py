@@ -133,11 +133,6 @@ def rtcp_of(media: Media) -> Address:
     return media.address, media.port + 1
 
 
-def rtcp_line(address: Address) -> str:
-    """Return the attribute that says so."""
-    return f"rtcp:{address[1]} IN {'IP6' if ':' in address[0] else 'IP4'} {address[0]}"
-
-
 def _readable(parse: Callable[[str], T], values: Iterable[str]) -> Iterator[T]:
     for value in values:
         try:

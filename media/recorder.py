@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 
 from hub.errors import ChartlineError
 from hub.g711 import RATE, Codec
-from hub.security.container import ContainerError, Writer, ended
+from hub.security.container import Writer
 from hub.tape import HEAD, LONGEST_SECONDS, frame_of
 from media.rtp import ahead
 
@@ -289,16 +289,3 @@ def _every(count: int) -> Iterator[bool]:
     while True:
         yield from [False] * (count - 1)
         yield True
-
-
-def left_open(directory: Path) -> list[Path]:
-    """Return the containers in `directory` that have no end: a crash ended them; `container.recover` seals them.
-
-    Only those that the record says were being made: a missing end on any other means that somebody shortened it.
-    """
-    found = []
-    for path in sorted(directory.glob(f"*{SUFFIX}")):
-        with suppress(ContainerError):
-            if not ended(path):
-                found.append(path)
-    return found

@@ -14,9 +14,6 @@ from pylibsrtp._binding import ffi, lib  # type: ignore[import-not-found] # comp
 
 from media.errors import ProtocolError
 
-RTCP_TRAILER = 16 + 4
-"Bytes that SRTCP adds at most: the authentication tag, and its index (RFC 3711 section 3.4, RFC 7714 section 9)."
-
 _WINDOW = 256
 "Packets behind the newest that are still opened, each once (RFC 3711 section 3.3.2): 5 s of sound."
 

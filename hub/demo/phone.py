@@ -176,7 +176,8 @@ class Phones:
         try:
             status = await process.wait()
         except asyncio.CancelledError:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # it may have ended in this very moment
+                process.kill()
             await process.wait()
             raise
         return Ended(status == 0, errors.read_text()[-400:] if status and errors.exists() else "")

@@ -185,12 +185,6 @@ def refuse(db: Session, offer_id: UUID, why: OfferState, now: datetime) -> Offer
     return offer
 
 
-def expire(db: Session, now: datetime) -> list[Offer]:
-    """End the offers that have rung long enough, and return them."""
-    query = select(Offer).where(Offer.state == OfferState.RINGING, col(Offer.expires_at) <= now)
-    return [refuse(db, offer.id, OfferState.TIMEOUT, now) for offer in db.exec(query).all()]
-
-
 def pair(db: Session, practice: Practice, now: datetime) -> list[Offer]:
     """Ring free agents for waiting callers, in the caller's transaction; return the new offers."""
     agent.wrapped_up(db, now)

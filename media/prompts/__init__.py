@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hub.audio import AudioError, Wave, read_wav, resample, wav_coded
+from hub.audio import AudioError, Wave, read_wav, resample, tone, wav_coded
 from hub.g711 import RATE, Codec
 from hub.settings import Practice
 from hub.settings.practice import Menu, Target, Voicemail
 from media.prompts.speech import SpeechError, say, voice_for
 from media.sound import Sound, pause
-from media.tone import BEEP
 
 ASSETS = Path(__file__).parent
 LANGUAGES = ("en", "es")
 "Of the stock prompts; a caller of another language hears the first."
 
 MUSIC = "hold-music"
+BEEP = Sound.of(tone(1000, seconds=0.4, level=-15))
+"Before a message is recorded."
+
 _KEYS = {"*": "star", "#": "pound"}
 
 Source = Literal["recorded", "shipped", "rendered", "pieces"]

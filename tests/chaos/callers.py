@@ -23,14 +23,18 @@ from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
-from media.sip.uri import Address, Uri
+from media.sip.uri import Address as NameAddr
+from media.sip.uri import Uri
 from tests.chaos.hasty import hang_up_unacknowledged
 from tests.chaos.phones import Phones, Talk
-from tests.chaos.sound import HOST, Sound
+from tests.chaos.sound import AGENT, CALLER, HOST, Address, Sound
 
 MENU, DESK, NURSES = "+12125550100", "+12125550101", "+12125550102"
 PATIENCE_S = 8.0
 "How long somebody waits in the queue."
+
+HEARS_S = 10.0
+"How long it may take until two hear each other whose phones are picked up; a fault after that."
 
 End = tuple[str, str]
 "Path and cause, as the record has them."
@@ -106,10 +110,10 @@ class Crowd:
 
     def _call(self, told: Told) -> Outgoing:
         target = Uri("sip", told.did, HOST, self._gateway.port)
-        caller = Address(Uri("sip", told.number, HOST))
+        caller = NameAddr(Uri("sip", told.number, HOST))
         return self._line.call(target, offer_audio(self.sound.local, codecs=(PCMU,)), from_=caller)
 
-    async def _answered(self, told: Told) -> tuple[Outgoing, tuple[str, int]] | None:
+    async def _answered(self, told: Told) -> tuple[Outgoing, Address] | None:
         """Call and wait for the answer; None where there is none, which is a fault."""
         leg = self._call(told)
         session = await leg.answered
@@ -117,7 +121,7 @@ class Crowd:
             told.fault = f"not answered: {leg.status}"
             return None
         place = session.audio.address, session.audio.port
-        self.sound.begin(place)
+        self.sound.begin(place, CALLER)
         leg.ended.add_done_callback(lambda _ended: self.sound.end(place))
         return leg, place
 
@@ -127,6 +131,11 @@ class Crowd:
         await leg.gone
         if await leg.ended in (Cause.LOST, Cause.FAILED, Cause.UNREACHABLE):
             told.fault = f"ended as {await leg.ended}"
+
+    async def _hear_each_other(self, place: Address, talk: Talk) -> None:
+        """Wait until both are heard: whoever picked up is in the talk from then on, and not before."""
+        async with asyncio.timeout(HEARS_S):
+            await asyncio.gather(self.sound.hears(place, AGENT), self.sound.hears(talk.place, CALLER))
 
     async def _passed_on(self, told: Told, talk: Talk) -> Talk:
         """Have the agent pass the caller on to a colleague; return the talk that goes on."""
@@ -220,13 +229,14 @@ class Crowd:
                 told.ends = [("abandoned", "caller"), ("answered", "caller")]
                 await self._over(leg, told)
                 return
-            await self._converse(told, leg, await picked_up)
+            await self._converse(told, leg, place, await picked_up)
         finally:
             del self._phones.talks[told.number]
 
-    async def _converse(self, told: Told, leg: Outgoing, talk: Talk) -> None:
+    async def _converse(self, told: Told, leg: Outgoing, place: Address, talk: Talk) -> None:
         """Talk, and let either side, or both at once, hang up."""
-        await asyncio.sleep(self.chance.uniform(0.4, 2.0))
+        await self._hear_each_other(place, talk)
+        await asyncio.sleep(self.chance.uniform(0.0, 2.0))
         lot = self.chance.random()
         if lot < 0.3 and leg.local is not None:
             told.what += "-held-by-the-caller"
@@ -238,6 +248,7 @@ class Crowd:
             await self.sound.press(talk.place, "5")
         elif lot < 0.85:
             talk = await self._passed_on(told, talk)
+            await self._hear_each_other(place, talk)
         who = self.chance.choice(["caller", "agent", "both"])
         told.what += f"-{who}-hangs-up"
         told.ends = [("answered", "caller"), ("answered", "agent")] if who == "both" else [("answered", who)]

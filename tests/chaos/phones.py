@@ -12,7 +12,7 @@ from media.sip.digest import Login
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.incoming import Incoming
-from tests.chaos.sound import HOST, Address, Sound
+from tests.chaos.sound import AGENT, HOST, Address, Sound
 
 EXPIRES_S = 3600
 AGAIN_S = 1500
@@ -101,7 +101,7 @@ class Phones:
         call.on_offer = follow
         if not call.answer(answer):
             return
-        self._sound.begin(agreed.remote)
+        self._sound.begin(agreed.remote, AGENT)
         call.ended.add_done_callback(lambda _ended: self._sound.end(agreed.remote))
         waiting = self.talks.get(call.from_number)
         if waiting is not None and not waiting.done():

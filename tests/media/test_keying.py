@@ -13,7 +13,6 @@ from media.keying import (
     cryptos_of,
     fingerprints_of,
     muxed,
-    rtcp_line,
     rtcp_of,
     setup_of,
 )
@@ -121,7 +120,6 @@ def test_a_section_s_own_fingerprint_goes_before_the_session_s() -> None:
 )
 def test_where_reports_are_wanted(attributes: tuple[str, ...], address: tuple[str, int]) -> None:
     assert rtcp_of(section(*attributes)) == address
-    assert rtcp_of(section(rtcp_line(address))) == address
 
 
 def test_a_shared_port_is_said_in_one_word() -> None:

@@ -95,13 +95,12 @@ def test_who_does_not_take_a_call_is_tried_last(record: Record, db: Session, why
     assert entry.entered_at < record.now
 
 
-def test_a_phone_rings_only_so_long(record: Record, db: Session) -> None:
+def test_the_first_word_on_how_an_offer_ended_stays(record: Record, db: Session) -> None:
     add_agent(db, record)
     row = wait(db, record)
     (offer,) = queue.pair(db, practice(ring_seconds=5), record.now)
-    assert queue.expire(db, record.later(seconds=4)) == []
-    assert [each.id for each in queue.expire(db, record.later(seconds=1))] == [offer.id]
-    assert offer.state is OfferState.TIMEOUT
+    assert offer.expires_at == record.now + timedelta(seconds=5)
+    assert queue.refuse(db, offer.id, OfferState.TIMEOUT, record.later(seconds=5)).state is OfferState.TIMEOUT
     assert queue.waits(db, row.id)
     assert queue.refuse(db, offer.id, OfferState.REFUSED, record.now).state is OfferState.TIMEOUT
 
@@ -193,7 +192,7 @@ def test_leaving_what_was_never_entered_is_nothing(record: Record, db: Session) 
     assert not queue.waits(db, row.id)
 
 
-STEPS = ["enter", "move", "leave", "answer", "refuse", "expire", "pair"]
+STEPS = ["enter", "move", "leave", "answer", "refuse", "pair"]
 
 
 @settings(
@@ -201,12 +200,7 @@ STEPS = ["enter", "move", "leave", "answer", "refuse", "expire", "pair"]
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["enter", "leave", "answer", "refuse", "expire", "pair"]), st.integers(0, 3)),
-        max_size=25,
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3)), max_size=25))
 def test_whatever_happens_rows_agree(record: Record, db: Session, steps: list[tuple[str, int]]) -> None:
     savepoint = db.begin_nested()
     for extension in ("101", "102"):
@@ -226,8 +220,6 @@ def test_whatever_happens_rows_agree(record: Record, db: Session, steps: list[tu
                 queue.answer(db, ringing[number % len(ringing)].id, now)
             case "refuse" if ringing:
                 queue.refuse(db, ringing[number % len(ringing)].id, OfferState.REFUSED, now)
-            case "expire":
-                queue.expire(db, now)
             case "pair":
                 pair(db, record)
         check(db)
