@@ -166,14 +166,13 @@ class OutboundCall:
             self.sip.reject(488)
             self.sip.bye()
             return
-        if self._written:
-            at = house.line.now()
-            self.outside.meter.answered(self.id)
-            house.ledger.note(lambda db: outbound.connected(db, self.id, self.trunk, at))
-        if self._written:
-            await self._talk_outside(call, self.near, self.far)
-        else:
+        if not self._written:
             await self._talk_inside(call)
+            return
+        at = house.line.now()
+        self.outside.meter.answered(self.id)
+        house.ledger.note(lambda db: outbound.connected(db, self.id, self.trunk, at))
+        await self._talk_outside(call, self.near, self.far)
 
     # Whom it goes to
 
