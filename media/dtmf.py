@@ -68,21 +68,30 @@ def tones_of(key: str, milliseconds: int = PRESS_MS) -> Iterator[Tone]:
 APART_S = 1.0
 "Between two ways in which one press is told."
 
+_AWAITED = 32
+"Presses of the last second that are remembered; nobody types faster, and a flood of them is not kept."
+
 
 class Presses:
-    """Takes a press once that a far end tells twice: in or beside its sound, and by its signalling (INFO)."""
+    """Takes a press once that a far end tells twice: in or beside its sound, and by its signalling (INFO).
 
-    __slots__ = ("_last",)
+    Each press of one way has at most one counterpart of the other, the oldest of the same key that has none yet.
+    """
+
+    __slots__ = ("_alone",)
 
     def __init__(self) -> None:
-        self._last: tuple[str, bool, float] | None = None
+        # Those without a counterpart: key, whether it was signalled, when.
+        self._alone: list[tuple[str, bool, float]] = []
 
     def fresh(self, key: str, *, signalled: bool, now: float) -> bool:
         """Return whether this press was not told the other way; `now` is in seconds of any steady clock."""
-        last = self._last
-        if last is not None and last[:2] == (key, not signalled) and now - last[2] < APART_S:
+        self._alone = [each for each in self._alone[-_AWAITED:] if now - each[2] < APART_S]
+        other = next((each for each in self._alone if each[:2] == (key, not signalled)), None)
+        if other is not None:
+            self._alone.remove(other)
             return False
-        self._last = key, signalled, now
+        self._alone.append((key, signalled, now))
         return True
 
 

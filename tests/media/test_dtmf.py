@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.dtmf import KEYS, Keypad, Tone, tones_of
+from media.dtmf import APART_S, KEYS, Keypad, Presses, Tone, tones_of
 from media.errors import ProtocolError
 
 CAPTURED = [bytes.fromhex(each) for each in ("050a00a0", "050a0140", "050a01e0", "058a0280", "058a0280", "058a0280")]
@@ -97,3 +97,38 @@ def test_a_press_is_reported_each_20_ms_and_its_end_three_times() -> None:
 def test_what_cannot_be_pressed_is_refused(key: str, milliseconds: int) -> None:
     with pytest.raises(ProtocolError):
         list(tones_of(key, milliseconds))
+
+
+def counted(*told: tuple[float, str, str]) -> str:
+    """Return the keys that count of what was told: the time in seconds, `rtp` or `info`, the key."""
+    presses = Presses()
+    return "".join(key for now, way, key in told if presses.fresh(key, signalled=way == "info", now=now))
+
+
+def test_keys_that_are_typed_faster_than_the_signalling_is_count_once_each() -> None:
+    assert counted((0.0, "rtp", "1"), (0.25, "rtp", "2"), (0.3, "info", "1"), (0.55, "info", "2")) == "12"
+    assert counted((0.0, "info", "1"), (0.1, "info", "2"), (0.3, "rtp", "1"), (0.4, "rtp", "2")) == "12"
+    assert counted((0.0, "rtp", "1"), (0.1, "rtp", "2"), (0.3, "info", "2"), (0.4, "info", "1")) == "12"
+
+
+def test_the_same_key_twice_both_ways_is_two_presses() -> None:
+    assert counted((0.0, "rtp", "1"), (0.2, "rtp", "1"), (0.3, "info", "1"), (0.5, "info", "1")) == "11"
+    assert counted((0.0, "rtp", "1"), (0.2, "info", "1"), (0.3, "rtp", "1"), (0.5, "info", "1")) == "11"
+
+
+@pytest.mark.parametrize("way", ["rtp", "info"])
+def test_the_same_key_twice_one_way_is_two_presses(way: str) -> None:
+    assert counted((0.0, way, "1"), (0.1, way, "1")) == "11"
+
+
+def test_a_press_has_a_counterpart_within_a_second_or_none() -> None:
+    assert counted((0.0, "rtp", "1"), (APART_S - 0.01, "info", "1")) == "1"
+    assert counted((0.0, "rtp", "1"), (APART_S, "info", "1")) == "11"
+    assert counted((0.0, "rtp", "1"), (0.9, "rtp", "1"), (1.1, "info", "1"), (1.2, "info", "1")) == "111"
+
+
+def test_a_flood_of_presses_is_not_remembered() -> None:
+    presses = Presses()
+    for _ in range(10_000):
+        assert presses.fresh("1", signalled=False, now=0.0)
+    assert len(presses._alone) <= 64
