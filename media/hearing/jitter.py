@@ -17,6 +17,9 @@ STEP_S = 0.02
 GIVEN_UP = 5
 "Takings that find nothing before it is taken that the far end says nothing for now."
 
+KEPT = 64
+"Packets that are kept at most: 1.3 s of them. Of more than that, what is farthest ahead is left out."
+
 _FORGET = 0.998
 "By which an outlier of lateness counts less with each packet."
 
@@ -53,6 +56,9 @@ class JitterBuffer:
         """Whether nothing is kept and nothing is awaited."""
         return self._due is None and not self._kept
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def put(self, ssrc: int, timestamp: int, payload: bytes, length: int, now: float) -> None:
         """Keep a packet of `length` timestamp units that came at `now`, in seconds; one that is too late is dropped."""
         if ssrc != self._ssrc or (self._due is not None and abs(ahead(timestamp, self._due, 32)) > 2 * self._clock):
@@ -65,6 +71,9 @@ class JitterBuffer:
         if self._first is None:
             self._first = timestamp, now
         self._kept[timestamp] = payload, length
+        if len(self._kept) > KEPT:
+            start = self._first[0] if self._due is None else self._due
+            del self._kept[max(self._kept, key=lambda each: ahead(each, start, 32))]
 
     def take(self, now: float) -> Taken:
         """Return what is due; to be called every 20 ms."""

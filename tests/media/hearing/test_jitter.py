@@ -1,10 +1,12 @@
 """The jitter buffer, by a clock of its own: order, loss, lateness, pauses, clocks that differ."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.hearing.jitter import LEAST_S, MOST_S, JitterBuffer, Taken
+from media.hearing.jitter import KEPT, LEAST_S, MOST_S, JitterBuffer, Taken
 
 STEP = 160
 
@@ -89,3 +91,40 @@ def test_another_stream_begins_anew() -> None:
     assert not buffer.idle
     assert [buffer.take(0.12 + 0.02 * n) for n in range(6)] == ["lost"] * 4 + ["wait"] * 2
     assert buffer.idle
+
+
+def flood(buffer: JitterBuffer, seconds: float) -> tuple[int, int]:
+    """Put 400 packets a second that are scattered over 1.9 s; return the most that was kept, and what is due then."""
+    scattered, most, due = Random(1), 0, 0
+    for tick in range(round(seconds / 0.02)):
+        for each in range(8):
+            off = scattered.randrange(1, 15_200) if each else 0
+            buffer.put(7, due + off, b"noise", STEP, tick * 0.02)
+            most = max(most, len(buffer))
+        buffer.take(tick * 0.02)
+        due += STEP
+    return most, due
+
+
+def test_a_flood_that_is_scattered_over_time_fills_no_memory() -> None:
+    assert flood(JitterBuffer(8000), 10)[0] <= KEPT
+
+
+def test_what_is_said_after_a_flood_is_heard_within_two_seconds() -> None:
+    buffer = JitterBuffer(8000)
+    _, due = flood(buffer, 10)
+    taken: list[Taken] = []
+    for n in range(200):
+        buffer.put(7, due + n * STEP, b"%d" % n, STEP, 10 + n * 0.02)
+        taken.append(buffer.take(10 + n * 0.02))
+    heard = numbers(taken[100:])
+    assert heard == list(range(heard[0], heard[0] + 100))
+    assert 100 - heard[0] <= 10
+
+
+def test_of_too_much_what_is_due_first_is_kept() -> None:
+    buffer = JitterBuffer(8000)
+    for n in reversed(range(KEPT + 10)):
+        buffer.put(7, n * STEP, b"%d" % n, STEP, 0.0)
+    assert len(buffer) == KEPT
+    assert buffer.take(1.0) == b"1"  # one is left out, since so much is kept
