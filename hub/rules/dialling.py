@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -86,9 +87,10 @@ class External:
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
-    """A call for help."""
+    """A call for help; it costs the practice nothing."""
 
     number: str
+    price: ClassVar[Decimal] = Decimal(0)
 
 
 Decision = Internal | External | Emergency | Refusal

@@ -6,7 +6,6 @@ legs meet in the relay, so that each side negotiates for itself.
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -43,9 +42,6 @@ from media.trunk.trunks import Trunks, Wish
 
 RING_SECONDS = 120.0
 "How long a number outside may ring; carriers end it earlier."
-
-FREE = Decimal(0)
-"What a minute of a call for help costs."
 
 _ANSWERS = (486, 600, 603)
 "Statuses of a call for help that somebody gave who heard of it."
@@ -111,6 +107,8 @@ class OutboundCall:
         if isinstance(decision, Refusal):
             self._refuse(decision)
             return
+        if not isinstance(decision, Internal):
+            meter.begin(self.id, self.sip.extension, decision.price)  # at once: others that are dialled now count it
         story = asyncio.create_task(self._story(decision))
         ended: asyncio.Future[Any] = asyncio.ensure_future(asyncio.shield(self.sip.ended))
         try:
@@ -179,13 +177,11 @@ class OutboundCall:
     async def _ring_outside(self, decision: External | Emergency) -> Outgoing | None:
         """Call a number over the trunks of the policy; return the call, answered or ended."""
         practice, helped = self.house.line.practice, isinstance(decision, Emergency)
-        price = decision.price if isinstance(decision, External) else FREE
-        self.outside.meter.begin(self.id, self.sip.extension, price)
         known = decision.number.startswith("+")
         match = await self.house.line.match(decision.number) if known else NOBODY
         self._written, self.helped = True, helped
         dialled = Dialled(
-            self.id, self.sip.extension, decision.number, price, match, self.house.line.now(), helped=helped
+            self.id, self.sip.extension, decision.number, decision.price, match, self.house.line.now(), helped=helped
         )
         self.house.ledger.note(partial(dialled.note, self.house.line), soon=helped)
         names = dialling.trunks_for(practice, emergency=helped)

@@ -73,6 +73,8 @@ class Door:
         self._stack = stack
         self._host = host
         self._doubted_at = float("-inf")
+        self._doubted: dict[tuple[Hop, str, str], tuple[Request, Hop]] = {}
+        "What was refused while the record is asked, each transaction once: judged again after that."
 
     def extension_of(self, request: Request, source: Hop, trunk: str = "") -> str:
         """Return the extension that a request proves to come from.
@@ -97,17 +99,22 @@ class Door:
         Nothing here depends on whether the name is known.
         """
         now = self._stack.timers.clock()
-        if self.on_doubt is not None and now - self._doubted_at >= DOUBT_SECONDS:
-            self._doubted_at = now
-            self._stack.spawn(self._ask(self.on_doubt, request, source))
+        asking = bool(self._doubted)
+        if self.on_doubt is not None and (asking or now - self._doubted_at >= DOUBT_SECONDS):
+            if len(self._doubted) < _REMEMBERED:
+                self._doubted.setdefault((source, request.via.branch, request.method), (request, source))
+            if not asking:
+                self._stack.spawn(self._ask(self.on_doubt))
             return
         self._guard.failed(source.host, claimed)
         self._host.answer(request, 403)
 
-    async def _ask(self, on_doubt: Callable[[], Awaitable[bool]], request: Request, source: Hop) -> None:
+    async def _ask(self, on_doubt: Callable[[], Awaitable[bool]]) -> None:
         try:
             await on_doubt()
         except Exception as error:  # answered all the same, or the phone would ask for ever
             log.error("record not asked", kind=type(error).__name__)
-        self._doubted_at = self._stack.timers.clock()  # so that the same request is in doubt no second time
-        self._host.on_request(request, source)
+        doubted, self._doubted = self._doubted, {}
+        self._doubted_at = self._stack.timers.clock()  # so that the same requests are in doubt no second time
+        for request, source in doubted.values():
+            self._host.on_request(request, source)

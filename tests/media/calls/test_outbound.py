@@ -21,6 +21,7 @@ from media.offer import answer_audio, offer_audio
 from media.sdp import Direction
 from media.sdp import Session as Sdp
 from media.sip.hop import Hop
+from media.sip.incoming import Incoming
 from media.sip.message import Response
 from media.sip.status import Cause
 from tests.media.office import ACCESS, Office, opened_office, policy, port_of, rtp
@@ -214,6 +215,26 @@ async def test_a_second_call_waits_until_the_first_is_over_and_each_costs(office
         first.bye()
         await carrier.until(1, "BYE")
         assert float(office.gateway._outside.meter.spent - spent) == 0.5
+
+
+async def test_who_dials_many_numbers_in_one_moment_has_one_call(office: Office) -> None:
+    take, there, all_there = office.gateway._take, [], asyncio.Event()
+
+    async def hold(incoming: Incoming) -> None:
+        there.append(incoming)
+        if len(there) == 10:
+            all_there.set()
+        await all_there.wait()
+        await take(incoming)
+
+    async with peer(answering, office.carrier_port) as carrier, office.phone("101") as phone:
+        office.gateway.endpoint.on_invite = hold
+        dialled = [phone.dial(f"+121255501{number}") for number in range(20, 30)]
+        await asyncio.gather(*[each.answered for each in dialled])
+        assert sorted(each.status for each in dialled) == [200] + [403] * 9
+        assert len(carrier.of("INVITE")) == 1
+        next(each for each in dialled if each.status == 200).bye()
+        await carrier.until(1, "BYE")
 
 
 async def test_help_is_called_with_where_the_phone_stands_and_the_desk_is_told(office: Office) -> None:

@@ -257,6 +257,37 @@ async def test_a_phone_just_added_is_served_at_once_and_a_flood_asks_the_record_
     assert asks <= 2
 
 
+async def test_a_phone_just_added_is_served_whatever_it_asks_in_one_moment() -> None:
+    known: dict[str, Credentials] = {}
+    asks = 0
+    line = Line(credentials=known.get)
+
+    async def look() -> bool:
+        nonlocal asks
+        asks += 1
+        known["103"] = Credentials.of("103", REALM, "new")
+        return True
+
+    line.endpoint.door.on_doubt = look
+    for turn in range(10):
+        asked = request(
+            "REGISTER",
+            to="<sip:103@192.0.2.1>",
+            contact=CONTACT,
+            call_id=f"moment-{turn}",
+            branch=f"z9hG4bKfirst{turn}",
+            headers={"Expires": "120"},
+        )
+        (refusal,) = line.put(asked, PHONE)
+        again = proven(asked, refusal, Login("103", "new"), branch=f"z9hG4bKsecond{turn}")
+        assert line.put(again, PHONE) == []
+        assert line.put(again, PHONE) == []  # sent again before there was an answer
+    await line.settle()
+    assert statuses(line.take()) == [200] * 10
+    assert asks == 1
+    assert not line.endpoint.guard.bars(PHONE.host)
+
+
 async def test_a_record_that_cannot_be_asked_leaves_nobody_without_an_answer() -> None:
     line = Line()
 
