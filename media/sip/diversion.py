@@ -12,6 +12,9 @@ from media.sip.uri import Address
 MOST = 20
 "Entries that are looked at."
 
+_DIGITS = 9
+"Of a number in an index; longer ones count nothing that happened."
+
 _REASONS = {
     "302": "unconditional",
     "404": "unavailable",
@@ -69,7 +72,8 @@ def _of_history(request: Request) -> Diversion | None:
 
 def _index(entry: Address) -> list[int]:
     parts = (entry.params.get("index") or "").split(".")
-    return [int(part) for part in parts] if all(part.isascii() and part.isdigit() for part in parts) else []
+    numbers = all(part.isascii() and part.isdigit() and len(part) <= _DIGITS for part in parts)
+    return [int(part) for part in parts] if numbers else []
 
 
 def _of_diversion(request: Request) -> Diversion | None:

@@ -104,6 +104,18 @@ def unquote(text: str) -> str:
     return "".join(chars)
 
 
+def legible(text: str) -> str:
+    """Return text of a message as Unicode that can be kept: where it is no UTF-8 it is taken for Latin-1.
+
+    RFC 3261 section 25.1 knows UTF-8 alone; carriers send names as older networks have them.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
+
+
 def parse_params(text: str) -> Params:
     """Parse `a=b;c;d="e"`; of a name that comes twice the first counts.
 

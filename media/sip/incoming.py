@@ -1,8 +1,11 @@
 """A call that came in (RFC 3261 section 13.3)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import TypeVar
 
 from hub.rules.attestation import UNSIGNED
 from media.errors import ProtocolError
@@ -11,6 +14,7 @@ from media.sip import session_timer
 from media.sip.capability import ALLOW, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog, new_tag
 from media.sip.diversion import Diversion, first_called
+from media.sip.header import legible, split_list
 from media.sip.hop import Hop
 from media.sip.leg import Leg
 from media.sip.message import Request, Response
@@ -19,7 +23,9 @@ from media.sip.reliable import Provisionals, Rack, requires
 from media.sip.status import Cause
 from media.sip.timer import Timer
 from media.sip.transaction import ServerTransaction
-from media.sip.uri import Address
+from media.sip.uri import Address, Uri, parts_of
+
+T = TypeVar("T")
 
 REMIND_SECONDS = 60
 "A provisional response is repeated this often, or proxies give the call up (RFC 3261 section 13.3.1.1)."
@@ -39,16 +45,17 @@ class Caller:
         """Read the caller of an INVITE that came over a trunk, which vouches for P-Asserted-Identity (RFC 3325).
 
         Raises:
-            ProtocolError: From or P-Asserted-Identity cannot be read.
+            ProtocolError: a quote or an angle bracket in From is not closed.
         """
-        said = Address.parse(request.headers["From"][0])
+        display, uri, _ = parts_of(request.headers["From"][0])
+        number = next((said.number for said in _each(Uri.parse, [uri])), "")
         private = {word.strip().lower() for word in (request.get("Privacy") or "").split(";")}
         if not private & {"id", "user", "header"}:
-            for value in request.all("P-Asserted-Identity"):
-                asserted = Address.parse(value)
+            values = chain.from_iterable(_each(split_list, request.headers.get("P-Asserted-Identity", [])))
+            for asserted in _each(Address.parse, values):
                 if asserted.uri.number:
-                    return cls(asserted.uri.number, asserted.display or said.display)
-        return cls(said.uri.number, said.display)
+                    return cls(asserted.uri.number, legible(asserted.display or display))
+        return cls(number, legible(display))
 
 
 class Incoming(Leg):
@@ -119,7 +126,7 @@ class Incoming(Leg):
         """Read what the INVITE says.
 
         Raises:
-            ProtocolError: From, Session-Expires or the Request-URI cannot be read.
+            ProtocolError: From, Session-Expires, Min-SE or the Request-URI cannot be read.
         """
         _ = session_timer.interval_of(request), session_timer.minimum_of(request)
         self.request = request
@@ -128,7 +135,7 @@ class Incoming(Leg):
         self.from_number = caller.number
         self.display_name = caller.display
         dialled = request.target
-        self.to_number = dialled.number or dialled.user or Address.parse(request.headers["To"][0]).uri.user
+        self.to_number = dialled.number or legible(dialled.user) or next(_users(request.headers["To"]), "")
         self.max_forwards = request.max_forwards
         self.remote = self.offer
 
@@ -139,9 +146,8 @@ class Incoming(Leg):
         A carrier that we are registered with addresses our account, and says elsewhere which number was dialled
         (RFC 7315 section 5.2).
         """
-        fields = [*self.request.all("P-Called-Party-ID"), *self.request.headers["To"]]
-        others = [Address.parse(value).uri for value in fields]
-        return [self.to_number, *(uri.number or uri.user for uri in others)]
+        headers = self.request.headers
+        return [self.to_number, *_users([*headers.get("P-Called-Party-ID", []), *headers["To"]])]
 
     @property
     def diversion(self) -> Diversion | None:
@@ -327,3 +333,16 @@ class Incoming(Leg):
     def _unconfirmed(self) -> None:
         if not self.acked.done():
             self.acked.set_result(False)
+
+
+def _users(values: Iterable[str]) -> Iterator[str]:
+    """Yield whom each address names, as a number where it is one."""
+    for address in _each(Address.parse, values):
+        yield address.uri.number or legible(address.uri.user)
+
+
+def _each(read: Callable[[str], T], values: Iterable[str]) -> Iterator[T]:
+    """Yield what can be read of a field that a call can do without; the rest is ignored (RFC 3261 section 8.2.2)."""
+    for value in values:
+        with suppress(ProtocolError):
+            yield read(value)

@@ -39,6 +39,7 @@ _COMPACT = {
     "x": "Session-Expires",
 }
 _ODD = ["Call-ID", "CSeq", "MIME-Version", "Min-SE", "RAck", "RSeq", "SIP-ETag", "SIP-If-Match", "WWW-Authenticate"]
+_ODD += ["P-Called-Party-ID"]
 _USUAL = ["Accept", "Allow", "Authorization", "Contact", "Content-Length", "Content-Type", "Expires", "From"]
 _USUAL += ["Max-Forwards", "Proxy-Authorization", "Record-Route", "Require", "Route", "Supported", "To", "User-Agent"]
 _USUAL += ["Date", "P-Asserted-Identity", "Privacy", "Reason", "Refer-To", "Session-Expires", "Subject", "Via"]

@@ -136,23 +136,8 @@ class Address:
         Raises:
             ProtocolError: no URI in it, or something is not closed.
         """
-        main, bracket, tail = value.strip().rpartition(">")
-        if bracket and '"' not in tail:
-            main += bracket
-            lead, _, tail = tail.partition(";")
-            if lead.strip():
-                raise ProtocolError("text follows an angle bracket")
-        else:
-            # No brackets, or a quoted parameter in which that bracket may have stood.
-            main, *parts = cut(value.strip(), ";")
-            tail = ";".join(parts)
-        params = parse_params(tail) if tail else {}
-        if not main.endswith(">"):
-            return cls(Uri.parse(main), "", params)
-        display, bracket, uri = main[:-1].rpartition("<")
-        if not bracket:
-            raise ProtocolError("an angle bracket is not opened")
-        return cls(Uri.parse(uri.strip()), unquote(display.strip()), params)
+        display, uri, tail = parts_of(value)
+        return cls(Uri.parse(uri), display, parse_params(tail) if tail else {})
 
     def __str__(self) -> str:
         display = f"{quoted(self.display)} " if self.display else ""
@@ -162,3 +147,27 @@ class Address:
     def tag(self) -> str:
         """The tag of this end of a dialog; empty before there is one."""
         return self.params.get("tag") or ""
+
+
+def parts_of(value: str) -> tuple[str, str, str]:
+    """Split what `Address.parse` takes into the name displayed, its URI and its parameters, these two unread.
+
+    Raises:
+        ProtocolError: something is not closed.
+    """
+    main, bracket, tail = value.strip().rpartition(">")
+    if bracket and '"' not in tail:
+        main += bracket
+        lead, _, tail = tail.partition(";")
+        if lead.strip():
+            raise ProtocolError("text follows an angle bracket")
+    else:
+        # No brackets, or a quoted parameter in which that bracket may have stood.
+        main, *parts = cut(value.strip(), ";")
+        tail = ";".join(parts)
+    if not main.endswith(">"):
+        return "", main, tail
+    display, bracket, uri = main[:-1].rpartition("<")
+    if not bracket:
+        raise ProtocolError("an angle bracket is not opened")
+    return unquote(display.strip()), uri.strip(), tail

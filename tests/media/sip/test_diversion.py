@@ -46,6 +46,8 @@ def test_history_begins_with_the_first_target(history: str, number: str, reason:
         "<sip:+12125550100@a.example>;index=1, <sip:+12125550100@b.example>;index=1.1",
         "<sip:+12125550188@c.example>, <sip:+12125550100@c.example>",
         "<sip:",
+        f"<sip:+12125550188@c.example>;index={'9' * 4301}, <sip:+12125550100@c.example>;index=1.1",
+        f"<sip:+12125550188@c.example>;index=1.{'0' * 4301}, <sip:+12125550100@c.example>;index=1.1",
     ],
 )
 def test_a_call_that_nobody_sent_on_has_no_first_target(history: str) -> None:

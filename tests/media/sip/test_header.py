@@ -9,6 +9,7 @@ from media.sip.header import (
     Via,
     build_params,
     cut,
+    legible,
     parse_hostport,
     parse_params,
     parse_sequence,
@@ -48,6 +49,18 @@ def test_what_is_not_closed_is_refused(value: str) -> None:
 def test_quoting_and_unquoting_are_inverse_but_for_control_characters(text: str) -> None:
     clean = "".join(char if char >= " " and char != "\x7f" else " " for char in text)
     assert unquote(quote(text)) == clean
+
+
+@pytest.mark.parametrize(
+    ("data", "text"), [(b"Jos\xe9", "José"), ("José".encode(), "José"), (b"Ada", "Ada"), (b"", "")]
+)
+def test_bytes_that_are_no_utf_8_are_latin_1(data: bytes, text: str) -> None:
+    assert legible(data.decode("utf-8", "surrogateescape")) == text
+
+
+@given(st.binary(max_size=40))
+def test_what_any_bytes_say_can_be_kept(data: bytes) -> None:
+    legible(data.decode("utf-8", "surrogateescape")).encode()
 
 
 def test_a_quoted_name_cannot_end_its_line() -> None:

@@ -1,5 +1,7 @@
 """Calls that come in: ringing, answering, every way they end, and what crosses on the wire."""
 
+import pytest
+
 from media.offer import offer_audio
 from media.sdp import Origin, Session
 from media.sip.incoming import Incoming
@@ -156,6 +158,76 @@ async def test_an_ack_that_should_carry_an_answer_and_has_none_ends_the_call() -
     ok = line.take()[-1]
     assert statuses(line.put(follow(invite(), ok, "ACK"))) == ["BYE"]
     assert call.ended.result() is Cause.UNACCEPTABLE
+
+
+# Who calls, and whom
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (invite(from_='"Jos\udce9 Mu\udcf1oz" <sip:+12125550123@198.51.100.7>;tag=far'), "José Muñoz"),
+        (invite(from_='"José" <sip:+12125550123@198.51.100.7>;tag=far'), "José"),
+        (invite(headers={"P-Asserted-Identity": '"\udce9" <tel:+12125550123>'}), "é"),
+    ],
+)
+async def test_a_callers_name_is_text_whatever_bytes_it_came_in(message: Request, name: str) -> None:
+    line = Line()
+    assert statuses(line.put(message)) == [100]
+    await line.settle()
+    assert (line.calls[0].from_number, line.calls[0].display_name) == ("+12125550123", name)
+
+
+async def test_a_number_that_was_dialled_is_text_whatever_bytes_it_came_in() -> None:
+    line = Line()
+    line.put(invite(uri="sip:caf%E9@192.0.2.1", headers={"P-Called-Party-ID": "<sip:%E9@192.0.2.1>"}))
+    await line.settle()
+    assert line.calls[0].called == ["café", "é", "+12125550100"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "number", "name"),
+    [
+        ({"P-Asserted-Identity": "<sip:@198.51.100.7>"}, "+12125550123", "Ada"),
+        ({"P-Asserted-Identity": "anonymous"}, "+12125550123", "Ada"),
+        ({"P-Asserted-Identity": '"Bo, <tel:+12125550199>'}, "+12125550123", "Ada"),
+        ({"P-Asserted-Identity": "<sip:@198.51.100.7>, <tel:+12125550199>"}, "+12125550199", "Ada"),
+        ({"From": '"Anonymous" <sip:@198.51.100.7>;tag=far'}, "", "Anonymous"),
+        ({"From": "anonymous;tag=far"}, "", ""),
+        ({"From": "<sip:@c>;tag=far", "P-Asserted-Identity": '"Bo" <tel:+12125550199>'}, "+12125550199", "Bo"),
+    ],
+)
+async def test_what_says_who_calls_and_cannot_be_read_turns_nobody_away(
+    headers: dict[str, str], number: str, name: str
+) -> None:
+    line = Line()
+    assert statuses(line.put(invite(headers=headers))) == [100]
+    await line.settle()
+    assert (line.calls[0].from_number, line.calls[0].display_name) == (number, name)
+
+
+@pytest.mark.parametrize(
+    ("headers", "called"),
+    [
+        ({"P-Called-Party-ID": "<sip:@192.0.2.1>"}, ["u100", "+12125550100"]),
+        ({"P-Called-Party-ID": '"+12125550101, x'}, ["u100", "+12125550100"]),
+        ({"To": "<sip:@192.0.2.1>", "P-Called-Party-ID": "<tel:+12125550101>"}, ["u100", "+12125550101"]),
+    ],
+)
+async def test_what_says_who_is_called_and_cannot_be_read_is_skipped(
+    headers: dict[str, str], called: list[str]
+) -> None:
+    line = Line()
+    line.put(invite(uri="sip:u100@192.0.2.1", headers=headers))
+    await line.settle()
+    assert line.calls[0].called == called
+
+
+async def test_a_call_to_nobody_by_name_is_a_call() -> None:
+    line = Line()
+    line.put(invite(uri="sip:192.0.2.1", to="<sip:@192.0.2.1>"))
+    await line.settle()
+    assert line.calls[0].to_number == ""
 
 
 # Refusing and giving up
