@@ -57,7 +57,7 @@ class Outgoing(Leg):
         self.answered: asyncio.Future[Session | None] = asyncio.get_running_loop().create_future()
         self.call_id = headers["Call-ID"][0]
         self.status = 0
-        "The latest status the peer gave; 0 before any."
+        "The latest status the peer gave to the INVITE that is out; 0 before any."
 
         self.on_progress: Progress | None = None
         self.local = offer
@@ -131,6 +131,7 @@ class Outgoing(Leg):
     def _send(self, invite: Request) -> None:
         self._invite = invite
         self._heard = False
+        self.status = 0
         self._transaction = self._stack.transactions.request(invite, self._hop, self._on_response)
 
     def _on_response(self, response: Response | None) -> None:
@@ -225,7 +226,10 @@ class Outgoing(Leg):
     def _anew(self, invite: Request, response: Response) -> Request | None:
         """Return the INVITE as the peer wants it: with our login, or with a longer session (RFC 4028 section 7.3)."""
         if response.status == 422:
-            least = session_timer.minimum_of(response)
+            try:
+                least = session_timer.minimum_of(response)
+            except ProtocolError:
+                return None
             if least <= self._least:
                 return None
             self._least = least

@@ -166,3 +166,15 @@ async def test_a_phone_that_wants_longer_sessions_is_called_again_with_them() ->
     refusal.headers["Min-SE"] = ["3600"]
     assert statuses(line.put(refusal, PHONE)) == ["ACK"]
     assert leg.ended.result() is Cause.FAILED
+
+
+@pytest.mark.parametrize("least", ["x", "120 sec", ""])
+async def test_a_phone_that_wants_longer_sessions_and_says_not_how_long_has_refused(least: str) -> None:
+    line = Line()
+    leg, message = calling(line)
+    refusal = reply(message, 422)
+    refusal.headers["Min-SE"] = [least]
+    assert statuses(line.put(refusal, PHONE)) == ["ACK"]
+    assert leg.ended.result() is Cause.FAILED
+    assert leg.gone.done()
+    assert line.endpoint.calls == 0

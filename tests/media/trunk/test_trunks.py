@@ -249,6 +249,20 @@ async def test_a_silent_server_that_wakes_late_is_told_to_stop(monkeypatch: pyte
         assert built.progress == [180]
 
 
+async def test_a_server_that_asks_for_a_password_and_says_nothing_more_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 0.2)
+    async with (
+        peers(challenging(LOGIN, silent, status=407), answering) as (mute, spare),
+        house(practice(trunk("first", mute, **ACCOUNT), trunk("second", spare))) as built,
+    ):
+        call, name = await built.reach("first", "second")
+        assert call is not None
+        assert call.answered.result() is not None
+        assert name == "second"
+        assert "Proxy-Authorization" in mute.of("INVITE")[1].headers
+        assert [state.up for state in built.trunks.states] == [False, True]
+
+
 async def test_what_rang_is_never_rung_again_elsewhere() -> None:
     def rings_then_fails(_peer: Peer, request: Request) -> list[Response]:
         if request.method != "INVITE":
