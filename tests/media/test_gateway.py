@@ -7,7 +7,7 @@ import itertools
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from string import Template
@@ -37,6 +37,10 @@ from hub.vault.client import Access
 from media.calls.inbound import InboundCall
 from media.calls.keeping import Keeping
 from media.gateway import REALM, Gateway
+from media.offer import offer_audio
+from media.sip.endpoint import Endpoint
+from media.sip.hop import Hop
+from media.sip.uri import Address, Uri
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 
@@ -94,8 +98,8 @@ class Desk:
         assert ended.ok, ended.detail
         return port
 
-    async def row(self, number: str) -> Call:
-        """Return the ended call of this number."""
+    async def row(self, number: str, holds: Callable[[Call], bool] = lambda row: row.ended_at is not None) -> Call:
+        """Return the call of this number once it is over, or as a test waits for."""
 
         def look(db: Session) -> Call | None:
             key = self.instance.index.phone(number)
@@ -104,7 +108,7 @@ class Desk:
         async with asyncio.timeout(20):
             while True:
                 row = await self.instance.db.run(look)
-                if row is not None and row.ended_at is not None:
+                if row is not None and holds(row):
                     return row
                 await asyncio.sleep(0.02)
 
@@ -314,6 +318,24 @@ async def test_message_is_sealed_in_the_box_with_a_task_and_an_event(desk: Desk)
         lambda db: Counter(e.type for e in db.exec(select(event.Event)) if e.call_id == row.id)
     )
     assert types["voicemail.received"] == 1
+
+
+async def test_caller_whose_name_is_no_utf_8_waits_like_any_other(desk: Desk) -> None:
+    number = desk.number()
+    carrier = Endpoint([Hop("127.0.0.1", 0)], credentials=lambda _: None, trunks=lambda _: None)
+    await carrier.start()
+    line = Uri.parse(f"sip:{DESK}@{desk.gateway.line.practice.sip.udp}")
+    latin = b"Jos\xe9".decode("utf-8", "surrogateescape")
+    dialled = carrier.call(line, offer_audio(("127.0.0.1", 40_002)), from_=Address(Uri("sip", number, "c"), latin))
+    assert await dialled.answered is not None
+    await desk.row(number, lambda row: row.queued_at is not None)
+    await carrier.close(0.5)
+    row = await desk.row(number)
+    assert (row.queue, row.path, row.cause) == ("desk", call.ABANDONED, "caller")
+    (said,) = await desk.instance.db.run(
+        lambda db: desk.instance.opener.open(db, ACCESS, [call.sealed_of(row)]), write=True
+    )
+    assert said["name"] == "José"
 
 
 async def test_number_that_is_not_the_practices_is_not_found(desk: Desk) -> None:

@@ -54,9 +54,10 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         yield instance
 
 
-def send(carrier: Endpoint, office: Office) -> Outgoing:
+def send(carrier: Endpoint, office: Office, name: bytes = b"") -> Outgoing:
     number = Uri.parse(f"sip:+12125550100@127.0.0.1:{office.port}")
-    return carrier.call(number, FAX, from_=Address(Uri.parse("sip:+12125550123@127.0.0.9")))
+    display = name.decode("utf-8", "surrogateescape")
+    return carrier.call(number, FAX, from_=Address(Uri.parse("sip:+12125550123@127.0.0.9"), display))
 
 
 async def last(office: Office, before: int) -> Call:
@@ -93,7 +94,7 @@ async def test_a_fax_goes_to_the_machine_as_it_is(office: Office, carrier: Endpo
 
 async def test_a_fax_without_a_machine_is_told_so(office: Office, carrier: Endpoint) -> None:
     before = len(await office.rows(lambda _: True, call.IN))
-    sent = send(carrier, office)
+    sent = send(carrier, office, b"Cl\xednica")
     await sent.ended
     assert sent.status == 480
     row = await last(office, before)
