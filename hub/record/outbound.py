@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
-from hub.record import agent, plain
+from hub.record import agent, plain, queue
 from hub.record.agent import Presence
 from hub.record.call import OUT, Call, CallState, ended
 from hub.record.trail import touch
@@ -75,8 +75,9 @@ def connected(db: Session, call_id: UUID, trunk: str, at: datetime) -> Call:
 
 
 def over(db: Session, call_id: UUID, cause: str, at: datetime) -> Call:
-    """The call is over; its agent is free again."""
+    """The call is over; its agent is free again, and no colleague's phone rings for it."""
     row = db.get_one(Call, call_id)
+    queue.leave(db, call_id, cause, at)
     if row.agent_id is not None:
         agent.freed(db, row.agent_id, call_id, at)
     return ended(db, call_id, cause, at)

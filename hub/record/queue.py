@@ -114,12 +114,13 @@ def enter(
 def leave(db: Session, call_id: UUID, why: str, now: datetime, *, wrap_up_seconds: int = 0) -> Entry | None:
     """The caller is gone: out of the queue, or at the end of the talk. Phones stop ringing, the agent is free.
 
-    Returns None for a call that never waited; a repeat changes nothing.
+    Returns None for a call that never waited, as one that staff made: a colleague may ring for that too. A repeat
+    changes nothing.
     """
+    _withdraw(db, call_id, now)
     row = db.get(Entry, call_id)
     if row is None or row.state is EntryState.LEFT:
         return row
-    _withdraw(db, call_id, now)
     query = select(Offer).where(Offer.call_id == call_id, Offer.state == OfferState.ANSWERED)
     for offer in db.exec(query).all():
         agent.freed(db, offer.agent_id, call_id, now, wrap_up_seconds=wrap_up_seconds)

@@ -1,18 +1,21 @@
 """A talk that goes on with a colleague: each who has it has a pop of their own, for as long as it is theirs."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from sqlmodel import Session, select
 
 from hub.db import uuid7
-from hub.record import agent, call, pop, queue, transfer, wrapup
+from hub.record import agent, call, outbound, pop, queue, transfer, wrapup
 from hub.record.agent import Presence
 from hub.record.pop import Pop, PopExpiredError, PopStage
 from hub.record.queue import Offer, OfferState
 from hub.record.staff import Staff
 from tests.hub.record.conftest import Record
-from tests.hub.record.floor import add_agent, add_call, practice
+from tests.hub.record.floor import NOBODY, add_agent, add_call, practice
 from tests.hub.record.say import ANA, person, tell_patient
 
 WRAP_UP_S = 30
@@ -123,6 +126,43 @@ def test_a_caller_who_hangs_up_meanwhile_rings_no_more(talk: Talk) -> None:
     assert rung is not None
     queue.leave(talk.db, talk.id, "caller", talk.record.now)
     assert rung.state is OfferState.WITHDRAWN
+
+
+def crashed(db: Session, _call_id: UUID, now: datetime) -> None:
+    call.close_orphans(db, "media-a", now)
+
+
+def hung_up(db: Session, call_id: UUID, now: datetime) -> None:
+    outbound.over(db, call_id, "far-end", now)
+
+
+@pytest.mark.parametrize("end", [crashed, hung_up])
+def test_a_colleague_who_is_rung_for_a_call_that_staff_made_is_free_once_it_is_over(
+    record: Record, db: Session, end: Callable[[Session, UUID, datetime], None]
+) -> None:
+    dials, colleague, call_id = add_agent(db, record), add_agent(db, record, "102"), uuid7()
+    outbound.dial(
+        db,
+        call_id,
+        shown="+12125550100",
+        host="media-a",
+        number="+12125550123",
+        match=NOBODY,
+        price=Decimal(0),
+        agent_id=dials.id,
+        seal=record.seal,
+        index=record.index,
+        now=record.now,
+    )
+    until = record.now + timedelta(seconds=50)
+    rung = transfer.rung(db, call_id, colleague.id, key=record.pop_key, now=record.now, until=until)
+    assert rung is not None
+    end(db, call_id, record.later(seconds=5))
+    assert rung.state is OfferState.WITHDRAWN
+    other = add_call(db, record, call_id=uuid7())
+    queue.enter(db, other.id, "appointments", 0, record.now, "media-a")
+    agent.presence(db, dials.id, Presence.AWAY, record.now)
+    assert [each.agent_id for each in queue.pair(db, practice(), record.now)] == [colleague.id]
 
 
 def test_the_desk_of_who_talks_to_another_goes_on_showing_that(talk: Talk) -> None:
