@@ -12,6 +12,8 @@ from media.sip.guard import Guard
 from media.sip.hop import Hop
 from media.sip.leg import Stack
 from media.sip.message import Request
+from media.sip.registrar import Registrar
+from media.sip.transport import Wires
 
 log = structlog.get_logger()
 
@@ -49,6 +51,11 @@ class TrunkTable:
         except ValueError:
             return None
         return next((name for network, name in self._networks if address in network), None)
+
+
+def is_known(wires: Wires, registrar: Registrar, source: Hop) -> bool:
+    """Tell whether a message comes over a connection that somebody signed in on, or from where a phone registered."""
+    return bool(wires.owner(source)) or registrar.holds(source)
 
 
 class Host(Protocol):

@@ -25,7 +25,7 @@ import structlog
 
 from media.errors import ProtocolError
 from media.sdp import Session
-from media.sip.admission import Door
+from media.sip.admission import Door, is_known
 from media.sip.client import Client
 from media.sip.dialog import is_numeric, new_call_id, new_tag
 from media.sip.digest import ALGORITHMS, Algorithm, Authority, Credentials, Login
@@ -90,12 +90,12 @@ class Endpoint:
         "Hears an extension and the seconds it stays registered; 0 when its last phone is gone."
 
         self.wires = Wires(listeners, transports, clock=clock, identity=identity, limits=limits, advertise=advertise)
-        self.guard = Guard(clock, lambda host: trunks(host) is not None)
         self.timers = Timers(clock, self._wake)
         self.transactions = Transactions(self._send, self.timers, self)
         self.transactions.widen = self._widen
         self.transactions.narrow = self.wires.narrow
         self.registrar = Registrar(self.timers, self._registered, lambda host: trunks(host) is not None)
+        self.guard = Guard(clock, lambda host: trunks(host) is not None, partial(is_known, self.wires, self.registrar))
         self._stack = Stack(self.transactions, self.timers, self.wires.address_for, session_seconds)
         self.door = Door(Authority(realm, credentials, clock, algorithms), self.guard, self._stack, self)
         self.client = Client(self._stack)
@@ -218,7 +218,7 @@ class Endpoint:
 
     def receive(self, data: bytes, source: Hop) -> None:
         """Take one message, whatever it is; nothing it holds can raise."""
-        if self.guard.bars(source.host):
+        if self.guard.bars(source):
             return
         try:
             message = parse(data)
@@ -238,7 +238,7 @@ class Endpoint:
 
     def refuse(self, head: bytes, source: Hop, status: int) -> None:
         """Answer a request that was not read to its end, if its header says to whom."""
-        if self.guard.bars(source.host):
+        if self.guard.bars(source):
             return
         with suppress(ProtocolError):
             self._complain(headless(head, status), source)

@@ -1,8 +1,9 @@
 """Who is not listened to: sources that guess passwords, and known scanners.
 
 Failures are counted by source and by account. A source that fails too often is banned, for longer each time; the
-addresses where phones proved themselves and those of trunks never are, so that nobody is locked out by what others
-send in their name. All memory is bounded: a flood from made-up sources pushes out only what is oldest.
+addresses where phones proved themselves and those of trunks never are, and who signed in over a connection is heard
+over it, so that nobody is locked out by what others send in their name. All memory is bounded: a flood from made-up
+sources pushes out only what is oldest.
 """
 
 import re
@@ -14,6 +15,7 @@ from ipaddress import IPv6Address
 
 import structlog
 
+from media.sip.hop import Hop
 from media.sip.message import Request
 
 FAILURES = 5
@@ -68,12 +70,16 @@ class _Record:
 class Guard:
     """The doorkeeper of one endpoint.
 
-    `trusted` tells a trunk's address, `clock` gives seconds.
+    `trusted` tells a trunk's address, `known` that somebody signed in over this connection or registered from this
+    very place, `clock` gives seconds.
     """
 
-    def __init__(self, clock: Callable[[], float], trusted: Callable[[str], bool]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], trusted: Callable[[str], bool], known: Callable[[Hop], bool]
+    ) -> None:
         self._clock = clock
         self._trusted = trusted
+        self._known = known
         self._banned: OrderedDict[str, float] = OrderedDict()
         self._sources: OrderedDict[str, _Record] = OrderedDict()
         self._accounts: OrderedDict[str, _Record] = OrderedDict()
@@ -82,16 +88,22 @@ class Guard:
         self.dropped = 0
         "Messages of banned sources and of scanners since the start."
 
-    def bars(self, host: str) -> bool:
-        """Tell whether nothing from this IP address is looked at; one look-up where nobody is banned."""
+    def bars(self, source: Hop) -> bool:
+        """Tell whether nothing from there is looked at; one look-up where nobody is banned.
+
+        A ban is of an IP address, in whose name anybody sends over UDP, and which a whole office may share: who is
+        known by the connection is heard all the same.
+        """
         if not self._banned:
             return False
-        source = network_of(host)
-        until = self._banned.get(source)
+        network = network_of(source.host)
+        until = self._banned.get(network)
         if until is None:
             return False
         if until <= self._clock():
-            del self._banned[source]
+            del self._banned[network]
+            return False
+        if self._known(source):
             return False
         self.dropped += 1
         return True

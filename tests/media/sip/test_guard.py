@@ -11,11 +11,20 @@ import pytest
 
 from media.sip.digest import Algorithm, Authority, Credentials, Login, Outcome
 from media.sip.guard import BAN_S, BANS, BESIEGED, FAILURES, HOMES, LONGEST_BAN_S, SOURCES, WINDOW_S, Guard, network_of
-from tests.media.sip.line import PHONE, REALM, Clock, Line, invite, proven, request, statuses
+from media.sip.hop import Hop
+from media.sip.message import Response
+from tests.media.sip.line import PHONE, REALM, Clock, Line, answer, follow, invite, proven, request, statuses
+from tests.media.sip.test_flows import PAGE, Pages, register
 
 CONTACT = "<sip:101@203.0.113.9:5062>"
 STRANGER = "203.0.113.66"
 TRUNK = "198.51.100.7"
+SIGNED_IN = 7
+"A connection whose phone is known."
+
+
+def at(host: str, flow: int = 0) -> Hop:
+    return Hop(host, 5060, "tls" if flow else "udp", flow)
 
 
 @pytest.fixture
@@ -25,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def guard(clock: Clock) -> Guard:
-    return Guard(clock, lambda host: host == TRUNK)
+    return Guard(clock, lambda host: host == TRUNK, lambda source: source.flow == SIGNED_IN)
 
 
 def guess(guard: Guard, times: int, host: str = STRANGER) -> None:
@@ -35,17 +44,17 @@ def guess(guard: Guard, times: int, host: str = STRANGER) -> None:
 
 def test_the_fifth_wrong_password_in_a_minute_bans_the_source(guard: Guard) -> None:
     guess(guard, FAILURES - 1)
-    assert not guard.bars(STRANGER)
+    assert not guard.bars(at(STRANGER))
     guess(guard, 1)
-    assert guard.bars(STRANGER)
-    assert not guard.bars("203.0.113.67")
+    assert guard.bars(at(STRANGER))
+    assert not guard.bars(at("203.0.113.67"))
 
 
 def test_wrong_passwords_that_come_slowly_ban_nobody(guard: Guard, clock: Clock) -> None:
     for _ in range(20):
         guess(guard, 1)
         clock.now += WINDOW_S / (FAILURES - 1) + 0.01
-        assert not guard.bars(STRANGER)
+        assert not guard.bars(at(STRANGER))
 
 
 def test_each_ban_is_twice_as_long_as_the_one_before_up_to_a_day(guard: Guard, clock: Clock) -> None:
@@ -53,7 +62,7 @@ def test_each_ban_is_twice_as_long_as_the_one_before_up_to_a_day(guard: Guard, c
     for _ in range(14):
         guess(guard, FAILURES)
         began = clock.now
-        while guard.bars(STRANGER):
+        while guard.bars(at(STRANGER)):
             clock.now += BAN_S / 2
         lengths.append(clock.now - began)
     assert lengths[:4] == [BAN_S, 2 * BAN_S, 4 * BAN_S, 8 * BAN_S]
@@ -65,20 +74,28 @@ def test_a_source_that_behaves_for_a_day_begins_anew(guard: Guard, clock: Clock)
     clock.now += BAN_S + LONGEST_BAN_S + 1
     guess(guard, FAILURES)
     clock.now += BAN_S
-    assert not guard.bars(STRANGER)
+    assert not guard.bars(at(STRANGER))
 
 
 def test_an_address_where_a_phone_proved_itself_is_never_banned(guard: Guard) -> None:
     guard.proved(STRANGER, "101")
     guess(guard, 50)
-    assert not guard.bars(STRANGER)
+    assert not guard.bars(at(STRANGER))
 
 
 def test_a_phone_that_proves_itself_frees_its_address(guard: Guard) -> None:
     guess(guard, FAILURES - 1)
     guard.proved(STRANGER, "101")
     guess(guard, FAILURES)
-    assert not guard.bars(STRANGER)
+    assert not guard.bars(at(STRANGER))
+
+
+def test_who_is_known_by_its_connection_is_heard_from_a_banned_address(guard: Guard) -> None:
+    guess(guard, FAILURES)
+    assert guard.bars(at(STRANGER))
+    assert guard.bars(at(STRANGER, flow=8))
+    assert not guard.bars(at(STRANGER, SIGNED_IN))
+    assert guard.dropped == 2
 
 
 def test_old_addresses_of_an_account_may_be_banned_again(guard: Guard) -> None:
@@ -86,33 +103,33 @@ def test_old_addresses_of_an_account_may_be_banned_again(guard: Guard) -> None:
         guard.proved(f"203.0.113.{last}", "101")
     guess(guard, FAILURES, "203.0.113.0")
     guess(guard, FAILURES, "203.0.113.1")
-    assert guard.bars("203.0.113.0")
-    assert not guard.bars("203.0.113.1")
+    assert guard.bars(at("203.0.113.0"))
+    assert not guard.bars(at("203.0.113.1"))
 
 
 def test_a_trunk_is_never_banned(guard: Guard) -> None:
     guess(guard, 50, TRUNK)
-    assert not guard.bars(TRUNK)
+    assert not guard.bars(at(TRUNK))
 
 
 def test_one_account_under_fire_from_everywhere_leaves_each_source_one_try(guard: Guard) -> None:
     guard.proved("192.0.2.50", "101")
     for last in range(BESIEGED - 1):
         guard.failed(f"198.18.0.{last}", "101")
-    assert not any(guard.bars(f"198.18.0.{last}") for last in range(BESIEGED - 1))
+    assert not any(guard.bars(at(f"198.18.0.{last}")) for last in range(BESIEGED - 1))
     guard.failed("198.18.1.1", "101")
-    assert guard.bars("198.18.1.1")
+    assert guard.bars(at("198.18.1.1"))
     guard.failed("198.18.1.2", "102")
-    assert not guard.bars("198.18.1.2")
+    assert not guard.bars(at("198.18.1.2"))
     guard.failed("192.0.2.50", "101")
-    assert not guard.bars("192.0.2.50")
+    assert not guard.bars(at("192.0.2.50"))
 
 
 def test_one_owner_of_ipv6_addresses_is_one_source(guard: Guard) -> None:
     for last in range(FAILURES):
         guard.failed(f"2001:db8::{last:x}", "101")
-    assert guard.bars("2001:db8::ffff")
-    assert not guard.bars("2001:db8:0:1::1")
+    assert guard.bars(at("2001:db8::ffff"))
+    assert not guard.bars(at("2001:db8:0:1::1"))
     assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
     assert network_of("not:an:address") == "not:an:address"
 
@@ -126,7 +143,7 @@ def test_scanners_are_known_by_what_they_call_themselves(guard: Guard, agent: st
     assert not guard.ignores(message, TRUNK)
     for _ in range(FAILURES):
         guard.ignores(message, STRANGER)
-    assert guard.bars(STRANGER)
+    assert guard.bars(at(STRANGER))
 
 
 @pytest.mark.parametrize("from_", ['"sipvicious" <sip:100@1.1.1.1>;tag=a', "<sip:100@1.1.1.1>;tag=a"])
@@ -146,8 +163,8 @@ def test_a_flood_from_made_up_sources_leaves_memory_bounded(guard: Guard) -> Non
     assert len(guard._sources) == SOURCES
     assert len(guard._accounts) <= SOURCES
     assert len(guard._banned) == BANS
-    assert not guard.bars("10.0.0.0")
-    assert guard.bars(f"10.0.{BANS >> 8}.99")
+    assert not guard.bars(at("10.0.0.0"))
+    assert guard.bars(at(f"10.0.{BANS >> 8}.99"))
 
 
 def test_one_made_up_account_after_the_other_leaves_memory_bounded(guard: Guard) -> None:
@@ -223,6 +240,56 @@ async def test_a_phone_that_registered_is_served_while_its_address_guesses() -> 
     assert statuses(line.put(invite(branch="z9hG4bKcall"), PHONE)) == [401]
 
 
+def scanned(line: Line, host: str) -> None:
+    """Have packets of a scanner come that name an office's address as theirs, as anybody can over UDP."""
+    for turn in range(FAILURES):
+        scan = request("OPTIONS", branch=f"z9hG4bKscan{turn}", headers={"User-Agent": "friendly-scanner"})
+        assert line.put(scan, Hop(host, 5060)) == []
+    assert line.endpoint.guard.bars(Hop(host, 5060))
+
+
+def test_pages_of_an_office_are_heard_whoever_sends_in_its_name() -> None:
+    pages = Pages()
+    assert statuses(pages.say(register(), 11)) == [200]
+    scanned(pages, pages.at(11).host)
+    assert statuses(pages.say(register(sequence=2), 11)) == [200]
+    assert statuses(pages.say(register("102", call_id="reg-2"), 12)) == [200], "also one that is opened just now"
+    assert pages.say(request("OPTIONS", branch="z9hG4bKother"), 13) == [], "but no connection that is nobody's"
+
+
+async def test_a_page_talks_on_whoever_sends_in_the_name_of_its_office() -> None:
+    pages = Pages()
+    call = invite(uri="sip:+12125550100@192.0.2.1", contact=f"<sip:abc@{PAGE};transport=ws>")
+    pages.say(call, 11)
+    await pages.settle()
+    pages.calls[0].answer(answer())
+    (ok,) = pages.said()
+    assert isinstance(ok, Response)
+    scanned(pages, pages.at(11).host)
+    assert pages.say(follow(call, ok, "ACK"), 11) == []
+    assert pages.calls[0].acked.result() is True
+    assert statuses(pages.say(follow(call, ok, "BYE", sequence=2), 11)) == [200]
+
+
+async def test_each_phone_that_is_registered_is_heard_however_many_an_extension_has() -> None:
+    line = Line()
+    for last in range(HOMES + 1):
+        source = PHONE._replace(host=f"203.0.113.{last}")
+        asked = request(
+            "REGISTER",
+            to="<sip:101@192.0.2.1>",
+            contact=f"<sip:101@203.0.113.{last}:5062>",
+            branch=f"z9hG4bKask{last}",
+            call_id=f"reg-{last}",
+            headers={"Expires": "120"},
+        )
+        (refusal,) = line.put(asked, source)
+        right = proven(asked, refusal, Login("101", "secret of 101"), branch=f"z9hG4bKright{last}")
+        assert statuses(line.put(right, source)) == [200]
+    scanned(line, "203.0.113.0")
+    assert statuses(line.put(invite(branch="z9hG4bKcall"), PHONE._replace(host="203.0.113.0"))) == [401]
+
+
 async def test_a_scanner_gets_no_answer() -> None:
     line = Line()
     assert line.put(request("OPTIONS", headers={"User-Agent": "friendly-scanner"}), PHONE) == []
@@ -285,7 +352,7 @@ async def test_a_phone_just_added_is_served_whatever_it_asks_in_one_moment() -> 
     await line.settle()
     assert statuses(line.take()) == [200] * 10
     assert asks == 1
-    assert not line.endpoint.guard.bars(PHONE.host)
+    assert not line.endpoint.guard.bars(at(PHONE.host))
 
 
 async def test_a_record_that_cannot_be_asked_leaves_nobody_without_an_answer() -> None:
