@@ -10,6 +10,9 @@ from media.sip.timer import LIFETIME, T1, T2, T4, Timer, Timers
 LARGEST_DATAGRAM = 1300
 "Bytes: larger requests take a transport that yields to others, where there is one (RFC 3261 section 18.1.1)."
 
+CONNECT_S = 4.0
+"How long such a request may wait for that transport before it goes back to UDP (`Limits.connect_seconds`)."
+
 
 class Layer(Protocol):
     """What they stand on: all transactions of one endpoint."""
@@ -26,7 +29,8 @@ class ClientTransaction:
     """A request other than INVITE on its way (RFC 3261 section 17.1.2)."""
 
     __slots__ = (
-        *("_deadline", "_heard", "_layer", "_narrow", "_on_response", "_repeat", "_request", "_wait"),
+        *("_begun_at", "_deadline", "_heard", "_layer", "_narrow", "_on_response", "_repeat", "_request", "_resting"),
+        "_wait",
         *("data", "destination", "final", "key"),
     )
     longest_wait = T2
@@ -42,6 +46,7 @@ class ClientTransaction:
         self._on_response = on_response
         self._request = request
         self._heard = False
+        self._resting = False
         self._narrow: tuple[Hop, list[str]] | None = None
         "Where the request was to go over UDP and its Via then, while it tries another transport for its size."
         self.destination = destination
@@ -57,7 +62,14 @@ class ClientTransaction:
         self._deadline: Timer | None = layer.timers.after(LIFETIME, self._silence)  # timers B and F
         self._dispatch()
 
+    @property
+    def silence(self) -> float:
+        """For how many seconds the peer could have answered since the request went out anew."""
+        waits = CONNECT_S if self._narrow is not None else 0.0
+        return max(0.0, self._layer.timers.clock() - self._begun_at - waits)
+
     def _dispatch(self) -> None:
+        self._begun_at = self._layer.timers.clock()
         if not self.destination.reliable:
             self._repeat = self._layer.timers.after(T1, self._late)  # timers A and E
         self._layer.send(self.data, self.destination)
@@ -74,16 +86,20 @@ class ClientTransaction:
         if self.final or self._heard:
             return
         if self._narrow is not None:
-            self.destination, vias = self._narrow
-            self._narrow = None
-            self._layer.narrow(self.destination)
-            self._request.retrace(vias)
-            self.data = bytes(self._request)
-            self._dispatch()
-            return
+            self._layer.narrow(self._narrow[0])
+            if not self._resting:
+                self._go_back(*self._narrow)
+                return
         on_response = self._on_response
         self._finish(503, 0)
         on_response(None)
+
+    def _go_back(self, before: Hop, vias: list[str]) -> None:
+        self._narrow = None
+        self.destination = before
+        self._request.retrace(vias)
+        self.data = bytes(self._request)
+        self._dispatch()
 
     def receive(self, response: Response) -> None:
         """Take a response; copies of the final one are absorbed."""
@@ -98,7 +114,8 @@ class ClientTransaction:
         on_response(response)
 
     def rest(self) -> None:
-        """Send it no more, but hear what still comes for it."""
+        """Send it no more, by no transport, but hear what still comes for it."""
+        self._resting = True
         if self._repeat is not None:
             self._repeat.cancel()
 

@@ -80,6 +80,11 @@ class Outgoing(Leg):
         self._cancel_sent = False
         self._patience: Timer | None = stack.timers.after(ring_seconds, self._unanswered)
 
+    @property
+    def silence(self) -> float:
+        """For how many seconds the peer could have answered the INVITE that is out, and said nothing at all."""
+        return self._transaction.silence if self._transaction is not None and not self.status else 0.0
+
     def start(self, hop: Hop) -> None:
         """Send the INVITE, unless the call was withdrawn meanwhile."""
         if self.ended.done():

@@ -8,15 +8,37 @@ import pytest
 from media.errors import ProtocolError
 from media.sdp import Session
 from media.sip.digest import Authority, Login, Outcome
+from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
-from tests.media.sip.line import PHONE, REALM, SECRETS, TRUNK, Clock, Line, answer, offer, reply, statuses
+from tests.media.sip.line import (
+    HERE,
+    PHONE,
+    REALM,
+    SECRETS,
+    TRUNK,
+    Clock,
+    Line,
+    Wire,
+    answer,
+    offer,
+    reply,
+    statuses,
+)
 
 PHONE_URI = Uri.parse("sip:101@203.0.113.9:5062")
 FROM = Address.parse('"Front desk" <sip:+12125550100@192.0.2.1>')
 ANSWER = bytes(answer())
+
+
+class Stream(Wire):
+    """TCP that keeps what is sent."""
+
+    @property
+    def local(self) -> Hop:
+        return HERE._replace(transport="tcp")
 
 
 def calling(line: Line, target: Uri = PHONE_URI, **options: Any) -> tuple[Outgoing, Request]:
@@ -151,6 +173,18 @@ async def test_a_phone_that_rings_on_and_on_is_cancelled() -> None:
     assert leg.ended.result() is Cause.NO_ANSWER
     line.put(cancel.respond(200), PHONE)
     assert statuses(line.put(reply(message, 487), PHONE)) == ["ACK"]
+    assert leg.gone.done()
+
+
+async def test_a_call_that_waited_for_tcp_and_was_withdrawn_goes_out_no_more() -> None:
+    line, stream = Line(), Stream()
+    line.endpoint.wires.add(stream)
+    leg = line.endpoint.call(PHONE_URI, offer(), from_=FROM, headers={"Subject": "y" * 1300})
+    leg.cancel()
+    (waiting,) = stream.sent
+    line.endpoint.unsent(*waiting)
+    assert line.passes(64) == []
+    assert leg.ended.result() is Cause.CANCELLED
     assert leg.gone.done()
 
 

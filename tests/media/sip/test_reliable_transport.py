@@ -2,6 +2,7 @@
 
 import pytest
 
+from media.sip.client_transaction import CONNECT_S
 from media.sip.hop import Hop
 from media.sip.message import Request, Response, parse
 from media.sip.transaction import ServerTransaction
@@ -188,6 +189,31 @@ def test_a_large_request_goes_back_to_udp_where_nobody_takes_tcp() -> None:
     assert net.times() == [0, 0, 0.5, 1.5]
     net.arrives(message.respond(200, to_tag="far"))
     assert net.heard == [200]
+
+
+def test_a_large_request_that_nobody_wants_any_more_does_not_go_back_to_udp() -> None:
+    net = Wide()
+    client = net.layer.request(large(), TRUNK, net.on_response)
+    client.rest()
+    net.layer.unsent(net.sent[-1][1])
+    net.passes(40)
+    assert [hop for _, _, hop in net.sent] == [LISTENS]
+    assert net.heard == [0]
+    assert net.narrowed == [TRUNK]
+    assert net.layer.clients == {}
+
+
+def test_silence_counts_from_the_last_time_a_request_went_out_anew() -> None:
+    net = Wide()
+    client = net.layer.request(large(), TRUNK, net.on_response)
+    net.passes(CONNECT_S - 0.5)
+    assert client.silence == 0  # it may still wait for TCP
+    net.passes(1)
+    assert client.silence == 0.5
+    net.layer.unsent(net.sent[-1][1])
+    assert client.silence == 0
+    net.passes(2)
+    assert client.silence == 2
 
 
 def test_cancel_and_ack_go_the_way_of_their_invite() -> None:
