@@ -18,6 +18,8 @@ class Names(asyncio.DatagramProtocol):
         self.zone = dict(zone)
         self.asked: list[tuple[str, str]] = []
         self.silent = False
+        self.mute: set[str] = set()
+        "Names that it is silent of."
         self.address = ("", 0)
         self._transport: Any = None
 
@@ -30,7 +32,7 @@ class Names(asyncio.DatagramProtocol):
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
-        if self.silent:
+        if self.silent or name in self.mute:
             return
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA

@@ -1,5 +1,6 @@
 """Names of servers and what DNS makes of them, asked of a name server on loopback."""
 
+import asyncio
 import random
 from collections import Counter
 
@@ -85,6 +86,37 @@ async def test_while_dns_is_silent_the_last_answer_stands(monkeypatch: pytest.Mo
 
 async def test_the_machine_s_own_names_count() -> None:
     assert places(await Locator().locate("localhost", 5060)) == [("127.0.0.1", 5060)]
+
+
+async def test_a_target_that_is_gone_does_not_hide_the_others() -> None:
+    zone = {("_sip._udp.carrier.example", "SRV"): ["10 0 5070 nowhere.invalid.", "20 0 5080 localhost."]}
+    async with serving(zone) as names:
+        locator = Locator([names.address])
+        locator._asked()
+        locator._nameservers = ()  # services from there, addresses from the machine itself
+        assert places(await found(names, "carrier.example", locator=locator)) == [("127.0.0.1", 5080)]
+
+
+async def test_a_target_that_dns_is_silent_of_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "LOOK_UP_S", 0.2)
+    async with serving(ZONE) as names:
+        names.mute = {"a.carrier.example"}
+        assert places(await found(names, "carrier.example")) == [("2001:db8::1", 5080)]
+
+
+async def test_a_known_server_is_used_while_it_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "LOOK_UP_S", 60)
+    monkeypatch.setattr(locate, "KNOWN_S", 0.05)
+    async with serving(ZONE) as names:
+        locator = Locator([names.address])
+        known = await found(names, "plain.example", locator=locator)
+        locator._asked().cache = None
+        names.silent = True
+        async with asyncio.timeout(5):
+            assert await found(names, "plain.example", locator=locator) == known
+            asked = len(names.asked)
+            assert await found(names, "plain.example", locator=locator) == known
+            assert len(names.asked) == asked  # one look-up at a time
 
 
 def test_equal_servers_share_calls_by_weight() -> None:
