@@ -20,6 +20,9 @@ MIN_SECONDS = 90
 MAX_SECONDS = 86_400
 "Longer ones are asked for as this: a call of a day is no call."
 
+_LEAST_SECONDS = MIN_SECONDS // 2
+"Shorter intervals are not kept to, whoever agreed on them: nobody is asked again at once, and for ever."
+
 _EARLY_S = 32
 "Who does not refresh hangs up so long before the end, or a third of the interval (section 10)."
 
@@ -95,8 +98,9 @@ def is_too_brief(request: Request) -> bool:
 def terms_of_request(request: Request, wanted: int) -> Terms:
     """Return what the side that is asked makes of a request (RFC 4028 section 9, table 2).
 
-    `wanted` is the interval this side would choose; what the peer asks for may be shortened and never lengthened.
-    Where the peer leaves the choice this side refreshes: it then knows by itself when the peer is gone.
+    `wanted` is the interval this side would choose; what the peer asks for may be shortened and never lengthened,
+    but to the minimum: less is agreed on with nobody, and only who knows timers can be refused it (422). Where the
+    peer leaves the choice this side refreshes: it then knows by itself when the peer is gone.
 
     Raises:
         ProtocolError: Session-Expires or Min-SE cannot be read.
@@ -105,7 +109,7 @@ def terms_of_request(request: Request, wanted: int) -> Terms:
     if asked is None:
         return Terms(max(wanted, least), ours=True)
     theirs = asked.refresher == "uac" and speaks_timer(request)
-    return Terms(min(asked.seconds, max(wanted, least)), ours=not theirs)
+    return Terms(max(least, min(asked.seconds, wanted)), ours=not theirs)
 
 
 def headers_of_answer(terms: Terms) -> dict[str, list[str]]:
@@ -138,7 +142,7 @@ def terms_of_response(response: Response, wanted: int) -> Terms:
         agreed = interval_of(response)
     except ProtocolError:
         agreed = None
-    if agreed is None or agreed.seconds < MIN_SECONDS // 2:
+    if agreed is None or agreed.seconds < _LEAST_SECONDS:
         return Terms(wanted, ours=True)
     return Terms(agreed.seconds, ours=agreed.refresher != "uas")
 
@@ -160,11 +164,11 @@ class SessionTimer:
         """
         self.stop()
         self.terms = terms
+        seconds = max(terms.seconds, _LEAST_SECONDS)
         if terms.ours:
-            self._timer = self._timers.after(terms.seconds / 2, due)
+            self._timer = self._timers.after(seconds / 2, due)
         else:
-            early = min(_EARLY_S, terms.seconds / 3)
-            self._timer = self._timers.after(terms.seconds - early, over)
+            self._timer = self._timers.after(seconds - min(_EARLY_S, seconds / 3), over)
 
     def stop(self) -> None:
         """Ask nobody any more; the terms are kept."""

@@ -61,6 +61,22 @@ async def test_a_caller_that_takes_update_is_asked_by_that() -> None:
     assert statuses(line.take()) == ["UPDATE"]
 
 
+async def test_a_caller_that_refuses_each_refresh_is_asked_every_45_seconds_at_most() -> None:
+    line = Line()
+    call, ok = await taking(line, Allow=ALLOW, Session_Expires="0")
+    assert ok.get("Session-Expires") == "90;refresher=uas"
+    for _ in range(10):
+        assert line.passes(44) == []
+        line.passes(1)
+        await turns()
+        (sent,) = line.take()
+        assert sent.method == "UPDATE"
+        line.put(sent.respond(500))
+        await line.settle()
+        assert line.take() == []
+    assert not call.ended.done()
+
+
 async def test_a_caller_that_refreshes_and_then_does_not_is_hung_up_on() -> None:
     line = Line()
     call, ok = await taking(line, Supported="timer", Session_Expires="600;refresher=uac")

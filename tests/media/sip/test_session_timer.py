@@ -76,6 +76,8 @@ def test_only_who_knows_the_answer_is_told_that_it_is_too_brief(fields: dict[str
         ({}, Terms(1800, ours=True)),
         ({"Supported": "timer"}, Terms(1800, ours=True)),
         ({"Session_Expires": "600"}, Terms(600, ours=True)),
+        ({"Session_Expires": "0"}, Terms(90, ours=True)),  # a proxy wrote it: the caller would not understand a 422
+        ({"Session_Expires": "60", "Min_SE": "120"}, Terms(120, ours=True)),
         ({"Session_Expires": "600", "Supported": "timer"}, Terms(600, ours=True)),
         ({"Session_Expires": "600;refresher=uac", "Supported": "timer"}, Terms(600, ours=False)),
         ({"Session_Expires": "600;refresher=uas", "Supported": "timer"}, Terms(600, ours=True)),
@@ -143,6 +145,12 @@ def test_the_refresher_is_called_at_half_time_and_the_other_side_gives_up_shortl
     assert after(1) == ["over"]
     start(Terms(90, ours=False))
     assert after(60) == ["over"]
+    start(Terms(0, ours=True))
+    assert after(22) == [], "nobody is asked again at once"
+    assert after(1) == ["due"]
+    start(Terms(0, ours=False))
+    assert after(29) == []
+    assert after(1) == ["over"]
     start(Terms(90, ours=True))
     timer.stop()
     assert after(90) == []
