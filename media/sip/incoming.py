@@ -201,7 +201,7 @@ class Incoming(Leg):
 
     def _answer_now(self) -> None:
         if self._reliable is not None:
-            self._reliable.stop()
+            self._reliable.answered()
         if self._answer is not None and not self.ended.done():
             self._proposed = self.offer is None and self.remote is None
             self._accept(self._server, self._answer, self.source, self._confirmed)

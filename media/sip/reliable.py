@@ -129,12 +129,16 @@ class Provisionals:
             clear, self.on_clear = self.on_clear, None
             clear()
 
-    def stop(self) -> None:
-        """Send nothing more: a final response goes out, or the call is over."""
+    def answered(self) -> None:
+        """Send nothing more: a 2xx goes out. The PRACK of what was sent may cross it, and is taken (section 3)."""
         self._rest()
-        self._current = None
         self._queue.clear()
         self.on_clear = None
+
+    def stop(self) -> None:
+        """Send nothing more, and wait for no PRACK: the call is refused, or over."""
+        self.answered()
+        self._current = None
 
     def _next(self) -> None:
         response = self._queue.popleft()

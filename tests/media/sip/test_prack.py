@@ -49,6 +49,35 @@ async def test_a_caller_that_requires_it_hears_reliably_that_it_rings() -> None:
     assert statuses(line.take()) == [200]
 
 
+async def test_an_acknowledgement_that_crosses_the_answer_is_taken() -> None:
+    line = Line()
+    call = await demanding(line)
+    call.ring()
+    (ringing,) = line.take()
+    call.answer(answer())
+    (ok,) = line.take()
+    assert line.passes(0.6) == [ok], "what is not acknowledged is repeated no more"
+    assert statuses(line.put(prack(ringing, rack="1 1 INVITE", sequence=2))) == [481]
+    assert statuses(line.put(prack(ringing, sequence=3))) == [200]
+    assert statuses(line.put(prack(ringing, sequence=4))) == [481]
+    line.put(follow(invite(), ok, "ACK"))
+    assert call.acked.result() is True
+    assert line.passes(60) == []
+    assert not call.ended.done()
+
+
+async def test_an_answer_stands_though_its_ringing_is_never_acknowledged() -> None:
+    line = Line()
+    call = await demanding(line)
+    call.ring()
+    call.answer(answer())
+    ok = line.take()[-1]
+    line.put(follow(invite(), ok, "ACK"))
+    assert line.passes(60) == []
+    assert statuses(line.put(follow(invite(), ok, "BYE", sequence=5))) == [200]
+    assert call.gone.done()
+
+
 async def test_a_caller_that_does_not_require_it_gets_no_such_trouble() -> None:
     line = Line()
     line.put(invite(headers={"Supported": "100rel"}))

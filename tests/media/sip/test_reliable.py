@@ -113,3 +113,16 @@ async def test_nothing_is_sent_once_it_is_stopped() -> None:
     assert not called.reliable.open
     assert called.line.passes(60) == []
     assert called.lost == 0
+
+
+async def test_what_was_sent_before_the_answer_may_be_acknowledged_after_it() -> None:
+    called = Called()
+    (ringing,) = called.say(180)
+    called.say(180)
+    called.reliable.answered()
+    assert called.line.passes(60) == []
+    assert called.lost == 0
+    assert called.reliable.acknowledge(called.rack(ringing))
+    called.reliable.proceed()
+    assert called.line.take() == []
+    assert not called.reliable.acknowledge(called.rack(ringing))
