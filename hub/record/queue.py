@@ -128,6 +128,16 @@ def leave(db: Session, call_id: UUID, why: str, now: datetime, *, wrap_up_second
     return _kept(db, row)
 
 
+def recall(db: Session, call_id: UUID, now: datetime) -> Entry | None:
+    """Phones stop ringing for a caller who waits on. Returns None for a call that never waited."""
+    row = db.get(Entry, call_id)
+    if row is None or row.state is not EntryState.OFFERED:
+        return row
+    _withdraw(db, call_id, now)
+    row.state = EntryState.WAITING
+    return _kept(db, row)
+
+
 def reopen(db: Session, call_id: UUID, now: datetime) -> Entry | None:
     """A caller who talked to somebody waits again, at the head of those who came since they did.
 

@@ -1,8 +1,7 @@
 """Asks a caller's consent to be recorded: nothing is kept before the announcement was heard to its last sample."""
 
-import asyncio
-
 from hub.rules.recording import Consent
+from media.calls.keys import forget_keys, next_key
 from media.prompts import Prompts
 from media.relay import Leg
 
@@ -14,14 +13,6 @@ async def consented(leg: Leg, prompts: Prompts, needed: Consent, language: str) 
     """Tell the caller that the call may be recorded, or ask; return whether it may be."""
     if needed is Consent.NOTICE:
         return await leg.play(prompts.stock("this-call-may-be-recorded", language))
+    forget_keys(leg)  # nobody agrees before being asked
     await leg.play(prompts.stock("press-one-to-be-recorded", language), barge_in=True)
     return await next_key(leg, CHOICE_S) == "1"
-
-
-async def next_key(leg: Leg, seconds: float) -> str | None:
-    """Return the next key that the far end presses, None when none comes in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await leg.digits.get()
-    except TimeoutError:
-        return None

@@ -26,11 +26,12 @@ from hub.settings import Fax
 from hub.settings.practice import Overflow
 from media.browser import sealing
 from media.calls.closing import Closing
-from media.calls.consent import consented, next_key
+from media.calls.consent import consented
 from media.calls.fax import Watch, machine_of
 from media.calls.floor import LEAST, wanted
 from media.calls.house import House
 from media.calls.keeping import Keeping
+from media.calls.keys import forget_keys, next_key
 from media.calls.message import left
 from media.calls.notice import Emitted
 from media.calls.rescue import cause_of, follow
@@ -136,7 +137,7 @@ class InboundCall:
         log.info("fax heard", call=str(self.id))
         if self.waiting is not None:
             self.waiting.hush()
-            self._leave("fax")
+            self._leave("fax" if fax.queue is None else "")
         if fax.extension is None:
             await self._go(Go(fax.queue, fax.voicemail, language, 0, "plan"))
             return
@@ -309,6 +310,7 @@ class InboundCall:
         plan = routing.last_good(line.practice, line.version, to.did)
         plan = plan.model_copy(update={"language": language, "priority": max(plan.priority, priority)})
         leg.quiet()
+        forget_keys(leg)  # pressed for whoever talked to them
         await self._go(await self._menu(plan, leg))
 
     # Voicemail
@@ -317,8 +319,10 @@ class InboundCall:
         house, leg = self.house, self._leg
         settings = house.line.practice.find_voicemail(box)
         leg.quiet()
-        await leg.play(house.prompts.voicemail(settings, language))
+        forget_keys(leg)
+        await leg.play(house.prompts.voicemail(settings, language), barge_in=True)
         await leg.play(house.prompts.beep)
+        forget_keys(leg)  # a key ends a message, and one that skipped the greeting does not
         if self._watch is not None:
             self._watch.stop()
         tape = await house.taping.start(self.id, await self._whose(), [leg], box=box)
@@ -337,9 +341,10 @@ class InboundCall:
         await self._leg.play(self.house.prompts.stock("goodbye", language))
 
     def _leave(self, why: str) -> None:
+        """Leave the queue: for what `why` says, or without it, to wait in another."""
         at = self.house.line.now()
         self.house.floor.left(self.id)
-        self.house.ledger.note(lambda db: queue.leave(db, self.id, why, at))
+        self.house.ledger.note(lambda db: queue.leave(db, self.id, why, at) if why else queue.recall(db, self.id, at))
 
     async def _end(self) -> None:
         """Close what is open and write how it went; runs to its end whatever happened."""

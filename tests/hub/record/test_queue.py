@@ -186,13 +186,28 @@ def test_who_left_does_not_come_back_by_a_late_word(record: Record, db: Session)
     assert queue.waiting(db) == []
 
 
+def test_a_caller_for_whom_phones_stop_ringing_waits_on(record: Record, db: Session) -> None:
+    first = add_agent(db, record)
+    row = wait(db, record)
+    (offer,) = pair(db, record)
+    entry = queue.recall(db, row.id, record.now)
+    assert entry is not None
+    assert (entry.state, offer.state) == (EntryState.WAITING, OfferState.WITHDRAWN)
+    (again,) = pair(db, record)
+    assert again.agent_id == first.id
+    queue.answer(db, again.id, record.now)
+    queue.recall(db, row.id, record.now)
+    assert entry.state is EntryState.CONNECTED
+    assert queue.recall(db, uuid4(), record.now) is None
+
+
 def test_leaving_what_was_never_entered_is_nothing(record: Record, db: Session) -> None:
     row = add_call(db, record)
     assert queue.leave(db, row.id, "done", record.now) is None
     assert not queue.waits(db, row.id)
 
 
-STEPS = ["enter", "move", "leave", "answer", "refuse", "pair"]
+STEPS = ["enter", "move", "leave", "recall", "answer", "refuse", "pair"]
 
 
 @settings(
@@ -216,6 +231,8 @@ def test_whatever_happens_rows_agree(record: Record, db: Session, steps: list[tu
                 queue.enter(db, calls[number].id, "refills", 1, now, "media-a")
             case "leave":
                 queue.leave(db, calls[number].id, "gone", now)
+            case "recall":
+                queue.recall(db, calls[number].id, now)
             case "answer" if ringing:
                 queue.answer(db, ringing[number % len(ringing)].id, now)
             case "refuse" if ringing:

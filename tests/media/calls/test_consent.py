@@ -7,7 +7,8 @@ import pytest
 
 from hub.audio import tone, wav
 from hub.rules.recording import Consent
-from media.calls.consent import consented, next_key
+from media.calls.consent import consented
+from media.calls.keys import next_key
 from media.leg import LegClosedError
 from media.prompts import Prompts
 from tests.media.farend import far_end, relay

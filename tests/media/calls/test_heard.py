@@ -55,6 +55,8 @@ roles = ["front-desk"]
 silence_seconds = 0.6
 """
 DESK, MENU = "+12125550100", "+12125550101"
+GREETING_S = 3.0
+"The stock greeting of a voicemail lasts longer."
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,13 @@ async def ended(office: Office, before: int) -> Call:
     return rows[-1]
 
 
+async def beeped(phone: FarEnd) -> None:
+    phone.heard.clear()
+    async with asyncio.timeout(20):
+        while 1000 not in phone.hz():  # noqa: ASYNC110 - the beep comes when the greeting is over
+            await asyncio.sleep(0.05)
+
+
 def _last_message(db: Db) -> Voicemail:
     return db.exec(select(Voicemail).order_by(col(Voicemail.started_at).desc()).limit(1)).one()
 
@@ -101,13 +110,7 @@ async def test_a_key_that_is_only_a_tone_chooses_and_silence_ends_the_message(
         await phone.hear(5)
         await phone.say(place, np.concatenate((quiet(0.04), pressed("9", seconds=0.1), quiet(0.1))))
 
-        async def beeped() -> None:
-            while 1000 not in phone.hz():  # noqa: ASYNC110 - the beep comes when the greeting is over
-                await asyncio.sleep(0.05)
-
-        phone.heard.clear()
-        async with asyncio.timeout(20):
-            await beeped()
+        await beeped(phone)
         await phone.say(place, np.concatenate((quiet(0.5), speech(2.0), quiet(1.5))))
         async with asyncio.timeout(10):
             await sent.ended
@@ -117,6 +120,23 @@ async def test_a_key_that_is_only_a_tone_chooses_and_silence_ends_the_message(
     assert message.box == "quick"
     # Neither the silence that ended it nor the goodbye belongs to the message.
     assert 1.8 < message.seconds < 3.2
+
+
+async def test_a_key_skips_the_greeting_and_ends_no_message(office: Office, carrier: Endpoint) -> None:
+    before = len(await office.rows(lambda _: True, call.IN))
+    async with far_end(host="127.0.0.9") as phone:
+        sent, place = await called(carrier, office, DESK, phone)
+        await phone.hear(5)
+        began = asyncio.get_running_loop().time()
+        await phone.say(place, np.concatenate((quiet(0.04), pressed("#"), quiet(0.1), pressed("#"), quiet(0.1))))
+        await beeped(phone)
+        assert asyncio.get_running_loop().time() - began < GREETING_S
+        await phone.say(place, np.concatenate((quiet(0.3), speech(2.0))))
+        sent.bye()
+        await sent.gone
+    row = await ended(office, before)
+    assert (row.path, row.cause) == (call.VOICEMAIL, "caller")
+    assert (await office.instance.db.run(_last_message)).seconds > 1.8
 
 
 async def test_a_fax_machine_that_is_heard_goes_to_the_practices_machine(office: Office, carrier: Endpoint) -> None:
