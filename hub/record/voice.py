@@ -13,6 +13,7 @@ from sqlmodel import Field, Session, SQLModel, col, select
 
 from hub.record import column, consent
 from hub.record.appointment import Appointment
+from hub.record.patient import Patient, PatientPhone
 from hub.record.trail import touch
 from hub.security.index import BlindIndex
 from hub.security.sealed import Sealed, Sealer, Table
@@ -134,16 +135,14 @@ def waiting(db: Session, now: datetime) -> list[ReminderCall]:
 
 
 def claim(db: Session, call_id: UUID, host: str, now: datetime) -> ReminderCall | None:
-    """Take a waiting call for `host`; None where it is not to be made: taken, too late, or the visit is another's now.
+    """Take a waiting call for `host`; None where it is not to be made: taken, too late, or not right any more.
 
     It may be dialled once this is committed.
     """
     row = db.get_one(ReminderCall, call_id)
     if row.stage is not CallStage.WAITING:
         return None
-    visit = db.get_one(Appointment, row.appointment_id)
-    stands = visit.status == "booked" and visit.starts_at == row.starts_at and visit.confirmed_at is None
-    if not stands or now >= row.until_at or consent.opted_out(db, row.phone_key, PROGRAM):
+    if now >= row.until_at or not _right(db, row):
         row.stage, row.over_at = CallStage.WITHDRAWN, now
         _kept(db, row)
         return None
@@ -164,8 +163,13 @@ def heard(db: Session, call_id: UUID, outcome: Outcome, now: datetime) -> None:
 def over(
     db: Session, call_id: UUID, outcome: Outcome, now: datetime, *, answered_by: str = "", reason: str = ""
 ) -> ReminderCall:
-    """The call is over; the first end stays, and so does what was chosen by a key."""
+    """The call is over; the first end stays, and so does what was chosen by a key.
+
+    That no more calls are wanted holds from now on where it was not noted before.
+    """
     row = db.get_one(ReminderCall, call_id)
+    if outcome is Outcome.STOPPED and row.outcome is not outcome:
+        consent.stop(db, row.phone_key, consent.ALL, now)
     if row.stage is CallStage.DIALLED:
         row.stage, row.over_at = CallStage.OVER, now
         row.outcome = row.outcome or outcome
@@ -247,6 +251,20 @@ def called_since(db: Session, phone: bytes, since: datetime) -> list[datetime]:
 def sealed_of(row: ReminderCall) -> Sealed:
     """Return what `Opener` needs to open whom a call goes to."""
     return Sealed(Table.REMINDER_CALL, row.id, row.sealed)
+
+
+def _right(db: Session, row: ReminderCall) -> bool:
+    """Return whether a call is still as it was asked for: the visit is, and its patient lives and has this number."""
+    visit = db.get_one(Appointment, row.appointment_id)
+    if visit.status != "booked" or visit.starts_at != row.starts_at or visit.confirmed_at is not None:
+        return False
+    # The visit's patient, whom a merge may have changed since.
+    numbers = select(PatientPhone.key).where(PatientPhone.patient_id == visit.patient_id, PatientPhone.use != "old")
+    return (
+        not db.get_one(Patient, visit.patient_id).deceased
+        and row.phone_key in db.exec(numbers).all()
+        and not consent.opted_out(db, row.phone_key, PROGRAM)
+    )
 
 
 def _kept(db: Session, row: ReminderCall) -> ReminderCall:

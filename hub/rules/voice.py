@@ -27,8 +27,9 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
         "opening": "Hello. This is {practice}, with a message for the person who gave us this number. "
         "If that is you, press 1. To get no more calls from us, press 9. Our number is {phone}.",
-        "visit": "Your visit is {date}, at {time}. If you will come, press 1. "
-        "If you need another time, press 2. To get no more calls from us, press 9.",
+        "visit": "Your visit is {date}, at {time}.",
+        "choice": "If you will come, press 1. If you need another time, press 2. "
+        "To get no more calls from us, press 9.",
         "confirmed": "Thank you. We have noted that you will come. Goodbye.",
         "reschedule": "Thank you. We will call you about another time. Goodbye.",
         "stopped": "You will get no more calls or texts from us. Goodbye.",
@@ -39,8 +40,9 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "es": {
         "opening": "Hola. Llamamos de {practice}, con un mensaje para la persona que nos dio este número. "
         "Si es usted, oprima el 1. Para no recibir más llamadas, oprima el 9. Nuestro número es {phone}.",
-        "visit": "Su cita es el {date}, a las {time}. Si va a venir, oprima el 1. "
-        "Si necesita otra fecha, oprima el 2. Para no recibir más llamadas, oprima el 9.",
+        "visit": "Su cita es el {date}, a las {time}.",
+        "choice": "Si va a venir, oprima el 1. Si necesita otra fecha, oprima el 2. "
+        "Para no recibir más llamadas, oprima el 9.",
         "confirmed": "Gracias. Hemos anotado que usted vendrá. Adiós.",
         "reschedule": "Gracias. Le llamaremos para buscar otra fecha. Adiós.",
         "stopped": "No recibirá más llamadas ni mensajes nuestros. Adiós.",
@@ -57,6 +59,9 @@ class Words:
 
     language: str
     opening: str
+    choice: str
+    "What may be pressed once the visit was told."
+
     confirmed: str
     reschedule: str
     stopped: str

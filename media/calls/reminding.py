@@ -18,23 +18,23 @@ from hub.errors import ChartlineError
 from hub.record import outbound, voice
 from hub.record.voice import Outcome, ReminderCall
 from hub.rules import dialling
-from hub.rules import voice as saying
 from hub.rules.dialling import External
 from hub.rules.matching import Match
-from hub.rules.voice import ANOTHER_TIME, CONFIRM, MEANT, STOP, Words
+from hub.rules.voice import ANOTHER_TIME, CONFIRM, MEANT, STOP, words_of
 from hub.vault.client import Access
+from media.calls import script
 from media.calls.closing import note_leg
 from media.calls.floor import LEAST
 from media.calls.house import House
 from media.calls.notice import Emitted
 from media.calls.outbound import Outside
 from media.calls.rescue import follow
+from media.calls.script import Said
 from media.errors import MediaError
 from media.hearing.machine import Verdict
 from media.relay import Leg, Wanted
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
-from media.sound import Sound
 from media.trunk.trunks import Wish
 
 LINE = "reminders"
@@ -49,37 +49,12 @@ RING_SECONDS = 30.0
 LONGEST_S = 180.0
 "A call that goes on for longer is ended, whatever it is doing."
 
-KEY_S = 5.0
-"How long a key is waited for behind the words that ask for it."
-
-TWICE = 2
-"So often is asked."
-
-GREETING_S = 45.0
-"How long a machine may speak before its beep."
-
-HUSH_S = 4.0
-"Of silence behind its greeting: it has no beep that could be heard."
-
 _UNKNOWN_NUMBER = frozenset({404, 410, 484, 604})
 "SIP statuses of a number that nobody has."
 
 _CAUSES = {Cause.BUSY: Outcome.BUSY, Cause.NO_ANSWER: Outcome.NO_ANSWER, Cause.REFUSED: Outcome.NO_ANSWER}
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The sound of what a call may say."""
-
-    opening: Sound
-    visit: Sound
-    confirmed: Sound
-    reschedule: Sound
-    stopped: Sound
-    closing: Sound
-    message: Sound
 
 
 class RefusedError(MediaError):
@@ -107,6 +82,9 @@ class ReminderCaller:
     cause: str = "system"
     leg: Leg | None = None
     call: Outgoing | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set once the meter counts it, or it is over."
+
     _dialled: bool = False
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     "Set once somebody pressed a key: whatever sounds like a beep then is none."
@@ -138,11 +116,13 @@ class ReminderCaller:
         decision = dialling.decide(practice, number, self.outside.meter.usage(LINE), now)
         if not isinstance(decision, External):
             raise RefusedError(str(decision) if isinstance(decision, dialling.Refusal) else "not-a-number")
+        self.outside.meter.begin(self.row.id, LINE, decision.price)  # at once: whoever decides next counts it
+        self.begun.set()
         try:
-            said = await asyncio.to_thread(self._say, saying.words_of(practice, self.row.starts_at, language))
+            words = words_of(practice, self.row.starts_at, language)
+            said = await asyncio.to_thread(script.said, self.house.prompts, practice, words)
         except ChartlineError as error:
             raise RefusedError(error.code) from error
-        self.outside.meter.begin(self.row.id, LINE, decision.price)
         await self.house.ledger.do(lambda db: self._write_dialled(db, decision))
         self._dialled = True
         self.outcome = Outcome.NO_ANSWER
@@ -159,22 +139,6 @@ class ReminderCaller:
         with instance.db.read() as db:
             (fields,) = instance.opener.open(db, access, [voice.sealed_of(self.row)])
         return str(fields["number"]), str(fields["language"])
-
-    def _say(self, words: Words) -> Said:
-        prompts, practice = self.house.prompts, self.house.line.practice
-
-        def spoken(text: str, *, keep: bool = True) -> Sound:
-            return prompts.spoken(text, words.language, practice, keep=keep)
-
-        return Said(
-            opening=spoken(words.opening),
-            visit=spoken(words.visit, keep=False),
-            confirmed=spoken(words.confirmed),
-            reschedule=spoken(words.reschedule),
-            stopped=spoken(words.stopped),
-            closing=spoken(words.closing),
-            message=spoken(words.message),
-        )
 
     def _write_dialled(self, db: Db, decision: External) -> None:
         line = self.house.line
@@ -243,7 +207,7 @@ class ReminderCaller:
     async def _speak(self, leg: Leg, said: Said) -> None:
         finding = await leg.picked_up()
         self.answered_by, self.reason = str(finding.verdict), finding.reason
-        if finding.verdict is Verdict.MACHINE and (finding.reason == "beep" or await _beeped(leg)):
+        if finding.verdict is Verdict.MACHINE and (finding.reason == "beep" or await script.beeped(leg)):
             await self._leave(leg, said)
             return
         # Whoever it is, it is spoken to as to a person, with an ear for the beep of a machine that was not known.
@@ -267,10 +231,12 @@ class ReminderCaller:
         self.outcome = Outcome.LEFT
 
     async def _talk(self, leg: Leg, said: Said) -> None:
-        key = await self._ask(leg, said.opening, MEANT + STOP)
+        key = await script.ask(leg, [said.opening] * 2, MEANT + STOP)
+        if key:
+            self._told.set()
         if key == MEANT:
             self.outcome = Outcome.HEARD
-            key = await self._ask(leg, said.visit, CONFIRM + ANOTHER_TIME + STOP)
+            key = await script.tell(leg, said)
             chosen = {CONFIRM: Outcome.CONFIRMED, ANOTHER_TIME: Outcome.RESCHEDULE}.get(key)
             if chosen is not None:
                 await self._note(chosen)
@@ -282,24 +248,13 @@ class ReminderCaller:
         else:
             await leg.play(said.closing)
 
-    async def _ask(self, leg: Leg, words: Sound, keys: str) -> str:
-        """Say it, and return the key of `keys` that is pressed then or meanwhile; empty where none is."""
-        for _ in range(TWICE):
-            await leg.play(words, barge_in=True)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(KEY_S):
-                    while True:
-                        key = await leg.digits.get()
-                        if key in keys:
-                            self._told.set()
-                            return key
-        return ""
-
     async def _note(self, outcome: Outcome) -> None:
         """Write what was chosen before anything else: it holds even if the next word is never said."""
         self.outcome = outcome
         at = self.house.line.now()
-        await self.house.ledger.do(lambda db: voice.heard(db, self.row.id, outcome, at))
+        await asyncio.wrap_future(
+            self.house.ledger.note(lambda db: voice.heard(db, self.row.id, outcome, at), soon=True)
+        )
 
     # The record
 
@@ -371,26 +326,17 @@ class Reminding:
             room = len(self._going) < line.practice.dialling.concurrent_each
             if not room or dialling.within(line.practice, usage, now) is not None:
                 return
-            task = asyncio.create_task(ReminderCaller(self._house, self._outside, row).run())
+            caller = ReminderCaller(self._house, self._outside, row)
+            task = asyncio.create_task(caller.run())
             self._going[row.id] = task
-            task.add_done_callback(partial(self._gone, row.id))
+            task.add_done_callback(partial(self._gone, caller))
+            await caller.begun.wait()  # what is free for the next is known only then
 
-    def _gone(self, call_id: UUID, _task: object) -> None:
-        del self._going[call_id]
+    def _gone(self, caller: ReminderCaller, _task: object) -> None:
+        del self._going[caller.row.id]
+        caller.begun.set()
         self._changed.set()  # there is room for the next
 
 
 def _is_up(call: Outgoing) -> bool:
     return call.answered.done() and not call.answered.cancelled() and call.answered.result() is not None
-
-
-async def _beeped(leg: Leg) -> bool:
-    """Wait for a machine's beep; return False where it is silent without one, or never stops."""
-    beep, hush = asyncio.create_task(leg.beep()), asyncio.create_task(leg.silence(HUSH_S))
-    try:
-        done, _ = await asyncio.wait({beep, hush}, timeout=GREETING_S, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in (beep, hush):
-            each.cancel()
-        await asyncio.gather(beep, hush, return_exceptions=True)
-    return beep in done and not beep.cancelled() and beep.exception() is None

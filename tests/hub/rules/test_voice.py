@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hub.rules.text import callback_number
-from hub.rules.voice import MEANT, STOP, Words, words_of
+from hub.rules.voice import ANOTHER_TIME, CONFIRM, MEANT, STOP, Words, words_of
 from hub.settings import Practice
 
 AT = datetime(2026, 3, 12, 15, 30, tzinfo=UTC)
@@ -38,7 +38,9 @@ def test_who_calls_and_from_where_comes_first_and_the_way_out_with_it(language: 
     assert words.opening.index("Harbor Clinic") < words.opening.index(f" {MEANT}.") < words.opening.index(f" {STOP}.")
     for said in (words.opening, words.message, words.closing):
         assert "2 1 2, 5 5 5, 0 1 0 0" in said  # as no voice reads it otherwise
-    assert f" {STOP}." in words.visit
+    for key in (CONFIRM, ANOTHER_TIME, STOP):
+        assert f" {key}." in words.choice
+        assert f" {key}." not in words.visit  # no key counts before it is over
     assert words.message.count("Harbor Clinic") == words.message.count("0 1 0 0") == 2
 
 

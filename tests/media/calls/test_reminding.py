@@ -1,13 +1,16 @@
 """Reminders that are called, through the gateway, to a far end on loopback that is a person or a machine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
 
 from connectors.api import AppointmentFacts, AppointmentStatus, Identifier, PatientFacts, Phone, Version
@@ -39,9 +42,10 @@ offsets = ["-1d"]
 voice = true
 text.en = "{practice}: your visit is {date} at {time}. Reply C to confirm, R to reschedule, STOP to end."
 """
+LIMITS = "concurrent_each = 5\nper_minute = 2"
 PATIENT = "+12125550177"
-TEXTS = ("opening", "visit", "confirmed", "reschedule", "stopped", "closing", "message")
-TONES = dict(zip(TEXTS, (420, 540, 660, 780, 900, 1100, 1300), strict=True))
+TEXTS = ("opening", "visit", "choice", "confirmed", "reschedule", "stopped", "closing", "message")
+TONES = dict(zip(TEXTS, (420, 540, 1500, 660, 780, 900, 1100, 1300), strict=True))
 "What stands for each text, as a WAV of the practice's own."
 
 
@@ -124,6 +128,11 @@ async def row_of(office: Office, call_id: UUID, holds: Callable[[ReminderCall], 
             await asyncio.sleep(0.02)
 
 
+async def row_of_each(office: Office, ids: Collection[UUID]) -> list[ReminderCall]:
+    query = select(ReminderCall).where(col(ReminderCall.id).in_(ids))
+    return await office.instance.db.run(lambda db: list(db.exec(query)))
+
+
 async def over(office: Office, call_id: UUID) -> ReminderCall:
     return await row_of(office, call_id, lambda row: row.stage in {CallStage.OVER, CallStage.WITHDRAWN})
 
@@ -168,11 +177,11 @@ async def test_a_person_presses_keys_and_the_visit_is_confirmed(office: Office) 
         await hears(far, "opening")
         assert "visit" not in heard(far)
         await far.press(place, "51")  # another key is no answer
-        await hears(far, "visit")
+        await hears(far, "choice")
         await far.press(place, "1")
         row = await over(office, asked)
         await carrier.until(1, "BYE")
-        assert heard(far) == {"opening", "visit", "confirmed"}
+        assert heard(far) == {"opening", "visit", "choice", "confirmed"}
     assert (row.outcome, row.answered_by, row.reason) == (Outcome.CONFIRMED, "human", "short-greeting")
     made = await office.instance.db.run(lambda db: db.get_one(Call, asked))
     assert (made.direction, made.path, made.patient_id) == (call.OUT, call.ANSWERED, row.patient_id)
@@ -222,6 +231,62 @@ async def test_nine_ends_all_calls_and_texts_to_the_number_at_once(office: Offic
         assert len(carrier.of("INVITE")) == 1
 
 
+async def test_nine_holds_though_a_commit_fails(office: Office) -> None:
+    number = "+12125550179"
+    key, engine = office.instance.index.phone(number), office.instance.db.engine
+    failed: list[str] = []
+
+    def disk_full(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "INTO opt_out" in statement and not failed:
+            failed.append(statement)
+            raise OperationalError(statement, None, OSError("database or disk is full"))
+
+    event.listen(engine, "before_cursor_execute", disk_full)
+    try:
+        async with telephone(office) as (carrier, far):
+            asked = await ask(office, number)
+            place = await place_of(carrier)
+            await person(far, place)
+            await hears(far, "opening")
+            await far.press(place, "9")
+            row = await over(office, asked)
+            assert heard(far) == {"opening", "stopped"}
+    finally:
+        event.remove(engine, "before_cursor_execute", disk_full)
+    assert len(failed) == 1
+    assert row.outcome is Outcome.STOPPED
+    assert await office.instance.db.run(lambda db: consent.opted_out(db, key, voice.PROGRAM))
+
+
+async def test_one_pressed_twice_confirms_nothing_before_the_visit_was_told(office: Office) -> None:
+    async with telephone(office) as (carrier, far):
+        asked = await ask(office)
+        place = await place_of(carrier)
+        await person(far, place)
+        await hears(far, "opening")
+        await far.press(place, "11")
+        await hears(far, "choice")
+        assert heard(far) == {"opening", "visit", "choice"}
+        row = await office.instance.db.run(lambda db: db.get_one(ReminderCall, asked))
+        assert row.outcome is Outcome.NONE
+        await far.press(place, "1")
+        row = await over(office, asked)
+        assert heard(far) == {"opening", "visit", "choice", "confirmed"}
+    assert row.outcome is Outcome.CONFIRMED
+
+
+async def test_nine_ends_the_words_about_the_visit_at_once(office: Office) -> None:
+    async with telephone(office) as (carrier, far):
+        asked = await ask(office, "+12125550180")
+        place = await place_of(carrier)
+        await person(far, place)
+        await hears(far, "opening")
+        await far.press(place, "19")
+        row = await over(office, asked)
+        assert heard(far) - {"visit"} == {"opening", "stopped"}
+    assert row.outcome is Outcome.STOPPED
+
+
 async def test_another_time_is_asked_for(office: Office) -> None:
     async with telephone(office) as (carrier, far):
         asked = await ask(office, language="es")
@@ -229,10 +294,10 @@ async def test_another_time_is_asked_for(office: Office) -> None:
         await person(far, place)
         await hears(far, "opening")
         await far.press(place, "1")
-        await hears(far, "visit")
+        await hears(far, "choice")
         await far.press(place, "2")
         row = await over(office, asked)
-        assert heard(far) == {"opening", "visit", "reschedule"}
+        assert heard(far) == {"opening", "visit", "choice", "reschedule"}
     assert row.outcome is Outcome.RESCHEDULE
 
 
@@ -306,6 +371,20 @@ async def test_one_call_at_a_time_where_the_policy_says_so(office: Office) -> No
         (waits,) = [row.id for row in rows if row.stage is CallStage.WAITING]
         left = await office.instance.db.run(lambda db: voice.withdraw(db, waits, now()).stage, write=True)
         assert left is CallStage.WITHDRAWN
+
+
+async def test_no_more_calls_are_begun_at_once_than_every_limit_allows(tmp_path: Path) -> None:
+    setup.make(Paths(tmp_path / "i"), policy(VOICE).replace("concurrent_each = 1\nper_minute = 100", LIMITS))
+    with opened(tmp_path / "i") as instance:
+        ids = [await instance.db.run(partial(asked, instance, PATIENT, "en"), write=True) for _ in range(6)]
+        async with opened_office(instance) as office, telephone(office, silent) as (carrier, _):
+            await office.rows(lambda rows: len(rows) >= 2)
+            rows = await row_of_each(office, ids)
+            assert sorted(row.stage for row in rows) == ["dialled"] * 2 + ["waiting"] * 4
+            assert await office.count() == 2
+        rows = await row_of_each(office, ids)
+        assert sum(row.dialled_at is not None for row in rows) == 2
+        assert len({invite.call_id for invite in carrier.of("INVITE")}) == 2
 
 
 async def test_a_call_that_died_with_its_process_is_not_made_again(instance: Instance) -> None:
