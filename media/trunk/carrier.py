@@ -2,12 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from hub.settings.telephony import Trunk
+from hub.settings.value import Server
 from media.sip.client import Client
 from media.sip.digest import Login
 from media.sip.hop import Hop
@@ -62,7 +64,7 @@ class Carrier:
         self._on_change = on_change
         self._down: dict[tuple[str, int, str], float] = {}
         self._misses: dict[tuple[str, int, str], int] = {}
-        self._hops: list[Hop] = []
+        self._found: dict[Server, list[Hop]] = {}
         self._told: TrunkState | None = None
         self._registration: Registration | None = None
         if trunk.registers and self.login is not None:
@@ -83,7 +85,8 @@ class Carrier:
     @property
     def state(self) -> TrunkState:
         """How it is now."""
-        servers = {f"{hop.host}:{hop.port}": not self.is_down(hop) for hop in self._hops}
+        hops = [hop for found in self._found.values() for hop in found]
+        servers = {f"{hop.host}:{hop.port}": not self.is_down(hop) for hop in hops}
         answers = not servers or any(servers.values())
         if self._registration is None:
             return TrunkState(self.trunk.name, answers, "ok" if answers else "no-answer", servers)
@@ -95,15 +98,23 @@ class Carrier:
         params: dict[str, str | None] = {"user": "phone"} if number.startswith("+") else {}
         return Uri("sip", number, self.trunk.known_as, params=params)
 
-    async def hops(self) -> list[Hop]:
-        """Return where requests go, in the order to try: those that answer first, the others last."""
+    def looks(self) -> list[Coroutine[Any, Any, list[Hop]]]:
+        """Return a look-up of each server, in the policy's order."""
         trunk = self.trunk
-        servers = (trunk.proxy,) if trunk.proxy is not None else trunk.servers
-        found: list[Hop] = []
-        for server in servers:
-            found += await self._locator.locate(server.host, server.port, trunk.transport)
-        self._hops = list(dict.fromkeys(found))
-        return sorted(self._hops, key=self.is_down)
+        return [self._look(server) for server in ((trunk.proxy,) if trunk.proxy is not None else trunk.servers)]
+
+    async def _look(self, server: Server) -> list[Hop]:
+        found = self._found[server] = await self._locator.locate(server.host, server.port, self.trunk.transport)
+        return found
+
+    def ordered(self, hops: Iterable[Hop]) -> list[Hop]:
+        """Return servers in the order to try: those that answer first, the others last."""
+        return sorted(dict.fromkeys(hops), key=self.is_down)
+
+    async def hops(self) -> list[Hop]:
+        """Return where requests go, in the order to try."""
+        found = await asyncio.gather(*self.looks())
+        return self.ordered(hop for hops in found for hop in hops)
 
     def is_down(self, hop: Hop) -> bool:
         """Tell whether a server did not answer of late."""

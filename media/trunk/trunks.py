@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -19,6 +20,7 @@ from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.sip.uri import Address
 from media.trunk.carrier import Carrier, TrunkState
+from media.trunk.way import Way, Ways
 
 SILENCE_S = 4.0
 "How long a server may say nothing at all to an INVITE before the next is tried."
@@ -116,24 +118,28 @@ class Trunks:
         A server that is silent, unreachable or says 503 before anything rang is left for the next, and its call
         withdrawn, so that nothing rings twice. None where there is no server at all. Cancelled, it stops ringing.
         """
-        ways = [
-            (carrier, hop) for name in names if (carrier := self._carriers.get(name)) for hop in await carrier.hops()
-        ]
+        ways = Ways([carrier for name in names if (carrier := self._carriers.get(name)) is not None])
         call: Outgoing | None = None
         trunk = ""
-        for place, (carrier, hop) in enumerate(ways):
-            trunk, had = carrier.trunk.name, False
-            call = self._call(carrier, hop, wish)
-            try:
-                if await _took(call, wish, on_progress, last=place == len(ways) - 1):
-                    had = await call.answered is not None
-                    return call, trunk
-            finally:
-                if not had:  # also one that was answered in the moment in which nobody wanted it any more
-                    call.cancel()
-            carrier.failed(hop)
-            log.info("next server tried", trunk=trunk, status=call.status)
-        return call, trunk
+        try:
+            way = await ways.next()
+            while way is not None:
+                carrier, hop = way
+                trunk, had, following = carrier.trunk.name, False, ways.next()
+                call = self._call(carrier, hop, wish)
+                try:
+                    if await _took(call, wish, on_progress, following):
+                        had = await call.answered is not None
+                        return call, trunk
+                finally:
+                    if not had:  # also one that was answered in the moment in which nobody wanted it any more
+                        call.cancel()
+                carrier.failed(hop)
+                log.info("next server tried", trunk=trunk, status=call.status)
+                way = await following
+            return call, trunk
+        finally:
+            ways.close()
 
     def _call(self, carrier: Carrier, hop: Hop, wish: Wish) -> Outgoing:
         uri = carrier.uri_of(wish.number)
@@ -185,8 +191,11 @@ class Trunks:
             self.on_state(state)
 
 
-async def _took(call: Outgoing, wish: Wish, on_progress: Progress, *, last: bool) -> bool:
-    """Tell whether a server took the call: it rings, was answered, or refused for a reason that is not the server's."""
+async def _took(call: Outgoing, wish: Wish, on_progress: Progress, following: "asyncio.Task[Way | None]") -> bool:
+    """Tell whether a server took the call: it rings, was answered, or refused for a reason that is not the server's.
+
+    The last has all the time that the call may ring; `following` tells whether there is another.
+    """
     told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     rung = False
 
@@ -204,15 +213,18 @@ async def _took(call: Outgoing, wish: Wish, on_progress: Progress, *, last: bool
     call.on_progress = progressed
     call.answered.add_done_callback(tell)
     call.ended.add_done_callback(tell)
-    try:
-        async with asyncio.timeout(None if last else SILENCE_S):
-            await asyncio.shield(told)
-    except TimeoutError:
-        if call.status == 0:
+    while not told.done() and call.status == 0 and call.silence < SILENCE_S:
+        await asyncio.wait([told], timeout=SILENCE_S - call.silence)
+    if not told.done() and call.status == 0:
+        either: list[asyncio.Future[Any]] = [told, following]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not told.done() and call.status == 0 and following.result() is not None:
             return False
-        await told
-    if rung or not call.ended.done() or last:
+    await told
+    if rung or not call.ended.done():
         return True
-    if wish.insistent and call.ended.result() not in (Cause.BUSY, Cause.REFUSED):
-        return False
-    return not (call.status in _FAILED or call.status <= 100)
+    if wish.insistent:
+        theirs = call.ended.result() in (Cause.BUSY, Cause.REFUSED)
+    else:
+        theirs = not (call.status in _FAILED or call.status <= 100)
+    return theirs or await following is None

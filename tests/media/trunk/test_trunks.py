@@ -1,13 +1,16 @@
 """Trunks that register, are watched, and stand in for each other; the carriers are sockets on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 
 from hub.settings import Practice, load
 from media.offer import offer_audio
+from media.sip import client_transaction, locate
 from media.sip.admission import TrunkTable
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
@@ -15,6 +18,7 @@ from media.sip.locate import Locator
 from media.sip.message import Request, Response
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
+from media.sip.transport import Limits
 from media.trunk import trunks as module
 from media.trunk.carrier import TrunkState
 from media.trunk.trunks import Trunks, Wish
@@ -63,8 +67,8 @@ class House:
                 await self.changed.wait()
         return self.said
 
-    async def reach(self, *names: str, insistent: bool = False) -> tuple[Outgoing | None, str]:
-        wish = Wish(NUMBER, "+12125550100", offer_audio(("127.0.0.1", 30_000)), insistent=insistent)
+    async def reach(self, *names: str, **more: Any) -> tuple[Outgoing | None, str]:
+        wish = Wish(NUMBER, "+12125550100", offer_audio(("127.0.0.1", 30_000)), **more)
         async with asyncio.timeout(10):
             return await self.trunks.reach(names, wish, self._ring)
 
@@ -74,8 +78,9 @@ class House:
 
 
 @asynccontextmanager
-async def house(policy: Practice, locator: Locator | None = None) -> AsyncIterator[House]:
-    endpoint = Endpoint([Hop("127.0.0.1", 0)], credentials=lambda _: None, trunks=TrunkTable({}))
+async def house(policy: Practice, locator: Locator | None = None, limits: Limits | None = None) -> AsyncIterator[House]:
+    listeners = [Hop("127.0.0.1", 0), Hop("127.0.0.1", 0, "tcp")]
+    endpoint = Endpoint(listeners, credentials=lambda _: None, trunks=TrunkTable({}), limits=limits)
     await endpoint.start()
     built = House(endpoint, policy, locator)
     built.trunks.follow()
@@ -90,6 +95,21 @@ async def house(policy: Practice, locator: Locator | None = None) -> AsyncIterat
 async def peers(*conducts: Conduct) -> AsyncIterator[list[Peer]]:
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(peer(each)) for each in conducts]
+
+
+@contextmanager
+def dropping_tcp(address: tuple[str, int]) -> Iterator[None]:
+    """Let nobody connect to an address: those who come wait in vain, as behind a firewall that drops what they send."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(address)
+        listener.listen(0)
+        first.connect(address)  # there is no room for a second
+        yield
+
+
+def named(name: str, *servers: str) -> str:
+    """Return a trunk whose servers are names."""
+    return trunk(name).replace("servers = []", f"servers = {[*servers]}".replace("'", '"'))
 
 
 def granting(seconds: str) -> Conduct:
@@ -263,6 +283,21 @@ async def test_a_server_that_asks_for_a_password_and_says_nothing_more_is_left(m
         assert [state.up for state in built.trunks.states] == [False, True]
 
 
+async def test_a_call_too_large_for_a_datagram_waits_for_tcp_and_then_goes_to_the_same_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 0.4)
+    monkeypatch.setattr(client_transaction, "CONNECT_S", 0.4)
+    async with peers(answering, answering) as (first, spare):
+        table = trunk("carrier", first, spare)
+        with dropping_tcp(first.address):
+            async with house(practice(table), limits=Limits(connect_seconds=0.4)) as built:
+                call, _ = await built.reach("carrier", headers={"Subject": "y" * 1300})
+                assert call is not None
+                assert call.answered.result() is not None
+                assert (len(first.of("INVITE")), len(spare.of("INVITE"))) == (1, 0)
+
+
 async def test_what_rang_is_never_rung_again_elsewhere() -> None:
     def rings_then_fails(_peer: Peer, request: Request) -> list[Response]:
         if request.method != "INVITE":
@@ -325,10 +360,39 @@ async def test_servers_found_by_dns_stand_in_for_each_other() -> None:
     async with peers(saying(503), answering) as (first, spare):
         records = [f"{place} 0 {each.address[1]} here.example." for place, each in enumerate([first, spare])]
         zone = {("_sip._udp.carrier.example", "SRV"): records, ("here.example", "A"): ["127.0.0.1"]}
-        async with serving(zone) as names:
-            table = trunk("carrier").replace("servers = []", 'servers = ["carrier.example"]')
-            async with house(practice(table), Locator([names.address])) as built:
-                call, _ = await built.reach("carrier")
+        policy = practice(named("carrier", "carrier.example"))
+        async with serving(zone) as names, house(policy, Locator([names.address])) as built:
+            call, _ = await built.reach("carrier")
+            assert call is not None
+            assert call.answered.result() is not None
+            assert (len(first.of("INVITE")), len(spare.of("INVITE"))) == (1, 1)
+
+
+async def test_while_dns_is_silent_a_call_goes_to_the_servers_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "LOOK_UP_S", 60)
+    monkeypatch.setattr("media.trunk.way.FOUND_S", 0.1)
+    async with serving({}) as names, peers(answering) as (numbered,):
+        names.silent = True
+        policy = practice(trunk("numbered", numbered), named("name", "carrier.example", "other.example"))
+        async with house(policy, Locator([names.address])) as built:
+            for order in (["numbered", "name"], ["name", "numbered"]):
+                call, name = await built.reach(*order)
                 assert call is not None
                 assert call.answered.result() is not None
-                assert (len(first.of("INVITE")), len(spare.of("INVITE"))) == (1, 1)
+                assert name == "numbered"
+
+
+async def test_a_server_that_dns_names_late_is_tried_after_those_that_were_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("media.trunk.way.FOUND_S", 0.0)
+    async with peers(saying(503), answering) as (busy, late):
+        zone = {("here.example", "A"): ["127.0.0.1"]}
+        async with serving(zone) as names:
+            policy = practice(named("name", f"here.example:{late.address[1]}"), trunk("numbered", busy))
+            async with house(policy, Locator([names.address])) as built:
+                call, name = await built.reach("name", "numbered")
+                assert call is not None
+                assert call.answered.result() is not None
+                assert name == "name"
+                assert len(busy.of("INVITE")) == 1
