@@ -15,7 +15,7 @@ from hub.record import transfer
 from hub.record.queue import OfferState
 from media.calls.keeping import Keeping
 from media.calls.notice import Notices
-from media.calls.switchboard import RING_SECONDS, Side, Switchboard, join
+from media.calls.switchboard import RING_SECONDS, Found, Side, Switchboard, join
 from media.errors import MediaError
 from media.ledger import Ledger
 from media.line import Line
@@ -108,8 +108,8 @@ class Talk:
     _return: asyncio.Future[None] | None = None
     "A page that was lost is waited for."
 
-    _passing: bool = field(default=False)
-    "Whether somebody is being rung to take the call."
+    _searches: set[asyncio.Future[Any]] = field(default_factory=set)
+    "Transfers that go on: somebody is rung to take the call."
 
     _over: bool = field(default=False)
     "Whether nobody can take it any more: it ended, or the caller went on elsewhere."
@@ -134,8 +134,8 @@ class Talk:
             self._over = True
             self.keeping.on_changed = None
             self._leave(self.other)
-            if self._return is not None:
-                self._return.cancel()
+            self._await_no_page()
+            self._search_no_more()
             self.caller.sip.on_held = None
 
     def _end(self) -> Cause | Onward | None:
@@ -143,7 +143,12 @@ class Talk:
         if self._onward is not None:
             return self._onward
         ended = self.other.sip.ended
-        return ended.result() if ended.done() and not self._passing else None
+        return ended.result() if ended.done() and not self._waiting else None
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether the caller waits for somebody: who is rung, or whose page was lost."""
+        return self._return is not None or bool(self._searches)
 
     # Hold
 
@@ -154,7 +159,7 @@ class Talk:
 
     def _join(self) -> None:
         """Let the two hear each other, or the one that is held some music."""
-        join(self.house.relay, self.caller, self.other, waits=self._passing)
+        join(self.house.relay, self.caller, self.other, waits=self._waiting)
 
     # A page that is loaded anew
 
@@ -163,8 +168,7 @@ class Talk:
             self._return = asyncio.ensure_future(self._await_return(side))
 
     async def _await_return(self, side: Side) -> None:
-        """Let the caller wait for the page to come back; one that does not has hung up."""
-        self._passing = True
+        """Let the caller wait for the page to come back; one that does not has hung up, and leaves its transfers."""
         self._join()
         back: Side | None = None
         try:
@@ -175,12 +179,18 @@ class Talk:
         except (TimeoutError, MediaError) as error:
             log.info("page did not come back", call=str(self.id), kind=type(error).__name__)
         finally:
-            self._passing, self._return = False, None
+            if self._return is asyncio.current_task():
+                self._return = None
         if back is None:
             side.sip.bye()
             self._wake()
         else:
-            await self._take(back)
+            self._put(back)
+
+    def _await_no_page(self) -> None:
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
 
     # Passing on (RFC 3515, RFC 3891)
 
@@ -209,47 +219,54 @@ class Talk:
         if place is not None:
             self._send_on(place, wish)
             return
-        self._passing = True
-        search = asyncio.ensure_future(self._find(wish))
+        search = asyncio.ensure_future(self._search(wish))
+        self._searches.add(search)
+        side, status = None, GONE
         try:
             await _first(search, self.caller.sip.ended)
-            side, status = (None, GONE)
-            if search.done():
+            if search.done() and not search.cancelled():
                 side, status = search.result()
-            if side is None and self.other.sip.ended.done() and not self.caller.sip.ended.done():
-                side = await self._call_back()
-        except MediaError as error:
-            side, status = None, error.status
         finally:
+            self._searches.discard(search)
             search.cancel()
-            self._passing = False
         if side is None or not await self._take(side, told=wish):
             wish.progress(status if side is None else GONE)
-            if not self.other.sip.ended.done() and not self.caller.sip.ended.done():
+            if not (self._over or self.other.sip.ended.done() or self.caller.sip.ended.done()):
                 self._join()
             self._wake()
 
+    async def _search(self, wish: Refer) -> Found:
+        """Return who takes the call: whom it goes to, or who hung up on a transfer that failed."""
+        try:
+            side, status = await self._find(wish)
+        except MediaError as error:
+            side, status = None, error.status
+        if side is None and self.other.sip.ended.done() and self._return is None:
+            side = await self._call_back()
+        return side, status
+
+    def _search_no_more(self) -> None:
+        for each in self._searches:
+            each.cancel()
+        self._searches.clear()
+
     async def _call_back(self) -> Side | None:
         """Ring who hung up on a transfer that failed: the caller comes back to them."""
-        owner, line = self.other.agent_id, self.house.line
-        extensions = [] if owner is None else line.directory.extensions_of(owner)
+        owner, board = self.other.agent_id, self.house.board
+        extensions = [] if owner is None else self.house.line.directory.extensions_of(owner)
         for extension in extensions:
-            ringing = asyncio.ensure_future(
-                self.house.board.ring(
+            try:
+                side, _ = await board.ring(
                     extension, self.number, max_forwards=self.max_forwards, referred_by="", heard=lambda _: None
                 )
-            )
-            try:
-                await _first(ringing, self.caller.sip.ended)
-                if ringing.done() and ringing.result()[0] is not None:
-                    return ringing.result()[0]
             except MediaError as error:
                 log.info("not called back", call=str(self.id), code=error.code)
-            finally:
-                ringing.cancel()
+                continue
+            if side is not None:
+                return side
         return None
 
-    async def _find(self, wish: Refer) -> tuple[Side | None, int]:
+    async def _find(self, wish: Refer) -> Found:
         """Return whom the call goes to, and the status that says how it went."""
         if wish.replaces is not None:
             return await self._consulted(wish)
@@ -312,7 +329,7 @@ class Talk:
         other.leg.close()
         self._wake()
 
-    async def _consulted(self, wish: Refer) -> tuple[Side | None, int]:
+    async def _consulted(self, wish: Refer) -> Found:
         """Return the colleague whom the phone called, also where that still rings: then once they pick up."""
         if wish.replaces is None:
             return None, UNKNOWN
@@ -325,7 +342,15 @@ class Talk:
         return await rings()
 
     async def _take(self, side: Side, *, told: Refer | None = None) -> bool:
-        """Put `side` in the place of the phone that carried the talk; False where the caller is gone."""
+        """Put `side` in the place of the phone that carried the talk; False where the caller is gone.
+
+        Nobody else is rung or waited for any more.
+        """
+        self._await_no_page()
+        self._search_no_more()
+        return self._put(side, told)
+
+    def _put(self, side: Side, told: Refer | None = None) -> bool:
         if self._over or self._onward is not None or self.caller.sip.ended.done():
             side.sip.bye()
             side.leg.close()

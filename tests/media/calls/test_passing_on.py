@@ -310,6 +310,26 @@ async def test_a_colleague_s_phone_takes_the_call_over(office: Office) -> None:
     assert await with_ben.ended is Cause.HANGUP
 
 
+async def test_nobody_rings_for_a_call_any_more_that_another_phone_took_over(office: Office) -> None:
+    made, taken = await office.connected()
+    await office.sign_in(office.ben)
+    office.ben.lifted.clear()
+    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
+    await office.ben.rings.wait()
+    assert taken.replacement is not None
+    async with phone("103", office.gateway.endpoint.local) as nora:
+        await office.sign_in(nora)
+        with_nora, _ = await nora.dial("101", taken.replacement)
+        await asyncio.gather(passing, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while office.ben.endpoint.calls:  # noqa: ASYNC110 - the CANCEL is on its way
+                await asyncio.sleep(0.01)
+        assert await office.caller.hears(COLLEAGUE_HZ, nora, with_nora)
+        made.bye()
+        assert await with_nora.ended is Cause.HANGUP
+    office.ben.lifted.set()
+
+
 async def test_who_proves_nothing_takes_no_call_over(office: Office) -> None:
     made, taken = await office.connected()
     assert taken.replacement is not None

@@ -14,11 +14,12 @@ from websockets.typing import Subprotocol
 from media.calls import talk
 from media.calls.switchboard import RESUME
 from media.rtp import FRAME
-from media.sip import Endpoint, Hop, Incoming
+from media.sip import Endpoint, Hop, Incoming, Uri
 from media.sip.transport.websocket import EXTENSION
 from tests.media.browser.farpage import FarPage
 from tests.media.calls import test_passing_on as house
-from tests.media.calls.test_passing_on import DESK, Office
+from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, HOST, Office
+from tests.media.calls.test_sending_on import current, until
 
 instance, office = house.instance, house.office
 
@@ -125,6 +126,7 @@ async def says(office: Office, at: Page, payload: bytes) -> None:
 
 async def test_a_page_that_is_loaded_anew_gets_its_caller_back(office: Office) -> None:
     path = office.instance.paths.phone_socket
+    before = await office.told("call.transferred")
     async with page("before", path) as first:
         made, _ = await office.caller.dial(DESK)
         await first.called()
@@ -134,7 +136,7 @@ async def test_a_page_that_is_loaded_anew_gets_its_caller_back(office: Office) -
         assert call.request.get(RESUME)
         await says(office, second, b"second".ljust(FRAME))
         assert not made.ended.done()
-        assert await office.told("call.transferred") == 0
+        assert await office.told("call.transferred") == before
         made.bye()
         await call.ended
 
@@ -147,3 +149,111 @@ async def test_a_page_that_does_not_come_back_has_hung_up(office: Office, monkey
         await says(office, only, b"only".ljust(FRAME))
     async with asyncio.timeout(8):
         await made.ended
+
+
+async def transferring(office: Office, at: Page) -> asyncio.Task[int]:
+    """Let the page transfer its caller to Ben, whose phone rings."""
+    await office.sign_in(office.ben)
+    office.ben.lifted.clear()
+    passing = asyncio.create_task((await at.called()).refer(Uri("sip", "102", HOST)))
+    await office.ben.rings.wait()
+    return passing
+
+
+async def test_a_page_that_does_not_come_back_leaves_a_colleague_ringing_for_its_caller(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    async with page("gone", office.instance.paths.phone_socket) as only:
+        made, _ = await office.caller.dial(DESK)
+        passing = await transferring(office, only)
+    passing.cancel()
+    anas = current(office).agent
+    assert anas is not None
+    await anas.sip.ended
+    assert not made.ended.done()
+    office.ben.lifted.set()
+    with_ben = await office.ben.calls.get()
+    assert await office.ben.hears(CALLER_HZ, office.caller, made)
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+    with_ben.bye()
+    await made.ended
+
+
+async def test_who_transferred_and_whose_page_is_gone_is_rung_where_the_colleague_says_no(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    async with page("closed", office.instance.paths.phone_socket) as only:
+        made, _ = await office.caller.dial(DESK)
+        passing = await transferring(office, only)
+    passing.cancel()
+    anas = current(office).agent
+    assert anas is not None
+    await anas.sip.ended
+    await office.sign_in(office.ana)
+    office.ben.answers = False
+    office.ben.lifted.set()
+    again = await office.ana.calls.get()
+    assert await office.ana.hears(CALLER_HZ, office.caller, made)
+    again.bye()
+    await made.ended
+
+
+async def test_a_colleague_who_takes_the_call_of_a_lost_page_has_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    async with page("lost", office.instance.paths.phone_socket) as only:
+        made, _ = await office.caller.dial(DESK)
+        taken = await only.called()
+        await says(office, only, b"only".ljust(FRAME))
+    await office.caller.sound.hear(len(office.caller.sound.heard) + 1)  # music
+    await office.sign_in(office.ben)
+    assert taken.replacement is not None
+    with_ben, _ = await office.ben.dial("101", taken.replacement)
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+    assert await office.ben.hears(CALLER_HZ, office.caller, made)  # the page was waited for less long
+    assert not with_ben.ended.done()
+    with_ben.bye()
+    await made.ended
+
+
+async def test_a_page_that_comes_back_after_a_colleague_has_picked_up_takes_nothing_from_them(office: Office) -> None:
+    path = office.instance.paths.phone_socket
+    async with page("transferred", path) as first:
+        made, _ = await office.caller.dial(DESK)
+        passing = await transferring(office, first)
+    passing.cancel()
+    office.ben.lifted.set()
+    with_ben = await office.ben.calls.get()
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+    async with page("late", path) as second:
+        registrar = office.gateway.endpoint.registrar
+        await until(lambda: any(one.contact.host == second.local.host for one in registrar.contacts("101")))
+        assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+        assert await office.ben.hears(CALLER_HZ, office.caller, made)
+        assert second.calls.empty()
+        with_ben.bye()
+        await made.ended
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_page_that_comes_back_while_a_colleague_rings_lets_them_pick_up(office: Office, answers: bool) -> None:
+    path = office.instance.paths.phone_socket
+    async with page("transfers", path) as first:
+        made, _ = await office.caller.dial(DESK)
+        passing = await transferring(office, first)
+    passing.cancel()
+    async with page("early", path) as second:
+        call = await second.called()
+        office.ben.answers = answers
+        office.ben.lifted.set()
+        if answers:
+            with_ben = await office.ben.calls.get()
+            assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
+            await call.ended
+        else:
+            await says(office, second, b"back".ljust(FRAME))
+            assert not call.ended.done()
+        made.bye()
