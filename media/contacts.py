@@ -7,6 +7,7 @@ from hub.record import contact
 from hub.record.contact import Contact
 from media.ledger import Ledger
 from media.line import Line
+from media.sip.header import legible
 from media.sip.hop import Hop
 from media.sip.registrar import Binding, Registrar
 from media.sip.uri import Uri
@@ -46,19 +47,19 @@ class Contacts:
             uri=str(binding.contact),
             source_host=binding.source.host,
             source_port=binding.source.port,
+            source_transport=binding.source.transport,
             hidden=binding.hidden,
             preference=binding.preference,
             expires_at=self._line.now() + left,
-            call_id=binding.call_id,
+            call_id=legible(binding.call_id),
             sequence=binding.sequence,
         )
 
 
 def _binding(row: Contact) -> Binding:
-    uri = Uri.parse(row.uri)
     return Binding(
-        contact=uri,
-        source=Hop(row.source_host, row.source_port, uri.transport),
+        contact=Uri.parse(row.uri),
+        source=Hop(row.source_host, row.source_port, row.source_transport),
         hidden=row.hidden,
         preference=row.preference,
         expires_at=0.0,

@@ -27,6 +27,9 @@ class Contact(SQLModel, table=True):
     "The address its REGISTER really came from."
 
     source_port: int
+    source_transport: str = "udp"
+    "What it came over: its address need not say that."
+
     hidden: bool
     "Behind NAT: calls go to the source."
 

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import IPv6Address, ip_address
 
 from media.errors import ProtocolError
 from media.sip.dialog import is_hidden, is_numeric, reach
+from media.sip.header import legible
 from media.sip.hop import Hop
 from media.sip.message import Request, Response
 from media.sip.timer import Timer, Timers
@@ -63,7 +65,7 @@ class Registrar:
 
     `on_change` hears an extension and the seconds that it stays registered, 0 when its last phone is gone. `carrier`
     tells whether an IP address is a trunk's: a phone that named one as its own would have the calls for it go out
-    to whatever number it likes.
+    to whatever number it likes. DNS may make an address a carrier's later, so each call asks again.
     """
 
     def __init__(
@@ -72,6 +74,9 @@ class Registrar:
         on_change: Callable[[str, int], None],
         carrier: Callable[[str], bool] = lambda _host: False,
     ) -> None:
+        self.servers: Callable[[str], bool] = lambda _host: False
+        "Tells whether calls to the outside go to an IP address."
+
         self._timers = timers
         self._on_change = on_change
         self._carrier = carrier
@@ -82,7 +87,8 @@ class Registrar:
 
     def contacts(self, extension: str) -> list[Binding]:
         """Return the phones of an extension that can be called, the preferred and then the latest first."""
-        found = [binding for binding, _ in self._bindings.get(extension, {}).values() if not binding.lost]
+        present = [binding for binding, _ in self._bindings.get(extension, {}).values()]
+        found = [binding for binding in present if not binding.lost and not self._leads_out(binding)]
         return sorted(found, key=lambda binding: (binding.preference, binding.expires_at), reverse=True)
 
     def bindings(self, extension: str) -> Mapping[str, Binding]:
@@ -96,12 +102,15 @@ class Registrar:
     def restore(self, extension: str, key: str, seconds: float, binding: Binding) -> None:
         """Take up a phone that registered with a predecessor and stays for `seconds`; nobody is told of it.
 
-        A connection ended with that predecessor: who can be reached over it alone is called when it is back.
+        A connection ended with that predecessor: who can be reached over it alone is called when it is back, and so is
+        who named no transport, and would now be called over another than it registered over.
         """
         self._remove(extension, key)
-        source = binding.source._replace(flow=0)
         at = self._timers.clock() + seconds
-        self._keep(extension, key, seconds, replace(binding, expires_at=at, source=source, lost=binding.bound))
+        binding = replace(binding, expires_at=at, source=binding.source._replace(flow=0))
+        source, silent = binding.source, "transport" not in binding.contact.params
+        elsewhere = source.reliable and silent and binding.hop().transport != source.transport
+        self._keep(extension, key, seconds, replace(binding, lost=binding.bound or elsewhere))
 
     def holds(self, source: Hop) -> bool:
         """Tell whether a phone is registered from this address."""
@@ -153,8 +162,7 @@ class Registrar:
         present = self._bindings.get(extension, {})
         if any(_outdated(present.get(key), request) for key, _, _ in changes):
             return request.respond(400, "Out Of Order")
-        hosts = {binding.contact.hop.host for _, binding, seconds in changes if seconds}
-        if any(host != source.host and self._carrier(host) for host in hosts):
+        if any(seconds and self._leads_out(binding) for _, binding, seconds in changes):
             return request.respond(403, "Not Your Address")
         added = {key for key, _, seconds in changes if seconds} - set(present)
         told = {key for key, _, _ in changes}
@@ -173,6 +181,11 @@ class Registrar:
         self._on_change(extension, self._seconds(extension))
         return self._listed(request, extension)
 
+    def _leads_out(self, binding: Binding) -> bool:
+        """Tell whether calls to a phone would go to a carrier, from where it did not register."""
+        host = plain(binding.hop().host)
+        return host != plain(binding.source.host) and (self._carrier(host) or self.servers(host))
+
     def _change(self, request: Request, value: str, source: Hop) -> tuple[str, Binding, int]:
         address = Address.parse(value)
         if address.uri.scheme not in ("sip", "sips"):
@@ -189,7 +202,7 @@ class Registrar:
         )
         # A phone that says which one it is keeps one place over restarts (RFC 5626 section 4.1).
         instance = address.params.get("+sip.instance")
-        key = f"{instance};{address.params.get('reg-id')}" if instance else str(address.uri)
+        key = legible(f"{instance};{address.params.get('reg-id')}") if instance else str(address.uri)
         return key, binding, seconds
 
     def _follow(self, before: tuple[Binding, Timer] | None, binding: Binding) -> None:
@@ -240,6 +253,19 @@ class Registrar:
             del self._sources[binding.source]
         if not present:
             del self._bindings[extension]
+
+
+def plain(host: str) -> str:
+    """Return an IP address in its shortest spelling, the IPv4 one that an IPv6 address stands for (RFC 4291, 2.5.5.2).
+
+    Whatever is no address is returned as it is.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _outdated(entry: tuple[Binding, Timer] | None, request: Request) -> bool:
