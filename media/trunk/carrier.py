@@ -14,6 +14,7 @@ from media.sip.client import Client
 from media.sip.digest import Login
 from media.sip.hop import Hop
 from media.sip.locate import Locator
+from media.sip.registrar import plain
 from media.sip.registration import REGISTERED, Account, Registration
 from media.sip.uri import Uri
 
@@ -65,6 +66,9 @@ class Carrier:
         self._down: dict[tuple[str, int, str], float] = {}
         self._misses: dict[tuple[str, int, str], int] = {}
         self._found: dict[Server, list[Hop]] = {}
+        self._servers = (trunk.proxy,) if trunk.proxy is not None else trunk.servers
+        self._hosts = {plain(server.host) for server in (*trunk.servers, *self._servers)}
+        "What its servers are called, and every address that they ever had."
         self._told: TrunkState | None = None
         self._registration: Registration | None = None
         if trunk.registers and self.login is not None:
@@ -100,12 +104,16 @@ class Carrier:
 
     def looks(self) -> list[Coroutine[Any, Any, list[Hop]]]:
         """Return a look-up of each server, in the policy's order."""
-        trunk = self.trunk
-        return [self._look(server) for server in ((trunk.proxy,) if trunk.proxy is not None else trunk.servers)]
+        return [self._look(server) for server in self._servers]
 
     async def _look(self, server: Server) -> list[Hop]:
         found = self._found[server] = await self._locator.locate(server.host, server.port, self.trunk.transport)
+        self._hosts.update(plain(hop.host) for hop in found)
         return found
+
+    def has(self, host: str) -> bool:
+        """Tell whether an IP address, as `plain` writes it, is or was one of its servers'."""
+        return host in self._hosts
 
     def ordered(self, hops: Iterable[Hop]) -> list[Hop]:
         """Return servers in the order to try: those that answer first, the others last."""
@@ -132,6 +140,8 @@ class Carrier:
                 tasks.create_task(self._registration.run())
             if self.trunk.keepalive_seconds:
                 tasks.create_task(self._watch())
+            else:
+                await self.hops()  # nobody else asks before the first call, and `has` should know
 
     async def close(self) -> None:
         """Take the registration back."""

@@ -80,6 +80,11 @@ class Trunks:
         self._carriers: dict[str, Carrier] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
+        endpoint.registrar.servers = self.have
+
+    def have(self, host: str) -> bool:
+        """Tell whether an IP address is or was a server's of a trunk: nobody but a carrier is called there."""
+        return any(carrier.has(host) for carrier in self._carriers.values())
 
     @property
     def states(self) -> list[TrunkState]:

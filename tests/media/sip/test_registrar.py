@@ -237,6 +237,28 @@ def test_a_phone_does_not_send_its_calls_to_the_carrier(line: Phones) -> None:
     assert line.register(f"<sip:+19005550100@{TRUNK.host}>", expires="0").status == 200
 
 
+@pytest.mark.parametrize("written", ["198.51.100.50", "198.51.100.50:5099", "192.0.2.9;maddr=198.51.100.50"])
+def test_a_phone_does_not_send_its_calls_to_a_server_that_calls_outside_go_to(line: Phones, written: str) -> None:
+    line.endpoint.registrar.servers = {"198.51.100.50"}.__contains__
+    response = line.register(f"<sip:+19005550100@{written}>")
+    assert (response.status, response.reason, line.contacts()) == (403, "Not Your Address", [])
+
+
+def test_an_ipv6_address_is_the_same_however_it_is_written(line: Phones) -> None:
+    line.endpoint.registrar.servers = {"198.51.100.50", "2001:db8::50"}.__contains__
+    for written in ("[::ffff:198.51.100.50]", "[::FFFF:c633:6432]", "[2001:DB8:0:0::50]"):
+        assert line.register(f"<sip:+19005550100@{written}>").status == 403
+
+
+def test_a_phone_at_what_became_a_carrier_s_address_is_not_called(line: Phones) -> None:
+    line.register("<sip:+19005550100@198.51.100.50>, <sip:101@203.0.113.9:5062>")
+    assert len(line.contacts()) == 2
+    line.endpoint.registrar.servers = {"198.51.100.50", PHONE.host}.__contains__
+    assert line.contacts() == ["sip:101@203.0.113.9:5062"]  # it came from there itself
+    line.endpoint.registrar.servers = lambda _host: False
+    assert len(line.contacts()) == 2
+
+
 def test_who_lost_the_right_is_gone_at_once(line: Phones) -> None:
     line.register()
     line.endpoint.registrar.drop("101")

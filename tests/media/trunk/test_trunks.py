@@ -24,6 +24,7 @@ from media.trunk.carrier import TrunkState
 from media.trunk.trunks import Trunks, Wish
 from tests.media.sip.names import serving
 from tests.media.sip.peer import Conduct, Peer, answering, challenging, peer, saying, silent
+from tests.media.sip.test_registrar import Phones
 
 LOGIN = ("u100", "hush", "carrier.example")
 NUMBER = "+12125550123"
@@ -396,3 +397,45 @@ async def test_a_server_that_dns_names_late_is_tried_after_those_that_were_known
                 assert call.answered.result() is not None
                 assert name == "name"
                 assert len(busy.of("INVITE")) == 1
+
+
+# Addresses that are the carrier's
+
+
+async def test_a_phone_does_not_register_where_calls_to_the_outside_go() -> None:
+    zone = {("_sip._udp.carrier.example", "SRV"): ["10 0 5070 here.example."], ("here.example", "A"): ["198.51.100.51"]}
+    async with serving(zone) as names:
+        line = Phones()
+        policy = practice(
+            trunk("a").replace("servers = []", 'servers = ["198.51.100.50:5070", "[2001:db8:0::50]"]'),
+            trunk("bb", proxy='"198.51.100.52"').replace("servers = []", 'servers = ["sip.example"]'),
+            named("ccc", "carrier.example"),
+        )
+        trunks = Trunks(line.endpoint, lambda: policy, lambda _: "", Locator([names.address]))
+        trunks.follow()
+        await asyncio.gather(*trunks._running.values())
+        for host in ("198.51.100.50", "[2001:db8::50]", "198.51.100.51", "198.51.100.52"):
+            assert line.register(f"<sip:+19005550100@{host}>").status == 403
+        assert line.register("<sip:101@198.51.100.53>").status == 200
+        policy = practice()
+        trunks.follow()
+        assert line.register("<sip:101@198.51.100.50>").status == 200
+        await trunks.close()
+
+
+async def test_an_address_that_dns_once_gave_for_a_server_stays_the_carrier_s() -> None:
+    async with serving({("here.example", "A"): ["198.51.100.51"]}) as names:
+        line, locator = Phones(), Locator([names.address])
+        policy = practice(named("name", "here.example:5070"))
+        trunks = Trunks(line.endpoint, lambda: policy, lambda _: "", locator)
+        line.register("<sip:+19005550100@198.51.100.51>")
+        assert len(line.contacts()) == 1
+        trunks.follow()
+        await asyncio.gather(*trunks._running.values())
+        assert line.contacts() == []
+        names.zone["here.example", "A"] = ["198.51.100.61"]
+        locator._asked().cache = None
+        await trunks._carriers["name"].hops()
+        for host in ("198.51.100.51", "198.51.100.61"):
+            assert line.register(f"<sip:+19005550100@{host}>").status == 403
+        await trunks.close()
