@@ -26,6 +26,13 @@ RECORDS = range(20, 64)
 GIVE_UP_SECONDS = 15.0
 "A far end that has not shaken hands by then is gone."
 
+_ALERT, _HANDSHAKE = 21, 22
+_CLIENT_HELLO = 1
+"RFC 6347 section 4.3.2."
+
+_CLEAR = bytes(2)
+"Epoch 0: what nobody has authenticated."
+
 _MTU = 1200
 _RECORD_HEAD = 13
 _LABEL = b"EXTRACTOR-dtls_srtp"
@@ -210,17 +217,30 @@ class Dtls:
 
 
 def _whole(datagram: bytes) -> bytes:
-    """Return the records at the head of a datagram that are all there.
+    """Return the records at the head of a datagram that are all there, without alerts in the clear.
 
-    OpenSSL is given a stream of bytes, so the rest of a record that was cut short would be taken from the next one.
+    OpenSSL is given a stream of bytes, so the rest of a record that was cut short would be taken from the next one. And
+    it would end the handshake for an alert that anybody may have sent.
     """
-    at = 0
+    at, kept = 0, b""
     while at + _RECORD_HEAD <= len(datagram) and datagram[at] in RECORDS and datagram[at + 1] == 0xFE:
         end = at + _RECORD_HEAD + int.from_bytes(datagram[at + 11 : at + 13])
         if end > len(datagram):
             break
+        if datagram[at] != _ALERT or datagram[at + 3 : at + 5] != _CLEAR:
+            kept += datagram[at:end]
         at = end
-    return datagram[:at]
+    return kept
+
+
+def greets(datagram: bytes) -> bool:
+    """Tell whether it is a ClientHello, the first word of whoever begins."""
+    return (
+        len(datagram) > _RECORD_HEAD
+        and datagram[0] == _HANDSHAKE
+        and datagram[3:5] == _CLEAR
+        and datagram[_RECORD_HEAD] == _CLIENT_HELLO
+    )
 
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {

@@ -109,9 +109,9 @@ class Latch:
         self.remote = self._reply_address()
         self._candidates.clear()
 
-    def near(self, source: Address) -> bool:
-        """Tell whether a source is at an address that the signalling said, or came from."""
-        return source == self.source or self._rank_of(source) > FAR
+    def rank(self, source: Address) -> int:
+        """Return how near a source is to what was signalled: `FAR`, `NEAR` or `EXACT`; the present one is near."""
+        return max(self._rank_of(source), NEAR if source == self.source else FAR)
 
     def _takes(self, source: Address, ssrc: int, sequence: int, now: float) -> bool:
         rank = self._rank_of(source)
@@ -165,7 +165,7 @@ def is_global(address: str) -> bool:
 
 
 def reachable(remote: Address | None) -> Address | None:
-    """Return where to send, None for an address that means hold (RFC 3264 section 8.4).
+    """Return where to send, as the system writes it; None for an address that means hold (RFC 3264 section 8.4).
 
     Raises:
         ProtocolError: no IP address, or no port.
@@ -174,9 +174,9 @@ def reachable(remote: Address | None) -> Address | None:
         return None
     address, port = remote
     try:
-        unspecified = ip_address(address).is_unspecified
+        parsed = ip_address(address)
     except ValueError:
         raise ProtocolError("not an IP address for RTP", spec="RFC 4566 section 5.7") from None
     if not 0 <= port <= 65535:
         raise ProtocolError("not a port for RTP", spec="RFC 4566 section 5.14")
-    return None if unspecified or port == 0 else (address, port)
+    return None if parsed.is_unspecified or port == 0 else (str(parsed), port)

@@ -12,7 +12,7 @@ from media import comfort
 from media.dtls import RECORDS
 from media.errors import ProtocolError
 from media.exchange import Exchange
-from media.handshake import Handshake
+from media.handshake import Meeting
 from media.latch import Address, Latch, is_global, reachable
 from media.leg import AudioLeg
 from media.offer import Agreed
@@ -80,7 +80,7 @@ class PhoneLeg(AudioLeg):
         self._terms = UNPROTECTED
         self._reader: Reader | None = None
         self._writer: Writer | None = None
-        self._handshake: Handshake | None = None
+        self._handshake: Meeting | None = None
         self._settled: Address | None = None
         self._loose = False
         self._out: Callable[[memoryview], int] | None = None
@@ -148,7 +148,7 @@ class PhoneLeg(AudioLeg):
                 self._reader = self._writer = None
                 self._unsettle()
                 self._waits = True
-                self._handshake = Handshake(terms.peer, self._send_record, self._rekey, self._lose)
+                self._handshake = Meeting(terms.peer, self._latch, self._send_record, self._rekey, self._lose)
                 self._handshake.start()
             return
         self._end_handshake()
@@ -178,10 +178,11 @@ class PhoneLeg(AudioLeg):
             self._handshake.close()
             self._handshake = None
 
-    def _send_record(self, record: bytes) -> None:
+    def _send_record(self, record: bytes, to: Address | None) -> None:
+        to = self._latch.remote if to is None else to
         try:
-            if self._latch.remote is not None:
-                self._socket.sendto(record, self._latch.remote)
+            if to is not None:
+                self._socket.sendto(record, to)
         except OSError:
             self._unsent += 1  # it is sent again
 
@@ -280,7 +281,7 @@ class PhoneLeg(AudioLeg):
         buffer, latch = self._buffer, self._latch
         rtp = HEADER.size <= size <= LONGEST and buffer[0] >> 6 == 2 and buffer[1] not in KINDS
         if not rtp:
-            if size and latch.near(source) and source != latch.source and buffer[0] in RECORDS:
+            if size and buffer[0] in RECORDS:
                 self._record(bytes(self._view[:size]), source)
             elif source == latch.source or latch.source is None:
                 self._other(size)
@@ -313,18 +314,16 @@ class PhoneLeg(AudioLeg):
         first, second = self._buffer[0], self._buffer[1]
         if size > 1 and first >> 6 == 2 and second in KINDS and self._terms.mux and size <= LONGEST:
             self._report(bytes(self._view[:size]))
-        elif size and first in RECORDS and self._handshake is not None:
-            self._handshake.heard(bytes(self._view[:size]))
+        elif size and first in RECORDS and self._latch.source is not None:
+            self._record(bytes(self._view[:size]), self._latch.source)
         else:
             self._strange += 1
 
     def _record(self, record: bytes, source: Address) -> None:
         if self._handshake is None:
             self._strange += 1
-            return
-        if self._reader is None and self._latch.expected is not None:
-            self._latch.prove(source)
-        self._handshake.heard(record)
+        elif not self._handshake.heard(record, source):
+            self._refused += 1
 
     # What the two ends tell each other of it
 

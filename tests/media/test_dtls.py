@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from media.dtls import RECORDS, Dtls, HandshakeError, Identity, identity
+from media.dtls import RECORDS, Dtls, HandshakeError, Identity, greets, identity
 from media.handshake import Handshake
 from media.keying import Fingerprint
 from media.protection import Peer
@@ -127,6 +127,32 @@ def test_noise_between_the_records_changes_nothing() -> None:
         waiting += [(client if to is server else server, each) for each in to.heard(datagram)]
     assert client.reads == server.writes is not None
     assert client.heard(b"\x17" * 300) == []
+
+
+def test_an_alert_that_nobody_has_authenticated_ends_nothing() -> None:
+    client, server = two()
+    alert = b"\x15\xfe\xfd" + bytes(7) + b"\x01\0\2\2\x28"
+    waiting = [(server, each) for each in client.start()]
+    while waiting:
+        to, datagram = waiting.pop(0)
+        assert to.heard(alert) == to.heard(alert[:-1] + b"\0") == []
+        waiting += [(client if to is server else server, each) for each in to.heard(alert + datagram + alert)]
+    assert client.reads == server.writes is not None
+    assert not client.ended
+    assert client.heard(alert) == []
+
+
+def test_only_a_first_word_greets() -> None:
+    client, server = two()
+    (greeting,) = client.start()
+    assert greets(greeting)
+    for other in (
+        greeting[:13],
+        b"\x15" + greeting[1:],
+        greeting[:3] + b"\0\1" + greeting[5:],
+        server.heard(greeting)[0],
+    ):
+        assert not greets(other)
 
 
 def test_it_says_good_bye_once() -> None:

@@ -1,6 +1,6 @@
 """Symmetric RTP: the far end is found behind its NAT, and nobody else is taken for it."""
 
-from media.latch import FAR_PACKETS, Address, Latch
+from media.latch import EXACT, FAR, FAR_PACKETS, NEAR, Address, Latch, reachable
 
 SIGNALLED: Address = ("198.51.100.7", 4000)
 NATTED: Address = ("198.51.100.7", 61_000)
@@ -146,3 +146,15 @@ def test_on_hold_nothing_is_sent_and_afterwards_it_goes_on() -> None:
     assert latch.remote is None
     latch.expect(SIGNALLED)
     assert latch.remote == SIGNALLED
+
+
+def test_a_place_is_the_nearer_the_more_the_signalling_said_of_it() -> None:
+    latch = expecting(PRIVATE, via=NATTED[0])
+    assert [latch.rank(each) for each in (PRIVATE, NATTED, SIGNALLED, ELSEWHERE)] == [EXACT, NEAR, NEAR, FAR]
+    latch.prove(ELSEWHERE)
+    assert latch.rank(ELSEWHERE) == NEAR
+    assert expecting(None, via=NATTED[0]).rank(NATTED) == FAR
+
+
+def test_an_address_that_is_written_otherwise_is_the_same_place() -> None:
+    assert reachable(("2001:DB8:0:0::7", 4000)) == ("2001:db8::7", 4000)
