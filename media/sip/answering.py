@@ -135,7 +135,6 @@ class Answering(Participant):
         elif session_timer.is_too_brief(request):
             server.respond(request.respond(422, headers={"Min-SE": [str(session_timer.MIN_SECONDS)]}))
         else:
-            _ = session_timer.minimum_of(request)
             return False
         return True
 

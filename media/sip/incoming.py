@@ -10,7 +10,6 @@ from typing import TypeVar
 from hub.rules.attestation import UNSIGNED
 from media.errors import ProtocolError
 from media.sdp import Session
-from media.sip import session_timer
 from media.sip.capability import ALLOW, SDP_TYPE, SUPPORTED_VALUE
 from media.sip.dialog import Dialog, new_tag
 from media.sip.diversion import Diversion, first_called
@@ -87,7 +86,7 @@ class Incoming(Leg):
         """Take an INVITE that was let in, and say Trying.
 
         Raises:
-            ProtocolError: Contact, Record-Route, From, Session-Expires or the Request-URI cannot be read.
+            ProtocolError: Contact, Record-Route, From or the Request-URI cannot be read.
         """
         super().__init__(stack)
         self.acked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -126,9 +125,8 @@ class Incoming(Leg):
         """Read what the INVITE says.
 
         Raises:
-            ProtocolError: From, Session-Expires, Min-SE or the Request-URI cannot be read.
+            ProtocolError: From is not closed, or the Request-URI cannot be read.
         """
-        _ = session_timer.interval_of(request), session_timer.minimum_of(request)
         self.request = request
         self.call_id = request.call_id
         caller = Caller(self.extension, "") if self.extension else Caller.of(request)

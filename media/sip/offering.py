@@ -125,8 +125,8 @@ class Offering(Answering):
                 return proposal
             if response.status == 491:
                 await self._pause(self._after_glare())
-            elif response.status == 422:
-                self._least = max(self._least, session_timer.minimum_of(response))
+            elif response.status == 422 and session_timer.minimum_of(response) > self._least:
+                self._least = session_timer.minimum_of(response)
             elif response.status in (405, 501) and response.sequence_method == "UPDATE" and self._established:
                 self._allowed = (self._allowed or frozenset()) - {"UPDATE"}
             else:

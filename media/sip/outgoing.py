@@ -231,10 +231,7 @@ class Outgoing(Leg):
     def _anew(self, invite: Request, response: Response) -> Request | None:
         """Return the INVITE as the peer wants it: with our login, or with a longer session (RFC 4028 section 7.3)."""
         if response.status == 422:
-            try:
-                least = session_timer.minimum_of(response)
-            except ProtocolError:
-                return None
+            least = session_timer.minimum_of(response)
             if least <= self._least:
                 return None
             self._least = least

@@ -38,11 +38,7 @@ def objection(request: Request, *, merged: bool) -> tuple[int, Headers]:
 
 
 def invite_objection(request: Request) -> tuple[int, Headers]:
-    """Return what the INVITE of somebody who may call is refused with; status 0 where nothing speaks against it.
-
-    Raises:
-        ProtocolError: Session-Expires cannot be read.
-    """
+    """Return what the INVITE of somebody who may call is refused with; status 0 where nothing speaks against it."""
     if request.body and request.content_type != SDP_TYPE:
         return 415, {"Accept": [SDP_TYPE]}
     if session_timer.is_too_brief(request):

@@ -1,6 +1,7 @@
 """Session timers: each side of a call is asked again and again whether it is still there (RFC 4028)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from media.errors import ProtocolError
@@ -60,23 +61,19 @@ class Terms:
 
 
 def interval_of(message: Message) -> Interval | None:
-    """Return what a message says of the interval; None where it says nothing.
-
-    Raises:
-        ProtocolError: Session-Expires cannot be read.
-    """
-    value = message.get("Session-Expires")
-    return None if value is None else Interval.parse(value)
+    """Return what a message says of the interval; None where it says nothing that can be read."""
+    with suppress(ProtocolError):  # a call can do without it (RFC 3261 section 8.2.2)
+        value = message.get("Session-Expires")
+        return None if value is None else Interval.parse(value)
+    return None
 
 
 def minimum_of(message: Message) -> int:
-    """Return the Min-SE of a message in seconds, 90 where there is none (RFC 4028 section 5).
-
-    Raises:
-        ProtocolError: Min-SE cannot be read.
-    """
+    """Return the Min-SE of a message in seconds, 90 where there is none that can be read (RFC 4028 section 5)."""
     value = message.get("Min-SE")
-    return MIN_SECONDS if value is None else max(_seconds(value.partition(";")[0]), MIN_SECONDS)
+    with suppress(ProtocolError):
+        return MIN_SECONDS if value is None else max(_seconds(value.partition(";")[0]), MIN_SECONDS)
+    return MIN_SECONDS
 
 
 def speaks_timer(message: Message) -> bool:
@@ -86,11 +83,7 @@ def speaks_timer(message: Message) -> bool:
 
 
 def is_too_brief(request: Request) -> bool:
-    """Tell whether a request is refused with 422: only one that knows what that means (RFC 4028 section 9).
-
-    Raises:
-        ProtocolError: Session-Expires cannot be read.
-    """
+    """Tell whether a request is refused with 422: only one that knows what that means (RFC 4028 section 9)."""
     asked = interval_of(request)
     return asked is not None and asked.seconds < MIN_SECONDS and speaks_timer(request)
 
@@ -101,9 +94,6 @@ def terms_of_request(request: Request, wanted: int) -> Terms:
     `wanted` is the interval this side would choose; what the peer asks for may be shortened and never lengthened,
     but to the minimum: less is agreed on with nobody, and only who knows timers can be refused it (422). Where the
     peer leaves the choice this side refreshes: it then knows by itself when the peer is gone.
-
-    Raises:
-        ProtocolError: Session-Expires or Min-SE cannot be read.
     """
     asked, least = interval_of(request), minimum_of(request)
     if asked is None:
@@ -138,10 +128,7 @@ def terms_of_response(response: Response, wanted: int) -> Terms:
 
     A peer that knows nothing of it is asked by this side all the same, so that its end is noticed.
     """
-    try:
-        agreed = interval_of(response)
-    except ProtocolError:
-        agreed = None
+    agreed = interval_of(response)
     if agreed is None or agreed.seconds < _LEAST_SECONDS:
         return Terms(wanted, ours=True)
     return Terms(agreed.seconds, ours=agreed.refresher != "uas")

@@ -129,6 +129,20 @@ async def test_a_longer_minimum_is_taken_up_in_the_middle_of_a_call() -> None:
     await line.settle()
 
 
+@pytest.mark.parametrize("least", ["90", "soon"])
+async def test_a_refusal_that_wants_no_longer_minimum_is_not_answered_at_once(least: str) -> None:
+    line = Line()
+    call, _ = await taking(line, Allow=ALLOW, Supported="timer", Session_Expires="600")
+    line.passes(301)
+    await turns()
+    (sent,) = line.take()
+    line.put(sent.respond(422, headers={"Min-SE": [least]}))
+    await line.settle()
+    assert line.take() == []
+    assert line.passes(299) == []
+    assert not call.ended.done()
+
+
 async def test_an_interval_that_is_too_brief_is_refused_in_the_middle_too() -> None:
     line = Line()
     call, ok = await taking(line)

@@ -54,6 +54,7 @@ def test_the_minimum_is_never_below_ninety_seconds() -> None:
     assert minimum_of(asking()) == 90
     assert minimum_of(asking(Min_SE="30")) == 90
     assert minimum_of(asking(Min_SE="120;x")) == 120
+    assert minimum_of(asking(Min_SE="soon")) == 90
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,7 @@ def test_only_who_knows_the_answer_is_told_that_it_is_too_brief(fields: dict[str
         ({"Supported": "timer"}, Terms(1800, ours=True)),
         ({"Session_Expires": "600"}, Terms(600, ours=True)),
         ({"Session_Expires": "0"}, Terms(90, ours=True)),  # a proxy wrote it: the caller would not understand a 422
+        ({"Session_Expires": "never", "Min_SE": "never"}, Terms(1800, ours=True)),
         ({"Session_Expires": "60", "Min_SE": "120"}, Terms(120, ours=True)),
         ({"Session_Expires": "600", "Supported": "timer"}, Terms(600, ours=True)),
         ({"Session_Expires": "600;refresher=uac", "Supported": "timer"}, Terms(600, ours=False)),
