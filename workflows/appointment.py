@@ -1,7 +1,7 @@
 """AppointmentFlow: the reminders of one visit, and the patient's answer to them."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -32,7 +32,9 @@ class AppointmentFlow:
 
     def __init__(self) -> None:
         self._changed = False
-        self._answers: list[str] = []
+        self._answers: list[tuple[str, datetime | None]] = []
+        "What was said, and of which start of the visit where that is known."
+
         self._writing: set[asyncio.Task[None]] = set()
 
     @workflow.signal(name=Says.CHANGED)
@@ -43,8 +45,11 @@ class AppointmentFlow:
     @workflow.signal(name=Says.ANSWERED)
     def answered(self, kind: str) -> None:
         """The patient answered: `confirm` or `reschedule`."""
-        if kind not in self._answers:
-            self._answers.append(kind)
+        self._hear(kind, None)
+
+    def _hear(self, kind: str, starts_at: datetime | None) -> None:
+        if (kind, starts_at) not in self._answers:
+            self._answers.append((kind, starts_at))
 
     @workflow.run
     async def run(self, appointment_id: str) -> str:
@@ -52,7 +57,7 @@ class AppointmentFlow:
         pause = timedelta(0)
         while True:
             while self._answers:
-                await self._take_answer(appointment_id, self._answers.pop(0))
+                await self._take_answer(Answer(appointment_id, *self._answers.pop(0)))
             if workflow.info().is_continue_as_new_suggested() and not self._writing:
                 workflow.continue_as_new(appointment_id)
             self._changed = False
@@ -125,15 +130,12 @@ class AppointmentFlow:
         except ActivityError:
             return SECOND_THOUGHT
         if called.answer is not None:
-            self.answered(called.answer)
+            self._hear(called.answer, called.starts_at)
         return timedelta(0) if called.outcome == "sent" else SECOND_THOUGHT
 
-    async def _take_answer(self, appointment_id: str, kind: str) -> None:
+    async def _take_answer(self, answer: Answer) -> None:
         writeback = await workflow.execute_activity_method(
-            Appointments.take_answer,
-            Answer(appointment_id, kind),
-            start_to_close_timeout=ROW,
-            retry_policy=ALWAYS,
+            Appointments.take_answer, answer, start_to_close_timeout=ROW, retry_policy=ALWAYS
         )
         if writeback is not None:  # aside: an EHR may be down for days, and the visit may move meanwhile
             task = asyncio.create_task(write_back(writeback))

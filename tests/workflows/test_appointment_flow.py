@@ -35,6 +35,8 @@ class Desk:
         self.did: list[tuple[str, timedelta]] = []
         "Steps taken, and how long before the visit."
         self.answers: list[str] = []
+        self.about: list[datetime | None] = []
+        "When the visits of the answers are, where a call told it."
         self.wrote: list[str] = []
         self.given_up: list[str] = []
         self.voice = False
@@ -90,6 +92,7 @@ class Desk:
     @activity.defn(name="appointment.take_answer")
     async def take_answer(self, answer: Answer) -> str | None:
         self.answers.append(answer.kind)
+        self.about.append(answer.starts_at)
         self.confirmed = self.confirmed or answer.kind == "confirm"
         return "wb-1" if answer.kind == "confirm" else None
 
@@ -281,9 +284,9 @@ async def test_an_answer_after_the_last_reminder_brings_the_flow_back(env: Workf
 async def test_a_step_that_is_called_takes_its_answer_from_the_call(env: WorkflowEnvironment) -> None:
     desk = await desk_of(env, days=10)
     desk.voice = True
-    desk.called = [Called("held"), Called("sent"), Called("sent", "confirm")]
+    desk.called = [Called("held"), Called("sent"), Called("sent", "confirm", desk.starts_at)]
     async with running(env, desk):
         assert await finished(env, ID) == "over"
     assert desk.steps() == ["visit-3d", "visit-1d"]
     assert desk.did[0][1] < timedelta(days=3) - timedelta(minutes=1)
-    assert (desk.answers, desk.wrote) == (["confirm"], ["wb-1"])
+    assert (desk.answers, desk.about, desk.wrote) == (["confirm"], [desk.starts_at], ["wb-1"])

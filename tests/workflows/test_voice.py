@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from connectors.api import LANDLINE, ReceiptFacts, RejectedError
+from connectors.api import LANDLINE, AppointmentFacts, MergeFacts, Phone, ReceiptFacts, RejectedError
 from connectors.sandbox.carrier import Carrier
 from hub.outside import Outside
 from hub.record import consent, message, voice
@@ -38,9 +38,9 @@ def voices(clinic: Clinic, nobody: Client) -> Voices:
     return Voices(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, nobody))
 
 
-def landline(clinic: Clinic) -> UUID:
+def landline(clinic: Clinic, said: AppointmentFacts | None = None) -> UUID:
     """Book a visit of somebody whose number takes no texts, as a carrier said weeks ago; return its id."""
-    clinic.book()
+    clinic.store(said or clinic.visit(clinic.person()))
     (visit,) = clinic.rows(Appointment)
     text = remember(clinic, visit)
     with clinic.instance.db.write() as db:
@@ -70,6 +70,13 @@ async def asked(clinic: Clinic, calls: int = 1) -> ReminderCall:
 def dial(clinic: Clinic, row: ReminderCall) -> None:
     with clinic.instance.db.write() as db:
         assert voice.claim(db, row.id, MEDIA, clinic.now) is not None
+
+
+def move(clinic: Clinic, said: AppointmentFacts) -> None:
+    """Let the EHR tell that a visit is a day later."""
+    assert said.starts_at is not None
+    later = said.starts_at + timedelta(days=1)
+    clinic.store(said.model_copy(update={"starts_at": later, "version": clinic.version()}))
 
 
 async def made(voices: Voices, clinic: Clinic, step: StepDue, outcome: Outcome, calls: int = 1, **how: str) -> Called:
@@ -126,11 +133,84 @@ async def test_a_key_confirms_like_a_text(voices: Voices, desk: Appointments, cl
     visit = landline(clinic)
     step = come(desk, clinic, visit)
     called = await made(voices, clinic, step, Outcome.CONFIRMED)
-    assert called == Called("sent", "confirm")
+    assert called == Called("sent", "confirm", clinic.rows(Appointment)[0].starts_at)
     assert await voices.call(step) == called  # a worker that died behind it is told again
-    assert await desk.take_answer(Answer(str(visit), "confirm")) is not None
+    assert await desk.take_answer(Answer(str(visit), "confirm", called.starts_at)) is not None
     assert clinic.rows(Appointment)[0].confirmed_at == clinic.now
     assert desk.next_step(str(visit)).name is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"phones": (Phone(e164="+12125550124", use="home"),)},
+        {"phones": (Phone(e164="+12125550124", use="home"), Phone(e164=PHONE, use="old"))},
+        {"phones": (), "cleared": frozenset({"phones"})},
+        {"deceased": True},
+    ],
+)
+async def test_a_call_that_waits_for_a_line_is_not_made_to_who_died_or_has_another_number(
+    voices: Voices, desk: Appointments, clinic: Clinic, changed: dict[str, object]
+) -> None:
+    person = clinic.person()
+    visit = landline(clinic, clinic.visit(person))
+    calling = asyncio.create_task(voices.call(come(desk, clinic, visit)))
+    row = await asked(clinic)
+    clinic.store(person.model_copy(update={"version": clinic.version(), **changed}))
+    with clinic.instance.db.write() as db:
+        assert voice.claim(db, row.id, MEDIA, clinic.now) is None
+    assert await calling == Called(HELD)
+    assert [each.stage for each in clinic.rows(ReminderCall)] == [CallStage.WITHDRAWN]
+
+
+async def test_a_call_follows_a_patient_who_was_merged(voices: Voices, desk: Appointments, clinic: Clinic) -> None:
+    person, survivor = clinic.person(), clinic.person(phones=(Phone(e164="+12125550124", use="mobile"),))
+    visit = landline(clinic, clinic.visit(person))
+    calling = asyncio.create_task(voices.call(come(desk, clinic, visit)))
+    row = await asked(clinic)
+    clinic.store(survivor, MergeFacts(survivor=survivor, merged=person.ids, version=clinic.version()))
+    dial(clinic, row)
+    with clinic.instance.db.write() as db:
+        voice.over(db, row.id, Outcome.LEFT, clinic.now)
+    assert await calling == Called("sent")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "asks"),
+    [(Outcome.CONFIRMED, ("reply", "confirm")), (Outcome.RESCHEDULE, ("reschedule", "reschedule"))],
+)
+async def test_what_was_chosen_of_a_visit_that_moved_during_the_call_is_a_task(
+    voices: Voices, desk: Appointments, clinic: Clinic, outcome: Outcome, asks: tuple[str, str]
+) -> None:
+    said = clinic.visit(clinic.person())
+    visit = landline(clinic, said)
+    calling = asyncio.create_task(voices.call(come(desk, clinic, visit)))
+    row = await asked(clinic)
+    dial(clinic, row)
+    move(clinic, said)
+    with clinic.instance.db.write() as db:
+        voice.heard(db, row.id, outcome, clinic.now)
+        voice.over(db, row.id, outcome, clinic.now)
+    called = await calling
+    assert (called.answer, called.starts_at) == (asks[1], said.starts_at)
+    for _ in range(2):
+        assert await desk.take_answer(Answer(str(visit), str(called.answer), called.starts_at)) is None
+    assert clinic.rows(Appointment)[0].confirmed_at is None
+    assert tasks(clinic) == [asks]
+    await desk.take_answer(Answer(str(visit), "reschedule"))
+    assert tasks(clinic) == [asks, ("reschedule", "reschedule")]  # which the first is not: that was of another time
+
+
+async def test_nine_holds_where_only_the_end_of_its_call_is_written(
+    voices: Voices, desk: Appointments, clinic: Clinic
+) -> None:
+    calling = asyncio.create_task(voices.call(come(desk, clinic, landline(clinic))))
+    row = await asked(clinic)
+    dial(clinic, row)
+    with clinic.instance.db.write() as db:
+        voice.over(db, row.id, Outcome.STOPPED, clinic.now)
+        assert consent.opted_out(db, row.phone_key, voice.PROGRAM)
+    assert await calling == Called("sent")
 
 
 async def test_a_worker_that_dies_while_it_waits_has_nobody_called_twice(
@@ -279,6 +359,30 @@ async def test_upkeep_settles_a_call_whose_flow_died(
     await upkeep.sweep(UpkeepStart(version))
     assert states(clinic)[0][:2] == (FIRST, "sent")
     assert await signals(env, visit) == told
+
+
+async def test_upkeep_asks_staff_about_a_choice_whose_visit_has_moved_since(
+    voices: Voices, desk: Appointments, clinic: Clinic, env: WorkflowEnvironment
+) -> None:
+    said = clinic.visit(clinic.person())
+    visit = landline(clinic, said)
+    calling = asyncio.create_task(voices.call(come(desk, clinic, visit)))
+    row = await asked(clinic)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    dial(clinic, row)
+    with clinic.instance.db.write() as db:
+        voice.heard(db, row.id, Outcome.CONFIRMED, clinic.now)
+        voice.over(db, row.id, Outcome.CONFIRMED, clinic.now)
+    move(clinic, said)
+    clinic.later(minutes=4)
+    upkeep = Upkeep(clinic.instance, env.client, Outside(clinic.instance, {}, actor="system:workflows"))
+    for _ in range(2):
+        await upkeep.sweep(UpkeepStart(clinic.instance.policy()[0]))
+    assert await signals(env, visit) == []
+    assert tasks(clinic) == [("reply", "confirm")]
+    assert states(clinic)[0][:2] == (FIRST, "sent")
+    assert clinic.rows(Appointment)[0].confirmed_at is None
 
 
 async def test_upkeep_gives_up_a_call_that_nobody_ends(

@@ -51,6 +51,9 @@ class Answer:
     kind: str
     "confirm or reschedule."
 
+    starts_at: datetime | None = None
+    "The start that they were told of and that it is about; None: whichever the visit has."
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -135,12 +138,13 @@ class Appointments:
         row = db.get(Appointment, UUID(answer.appointment_id))
         if row is None:
             return None, ()
-        queued, new = None, False
-        if answer.kind == "confirm" and row.status not in FINAL and row.starts_at is not None and row.starts_at > now:
+        queued, about = None, answer.starts_at or row.starts_at
+        stands = row.status not in FINAL and about == row.starts_at
+        if answer.kind == "confirm" and stands and about is not None and about > now:
             new = appointment.confirm(db, row.id, by=WRITER, now=now)
-            queued = self._write_back(db, row, row.starts_at, now)
+            queued = self._write_back(db, row, about, now)
         else:
-            new = self._ask(db, row, answer.kind, now)
+            new = ask_staff(db, row, answer.kind, about, now)
         payload = {"appointment": str(row.id), "status": answer.kind}
         return queued, self._herald.note(db, "reminder.answered", payload, now) if new else ()
 
@@ -234,17 +238,6 @@ class Appointments:
     def _calls(self, db: Session, reminder_id: UUID) -> bool:
         return visit.may_call(db.get_one(Reminder, reminder_id).step, self._instance.policy()[1])
 
-    def _ask(self, db: Session, row: Appointment, said: str, now: datetime) -> bool:
-        """Let a person see to it: another time is asked for, or a visit is confirmed that is not ahead any more.
-
-        Returns whether that is new.
-        """
-        kind = "reschedule" if said == "reschedule" else "reply"
-        at = row.starts_at.isoformat() if row.starts_at else "none"
-        key = f"{kind}:{row.id}:{at}"
-        asked = task.ask(db, kind, key=key, now=now, reason=said, patient_id=row.patient_id, appointment_id=row.id)
-        return asked.created_at == now
-
     def _write_back(self, db: Session, row: Appointment, starts_at: datetime, now: datetime) -> str | None:
         """Enqueue the confirmation for the EHR that told the visit, or else for the first that takes one."""
         able = self._outside.able(SetsStatus)
@@ -261,3 +254,14 @@ class Appointments:
             now=now,
         )
         return str(queued.id) if queued.state is WritebackState.PENDING else None
+
+
+def ask_staff(db: Session, row: Appointment, said: str, about: datetime | None, now: datetime) -> bool:
+    """Let a person see to an answer: another time is asked for, or one is confirmed that is past, off or moved.
+
+    `about` is the start that it is about. Returns whether that is new.
+    """
+    kind = "reschedule" if said == "reschedule" else "reply"
+    key = f"{kind}:{row.id}:{about.isoformat() if about else 'none'}"
+    asked = task.ask(db, kind, key=key, now=now, reason=said, patient_id=row.patient_id, appointment_id=row.id)
+    return asked.created_at == now

@@ -28,8 +28,9 @@ from hub.temporal import (
     deliver,
     start_writeback,
 )
+from workflows.activities.appointment import ask_staff
 from workflows.activities.visit import upcoming_ids
-from workflows.activities.voice import ANSWERS, settle_call
+from workflows.activities.voice import ANSWERS, settle_call, told_otherwise
 
 log = structlog.get_logger()
 
@@ -122,17 +123,23 @@ class Upkeep:
             return False
         asked = voice.lapse(db, asked.id, now)
         if asked.over_at is not None and asked.over_at < now - SLACK:
-            settle_call(db, asked, now)
+            called = settle_call(db, asked, now)
+            if called.answer is not None and told_otherwise(db, asked):
+                ask_staff(db, db.get_one(Appointment, row.appointment_id), called.answer, asked.starts_at, now)
         return True
 
     def _chosen(self, db: Session) -> list[tuple[UUID, str]]:
-        """Return what was chosen by keys of calls that nobody has settled, by visit; told before they are."""
+        """Return what was chosen by keys of calls that nobody has settled, by visit; told before they are.
+
+        Without those whose visit has moved since: `_called` has staff see to them.
+        """
         now = self._instance.clock()
         calls = [voice.latest(db, row.id) for row in reminder.stuck(db, now - STUCK)]
         return [
             (row.appointment_id, ANSWERS[row.outcome])
             for row in calls
             if row is not None and row.over_at is not None and row.over_at < now - SLACK and row.outcome in ANSWERS
+            if not told_otherwise(db, row)
         ]
 
     def _noting(self) -> list[str]:

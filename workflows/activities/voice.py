@@ -51,6 +51,9 @@ class Called:
     answer: str | None = None
     "What the patient chose by a key: confirm or reschedule."
 
+    starts_at: datetime | None = None
+    "The start of the visit that they were told of; None where nothing was chosen."
+
 
 class Voices:
     """The activity of AppointmentFlow that calls."""
@@ -102,7 +105,7 @@ class Voices:
         if row is not None and row.state is ReminderState.SENDING:
             return Called(HELD) if before is None else before.id
         if row is not None and row.state is not ReminderState.PLANNED:
-            return Called(str(row.state), None if before is None else ANSWERS.get(before.outcome))
+            return Called(str(row.state)) if before is None else _called_of(row, before)
         if prospect.step is None or not prospect.due(due.name, now) or not prospect.voice:
             visit.tidy(db, prospect, now)
             return Called(HELD)
@@ -161,9 +164,8 @@ class Voices:
 def settle_call(db: Session, row: ReminderCall, now: datetime) -> Called:
     """Settle the reminder of a call that is over or was withdrawn; a repeat changes nothing."""
     step = db.get_one(Reminder, row.reminder_id)
-    answer = ANSWERS.get(row.outcome)
     if step.state is not ReminderState.SENDING:
-        return Called(str(step.state), answer)
+        return _called_of(step, row)
     if row.stage is CallStage.WITHDRAWN:
         reminder.released(db, step.id)
         return Called(HELD)
@@ -184,4 +186,14 @@ def settle_call(db: Session, row: ReminderCall, now: datetime) -> Called:
         reminder.sent(db, step.id, now)
     if reason:
         visit.ask_outcome(db, db.get_one(Appointment, row.appointment_id), step.id, reason, now)
-    return Called(str(step.state), answer)
+    return _called_of(step, row)
+
+
+def told_otherwise(db: Session, row: ReminderCall) -> bool:
+    """Return whether the visit has another time by now than the one that its patient was told of."""
+    return db.get_one(Appointment, row.appointment_id).starts_at != row.starts_at
+
+
+def _called_of(step: Reminder, row: ReminderCall) -> Called:
+    answer = ANSWERS.get(row.outcome)
+    return Called(str(step.state), answer, None if answer is None else row.starts_at)
