@@ -75,7 +75,8 @@ class Path:
             self._way.on_media(size)
         elif first in _STUN:
             self.ice.heard(bytes(self._view[:size]), source[:2])
-        elif first in RECORDS:
+        elif first in RECORDS and self.ice.has_checked(source[:2]):
+            # Anybody can send to the port; a browser begins when its check was answered.
             self._way.record(bytes(self._view[:size]))
 
     async def close(self) -> None:

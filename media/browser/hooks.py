@@ -75,6 +75,11 @@ class Ice(Connection):
         with contextlib.suppress(struct.error):
             self._protocol.datagram_received(datagram, source)
 
+    def has_checked(self, source: Address) -> bool:
+        """Tell whether a check that knew our password has come from there; also before the browser's is known."""
+        learned = ((each.host, each.port) == source for each in self.remote_candidates)
+        return any(learned) or any(early == source for _, early, _ in self._early_checks)
+
     def check_complete(self, pair: CandidatePair) -> None:
         """Do what aioice does when a check ends, and tell where packets go now."""
         super().check_complete(pair)

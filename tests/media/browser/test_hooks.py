@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from collections import deque
 from importlib.metadata import version
 
 import pytest
@@ -19,6 +20,7 @@ def test_aioice_is_of_a_version_that_was_tried() -> None:
 async def test_a_connection_keeps_what_we_set_where_we_set_it() -> None:
     fresh = vars(Connection(ice_controlling=False))
     for name, kind in (
+        ("_early_checks", deque),
         ("_local_candidates", list),
         ("_local_candidates_start", bool),
         ("_local_candidates_end", bool),
@@ -72,6 +74,8 @@ async def test_a_session_finds_the_other_by_its_checks_alone_and_tells_where_it_
     async with asyncio.timeout(5):
         await asyncio.gather(pipe.a.connect(), pipe.b.connect())
     assert pipe.proven == {"a": ("127.0.0.1", 2222), "b": ("127.0.0.1", 1111)}
+    assert pipe.b.has_checked(("127.0.0.1", 1111))
+    assert not pipe.b.has_checked(("127.0.0.1", 1112))
     for each in (pipe.a, pipe.b):
         await each.close()
         async with asyncio.timeout(1):
@@ -87,4 +91,16 @@ async def test_a_check_without_the_password_proves_nothing() -> None:
         async with asyncio.timeout(0.3):
             await pipe.a.connect()
     assert pipe.proven == {}
+    assert not pipe.b.has_checked(("127.0.0.1", 1111))
+    await asyncio.gather(pipe.a.close(), pipe.b.close())
+
+
+async def test_a_check_that_comes_before_the_other_s_description_proves_where_it_is_from() -> None:
+    pipe = Pipe()
+    pipe.a.know(pipe.b.local_username, pipe.b.local_password)
+    await pipe.a.add_remote_candidate(pipe.b.candidate)
+    async with asyncio.timeout(5):
+        await pipe.a.connect()
+    assert pipe.b.has_checked(("127.0.0.1", 1111))
+    assert not pipe.b.has_checked(("127.0.0.1", 1112))
     await asyncio.gather(pipe.a.close(), pipe.b.close())

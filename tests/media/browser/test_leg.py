@@ -1,15 +1,19 @@
 """A browser's leg, with a far end that speaks as browsers do."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+from aioice import stun
 
 from hub.g711 import Codec, convert
 from media.browser import association
 from media.browser.leg import BrowserLeg
 from media.browser.sealing import said_in, told
+from media.dtls import Dtls, Identity, identity
 from media.dtmf import tones_of
 from media.errors import UnacceptableError
 from media.leg import LegClosedError
@@ -273,6 +277,45 @@ async def test_a_certificate_that_was_not_said_gets_no_sound(engine: BuiltinRela
     async with asyncio.timeout(2):
         await gone.wait()
     assert not leg.connected.done()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_what_a_stranger_says_keeps_no_page_from_shaking_hands(
+    engine: BuiltinRelay, page: FarPage, ours: bool
+) -> None:
+    leg = await leg_of(engine)
+    gone: list[str] = []
+    leg.on_gone = lambda: gone.append("gone")
+    (greeting,) = Dtls(Identity(datetime.now(UTC)), active=True, fingerprints=[identity().fingerprint]).start()
+    alert = bytes.fromhex("15fefd000000000000000000020228")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setblocking(False)
+        stranger.bind(("127.0.0.99", 0))
+
+        async def shout() -> None:
+            for each in (alert, greeting, b"\x16" + alert[1:]) * association.EARLY:
+                stranger.sendto(each, leg.local)
+            # What is no check is answered as an error, once all before it was read.
+            asked = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+            stranger.sendto(bytes(asked), leg.local)
+            async with asyncio.timeout(5):
+                await asyncio.get_running_loop().sock_recv(stranger, 2000)
+
+        if ours:
+            offer = await leg.offer()
+            await shout()
+            await leg.settle(await page.describe("active", types="0 126"))
+        else:
+            offer = await leg.answer(await page.describe("actpass"))
+        await shout()
+        await page.take(offer)
+        async with asyncio.timeout(5):
+            await asyncio.gather(leg.connected, page.keyed.wait())
+        await shout()
+    await page.say(SOUND)
+    await page.hear(len(page.heard) + 2)
+    assert leg.stats.packets == 1
+    assert gone == []
 
 
 async def test_a_sealed_leg_passes_on_to_a_sealed_leg_alone(engine: BuiltinRelay, page: FarPage, phone: FarEnd) -> None:
