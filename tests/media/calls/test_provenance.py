@@ -84,6 +84,9 @@ async def test_a_carrier_that_calls_our_account_names_the_number_elsewhere(offic
     dialled = endpoint.call(account, offer, from_=own, to=called)
     assert await dialled.answered is not None
     dialled.bye()
+    named = endpoint.call(account, offer, from_=own, headers={"P-Called-Party-ID": "<sip:+12125550100@127.0.0.1>"})
+    assert await named.answered is not None
+    named.bye()
     stranger = endpoint.call(account, offer, from_=own)
     await stranger.ended
     assert stranger.status == 404
