@@ -54,8 +54,11 @@ class TrunkTable:
 
 
 def is_known(wires: Wires, registrar: Registrar, source: Hop) -> bool:
-    """Tell whether a message comes over a connection that somebody signed in on, or from where a phone registered."""
-    return bool(wires.owner(source)) or registrar.holds(source)
+    """Tell whether a message comes over a connection that somebody signed in on, or from where a phone registered.
+
+    Also whether from a server that calls outside go to: what a trunk answers must come in, wherever DNS finds it.
+    """
+    return bool(wires.owner(source)) or registrar.holds(source) or registrar.servers(source.host)
 
 
 class Host(Protocol):

@@ -70,8 +70,8 @@ class _Record:
 class Guard:
     """The doorkeeper of one endpoint.
 
-    `trusted` tells a trunk's address, `known` that somebody signed in over this connection or registered from this
-    very place, `clock` gives seconds.
+    `trusted` tells a trunk's address, `known` who is heard from a banned address, by the connection or the very place,
+    `clock` gives seconds.
     """
 
     def __init__(

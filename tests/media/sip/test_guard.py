@@ -245,13 +245,13 @@ def scanned(line: Line, host: str) -> None:
     for turn in range(FAILURES):
         scan = request("OPTIONS", branch=f"z9hG4bKscan{turn}", headers={"User-Agent": "friendly-scanner"})
         assert line.put(scan, Hop(host, 5060)) == []
-    assert line.endpoint.guard.bars(Hop(host, 5060))
 
 
 def test_pages_of_an_office_are_heard_whoever_sends_in_its_name() -> None:
     pages = Pages()
     assert statuses(pages.say(register(), 11)) == [200]
     scanned(pages, pages.at(11).host)
+    assert pages.put(request("OPTIONS", branch="z9hG4bKudp"), PHONE) == []
     assert statuses(pages.say(register(sequence=2), 11)) == [200]
     assert statuses(pages.say(register("102", call_id="reg-2"), 12)) == [200], "also one that is opened just now"
     assert pages.say(request("OPTIONS", branch="z9hG4bKother"), 13) == [], "but no connection that is nobody's"
@@ -288,6 +288,15 @@ async def test_each_phone_that_is_registered_is_heard_however_many_an_extension_
         assert statuses(line.put(right, source)) == [200]
     scanned(line, "203.0.113.0")
     assert statuses(line.put(invite(branch="z9hG4bKcall"), PHONE._replace(host="203.0.113.0"))) == [401]
+
+
+def test_a_server_that_calls_outside_go_to_is_heard_whoever_sends_in_its_name() -> None:
+    line = Line()
+    line.endpoint.registrar.servers = lambda host: host == STRANGER
+    scanned(line, STRANGER)
+    assert statuses(line.put(request("OPTIONS", branch="z9hG4bKasks"), Hop(STRANGER, 5060))) == [200]
+    line.endpoint.registrar.servers = lambda _host: False
+    assert line.put(request("OPTIONS", branch="z9hG4bKlater"), Hop(STRANGER, 5060)) == []
 
 
 async def test_a_scanner_gets_no_answer() -> None:
