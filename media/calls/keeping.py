@@ -5,6 +5,7 @@ them from then on. A part that a media core process leaves behind is recovered b
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 from uuid import UUID
@@ -65,6 +66,9 @@ class Keeping:
         self._wanted = False
         "Whether the talk is to be recorded now."
 
+        self._stopped = False
+        "Whether a phone has stopped it, and none has taken it up since."
+
         self._tape: Tape | None = None
         self._failed = False
         "Whether it could not be begun."
@@ -73,8 +77,13 @@ class Keeping:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, queue: str | None, legs: Sequence[Leg]) -> None:
-        """Record a talk, the caller's leg first, where the caller consented and the policy says so of its queue."""
-        self._wanted = self.consented and recorded(self._house.line.practice, queue)
+        """Record a talk, the caller's leg first, where the caller consented and the policy says so of its queue.
+
+        What was stopped in a talk before it stays so until somebody takes it up.
+        """
+        self._wanted = self.consented and not self._stopped and recorded(self._house.line.practice, queue)
+        if self._policy_changed not in self._house.line.on_policy:
+            self._house.line.on_policy.append(self._policy_changed)
         self._follow(legs)
 
     def pass_on(self, legs: Sequence[Leg]) -> None:
@@ -90,36 +99,38 @@ class Keeping:
         """How the talk is recorded: `recording`, `paused`, or `off`, with a reason where nobody turned it off.
 
         The reasons: `policy`, as the practice keeps no recordings; `consent`, as the caller did not agree to it;
-        `failed`. It is `recording` or `paused` only while there is a recording that goes on.
+        `failed`. It is `recording` or `paused` only while there is a recording that goes on; what is being recorded is
+        never told to be off.
         """
+        tape = self._tape
+        goes_on = tape is not None and not tape.recording.ended.done()
+        if tape is not None and goes_on and not tape.recording.paused:
+            return "recording"
         if not self._house.line.practice.recording.calls:
             return "off policy"
         if not self.consented:
             return "off consent"
-        tape = self._tape
-        if tape is None:
-            return "off failed" if self._failed and self._wanted else "off"
-        if tape.recording.ended.done():
-            return "off failed"
-        return "paused" if tape.recording.paused else "recording"
+        if goes_on:
+            return "paused"
+        return "off failed" if tape is not None or (self._failed and self._wanted) else "off"
 
     def press(self, by: UUID | None, on: bool) -> bool:
         """Stop the recording, take it up again, or begin one; `by` is whose phone asked. False where it may not be.
 
-        Nothing that is heard after a stop is kept, whatever else has to wait. What was done is audited.
+        A talk may always be stopped. Nothing that is heard after that is kept, whatever else has to wait. What was done
+        is audited.
         """
-        if not self.consented or not self._house.line.practice.recording.calls or not self._legs:
+        allowed = self.consented and self._house.line.practice.recording.calls
+        if not self._legs or (on and not allowed):
             return False
-        if on is not self._wanted:
-            self._wanted = on
-            if self._tape is not None and not on:
-                self._tape.recording.pause()
-            self._tell()
-            self._spawn(self._obey(by))
+        self._stopped = not on
+        self._want(by, on)
         return True
 
     async def end(self) -> None:
         """Seal what runs; what its row says is noted then."""
+        with contextlib.suppress(ValueError):  # it has never begun
+            self._house.line.on_policy.remove(self._policy_changed)
         self._legs = ()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -128,16 +139,32 @@ class Keeping:
 
     # Inside
 
+    def _policy_changed(self) -> None:
+        """Stop what is recorded where the practice keeps no recordings any more; that is not taken up by itself."""
+        if not self._house.line.practice.recording.calls:
+            self._want(None, False)
+        self._tell()
+
+    def _want(self, by: UUID | None, on: bool) -> None:
+        if on is self._wanted:
+            return
+        self._wanted = on
+        if self._tape is not None and not on:
+            self._tape.recording.pause()
+        self._tell()
+        self._spawn(self._obey(by))
+
     def _follow(self, legs: Sequence[Leg]) -> None:
         self._legs = tuple(legs)
         self._spawn(self._change(self._legs))
 
     async def _change(self, legs: tuple[Leg, ...]) -> None:
         async with self._turn:
-            before, self._tape = self._tape, None
+            before, after = self._tape, None
             if legs and self._wanted and legs == self._legs:
-                # The caller's sound goes over to the next part as that begins, before the one until now is sealed.
-                self._tape = await self._start()
+                # The caller's sound goes over to the next part as that begins; a stop before that stops this one.
+                after = await self._start()
+            self._tape = after
             self._tell()
             if before is not None:
                 await self._seal(before)

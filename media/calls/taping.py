@@ -60,8 +60,8 @@ class Tape:
         self.stopping = True
         ended = await self.recording.stop()
         self.state = RecordingState.FILED if ended.state == "sealed" else RecordingState.PARTIAL
-        if ended.reason == SealedError.code:
-            self.state = RecordingState.LOST
+        if ended.state == "failed" and not ended.seconds:
+            self.state = RecordingState.LOST  # there is no file: who was to be heard is gone, or the call is sealed
         return ended.seconds
 
 

@@ -1,22 +1,48 @@
 """A phone that wants to know is told how its call is recorded, as that is and not as it was asked for."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from sqlmodel import Session
 
-from hub.settings import Practice
+from hub import recordings
+from hub.db import now
+from hub.record import policy
 from media.core.recording import RemoteRecording
 from media.recorder import Recorded
 from media.sip import Cause, Uri
 from media.sip.keypress import RECORDING_TYPE
 from media.sip.leg import Leg
 from tests.media.calls import test_passing_on as house
-from tests.media.calls.test_passing_on import AGENT_HZ, COLLEAGUE_HZ, HOST, Office
-from tests.media.calls.test_sending_on import button, current, over, until
+from tests.media.calls.test_passing_on import AGENT_HZ, CALLER_HZ, COLLEAGUE_HZ, HOST, Office
+from tests.media.calls.test_sending_on import ACCESS, audited, button, current, hz, over, parts, until
 
 pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
 
 instance, office = house.instance, house.office
+
+NOTHING_KEPT = "\n[recording]\ncalls = false\n"
+
+
+@asynccontextmanager
+async def in_force(office: Office, more: str) -> AsyncIterator[None]:
+    """Let the practice have another policy for a while."""
+    _, before = await office.instance.db.run(policy.current)
+
+    async def publish(text: str) -> None:
+        def change(db: Session) -> int:
+            return policy.publish(db, text, policy.current(db)[0], by="system:test", now=now())
+
+        version = await office.instance.db.run(change, write=True)
+        await until(lambda: office.gateway.line.version == version)
+
+    await publish(before + more)
+    try:
+        yield
+    finally:
+        await publish(before)
 
 
 async def follow(sip: Leg) -> asyncio.Queue[str]:
@@ -95,21 +121,53 @@ async def test_without_consent_or_where_nothing_is_kept_the_reason_is_told(offic
     made, taken = await office.connected()
     talk = current(office)
     await until(lambda: talk.keeping._tape is not None)
+    assert await button(taken, "off") == 200
     talk.keeping.consented = False
     told = await follow(taken)
     await hears(told, "off consent")
-    line = office.gateway.line
-    practice = line.practice.model_copy(
-        update={"recording": line.practice.recording.model_copy(update={"calls": False})}
-    )
-    assert isinstance(practice, Practice)
-    before, line.practice = line.practice, practice
-    try:
-        await hears(await follow(taken), "off policy")
-    finally:
-        line.practice = before
+    assert await button(taken, "on") == 403
+    assert await button(taken, "off") == 200
+    async with in_force(office, NOTHING_KEPT):
+        await hears(told, "off policy")
     made.bye()
     await over(office, talk.id)
+
+
+async def test_a_policy_that_keeps_nothing_stops_what_is_being_recorded(office: Office) -> None:
+    made, taken = await office.connected()
+    talk = current(office)
+    told = await follow(taken)
+    await hears(told, "recording")
+    assert await office.caller.hears(AGENT_HZ, office.ana, taken)
+    async with in_force(office, NOTHING_KEPT):
+        await hears(told, "off policy")
+        assert await office.caller.hears(COLLEAGUE_HZ, office.ana, taken)
+        assert await button(taken, "on") == 403
+        assert await button(taken, "off") == 200
+    await hears(told, "paused")
+    assert await office.caller.hears(COLLEAGUE_HZ, office.ana, taken)
+    assert await button(taken, "on") == 200
+    await hears(told, "recording")
+    assert await office.caller.hears(CALLER_HZ, office.ana, taken)
+    made.bye()
+    await over(office, talk.id)
+    (kept,) = await parts(office, talk.id)
+    _, agent = await office.instance.db.run(lambda db: recordings.hear(db, office.instance, talk.id, ACCESS))
+    assert hz(agent) == {AGENT_HZ, CALLER_HZ}
+    ana = str(office.gateway.line.directory.owners["101"])
+    assert await audited(office, kept) == [("system:media", "pause"), (ana, "resume")]
+
+
+async def test_calls_that_are_over_hear_of_no_policy(office: Office) -> None:
+    before = len(office.gateway.line.on_policy)
+    made, taken = await office.connected()
+    talk = current(office)
+    await until(lambda: talk.keeping._tape is not None)
+    assert await taken.refer(Uri("sip", "nurses", HOST)) == 200
+    await until(lambda: talk.agent is None)
+    made.bye()
+    await over(office, talk.id)
+    assert len(office.gateway.line.on_policy) == before
 
 
 async def test_a_colleague_who_gets_the_call_is_told_how_it_stands(office: Office) -> None:

@@ -82,6 +82,13 @@ async def button(sip: Leg, wanted: str) -> int:
     return await answered
 
 
+async def audited(office: Office, kept: Recording) -> list[tuple[str, str]]:
+    """Return who stopped a recording and took it up, and which it was."""
+    await asyncio.to_thread(office.instance.vault.settle, timeout=10)
+    log = [noted for noted in logged(Home(office.instance.paths.root)) if kept.id.hex in str(noted.get("obj"))]
+    return [(noted["actor"], noted["act"]) for noted in log if noted["act"] in ACTS]
+
+
 @pytest.mark.parametrize("named", ["nurses", "+12125550102", "(212) 555-0102"])
 async def test_a_caller_is_sent_on_to_a_queue(office: Office, named: str) -> None:
     made, taken = await office.connected()
@@ -183,9 +190,7 @@ async def test_a_phone_stops_the_recording_and_takes_it_up_again(office: Office)
     _, agent = await office.instance.db.run(lambda db: recordings.hear(db, office.instance, talk.id, ACCESS))
     assert hz(agent) == {AGENT_HZ, CALLER_HZ}
     ana = str(office.gateway.line.directory.owners["101"])
-    await asyncio.to_thread(office.instance.vault.settle, timeout=10)
-    log = [noted for noted in logged(Home(office.instance.paths.root)) if kept.id.hex in str(noted.get("obj"))]
-    acts = [(noted["actor"], noted["act"]) for noted in log if noted["act"] in ACTS]
+    acts = await audited(office, kept)
     assert acts == [(ana, "pause"), (ana, "resume")]
 
 
@@ -205,6 +210,44 @@ async def test_what_is_stopped_stays_so_for_the_colleague_who_gets_the_call(offi
     await over(office, talk.id)
     _, agent = await office.instance.db.run(lambda db: recordings.hear(db, office.instance, talk.id, ACCESS))
     assert hz(agent) == {AGENT_HZ}
+
+
+async def test_what_is_stopped_stays_so_for_whoever_a_queue_gives_the_call_to(office: Office) -> None:
+    made, taken = await office.connected()
+    talk = current(office)
+    await until(lambda: talk.keeping._tape is not None)
+    assert await office.caller.hears(AGENT_HZ, office.ana, taken)
+    assert await button(taken, "off") == 200
+    assert await taken.refer(Uri("sip", "nurses", HOST)) == 200
+    nora = await _nora(office)
+    with_nora = await nora.calls.get()
+    await until(lambda: talk.agent is not None and talk.agent.sip.on_refer is not None)
+    assert await office.caller.hears(COLLEAGUE_HZ, nora, with_nora)
+    assert await button(with_nora, "on") == 200
+    await until(lambda: talk.keeping._tape is not None)
+    assert await office.caller.hears(CALLER_HZ, nora, with_nora)
+    made.bye()
+    await over(office, talk.id)
+    assert len(await parts(office, talk.id)) == 2
+    _, agent = await office.instance.db.run(lambda db: recordings.hear(db, office.instance, talk.id, ACCESS))
+    assert hz(agent) == {AGENT_HZ, CALLER_HZ}
+
+
+async def test_nothing_is_kept_after_a_stop_while_the_next_part_waits_for_the_record(office: Office) -> None:
+    made, taken = await office.connected()
+    talk = current(office)
+    await until(lambda: talk.keeping._tape is not None)
+    assert await office.caller.hears(AGENT_HZ, office.ana, taken)
+    await office.sign_in(office.ben)
+    with office.instance.db.write():
+        assert await taken.refer(Uri("sip", "102", HOST)) == 200
+        with_ben = await office.ben.calls.get()
+        assert await button(with_ben, "off") == 200
+        assert await office.ben.hears(CALLER_HZ, office.caller, made)
+    made.bye()
+    await over(office, talk.id)
+    caller, agent = await office.instance.db.run(lambda db: recordings.hear(db, office.instance, talk.id, ACCESS))
+    assert (hz(caller), hz(agent)) == (set(), {AGENT_HZ})
 
 
 async def test_nothing_is_recorded_for_a_button_without_consent(office: Office) -> None:

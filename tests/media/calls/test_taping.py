@@ -227,6 +227,21 @@ async def test_a_recording_whose_file_is_gone_is_lost(instance: Instance) -> Non
     ledger.close()
 
 
+async def test_a_talk_that_was_over_before_it_could_be_recorded_is_lost(instance: Instance) -> None:
+    ledger = Ledger(instance.db)
+    async with cores() as relay:
+        leg = await relay.allocate()
+        leg.close()
+        taping = Taping(instance, ledger, relay)
+        call_id, subject = await rung(instance)
+        tape = await taping.start(call_id, subject, [leg])
+        assert tape is not None
+        assert await tape.stop() == 0.0
+        assert tape.state is RecordingState.LOST
+        await taping.close()
+    await asyncio.to_thread(ledger.close)
+
+
 async def test_a_talk_whose_legs_move_is_filed_in_two_whole_parts(instance: Instance) -> None:
     ledger = Ledger(instance.db)
     async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
