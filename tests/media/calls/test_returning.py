@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from media.calls import talk
-from media.calls.switchboard import RESUME
+from media.calls.switchboard import RESUME, Side
 from media.rtp import FRAME
 from media.sip import Endpoint, Hop, Incoming, Uri
 from media.sip.transport.websocket import EXTENSION
@@ -160,6 +160,11 @@ async def transferring(office: Office, at: Page) -> asyncio.Task[int]:
     return passing
 
 
+async def passed_on(office: Office, before: Side | None) -> None:
+    """Wait until somebody else than before talks to the caller."""
+    await until(lambda: current(office).agent is not before)
+
+
 async def test_a_page_that_does_not_come_back_leaves_a_colleague_ringing_for_its_caller(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +179,7 @@ async def test_a_page_that_does_not_come_back_leaves_a_colleague_ringing_for_its
     assert not made.ended.done()
     office.ben.lifted.set()
     with_ben = await office.ben.calls.get()
+    await passed_on(office, anas)
     assert await office.ben.hears(CALLER_HZ, office.caller, made)
     assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
     with_ben.bye()
@@ -195,6 +201,7 @@ async def test_who_transferred_and_whose_page_is_gone_is_rung_where_the_colleagu
     office.ben.answers = False
     office.ben.lifted.set()
     again = await office.ana.calls.get()
+    await passed_on(office, anas)
     assert await office.ana.hears(CALLER_HZ, office.caller, made)
     again.bye()
     await made.ended
@@ -211,7 +218,9 @@ async def test_a_colleague_who_takes_the_call_of_a_lost_page_has_it(
     await office.caller.sound.hear(len(office.caller.sound.heard) + 1)  # music
     await office.sign_in(office.ben)
     assert taken.replacement is not None
+    anas = current(office).agent
     with_ben, _ = await office.ben.dial("101", taken.replacement)
+    await passed_on(office, anas)
     assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
     assert await office.ben.hears(CALLER_HZ, office.caller, made)  # the page was waited for less long
     assert not with_ben.ended.done()
@@ -225,8 +234,10 @@ async def test_a_page_that_comes_back_after_a_colleague_has_picked_up_takes_noth
         made, _ = await office.caller.dial(DESK)
         passing = await transferring(office, first)
     passing.cancel()
+    anas = current(office).agent
     office.ben.lifted.set()
     with_ben = await office.ben.calls.get()
+    await passed_on(office, anas)
     assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
     async with page("late", path) as second:
         registrar = office.gateway.endpoint.registrar
@@ -251,8 +262,8 @@ async def test_a_page_that_comes_back_while_a_colleague_rings_lets_them_pick_up(
         office.ben.lifted.set()
         if answers:
             with_ben = await office.ben.calls.get()
-            assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
             await call.ended
+            assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
         else:
             await says(office, second, b"back".ljust(FRAME))
             assert not call.ended.done()
