@@ -43,9 +43,9 @@ class AppointmentFlow:
         self._changed = True
 
     @workflow.signal(name=Says.ANSWERED)
-    def answered(self, kind: str) -> None:
-        """The patient answered: `confirm` or `reschedule`."""
-        self._hear(kind, None)
+    def answered(self, kind: str, starts_at: datetime | None = None) -> None:
+        """The patient answered `confirm` or `reschedule`, of that start of the visit where it is known."""
+        self._hear(kind, starts_at)
 
     def _hear(self, kind: str, starts_at: datetime | None) -> None:
         if (kind, starts_at) not in self._answers:

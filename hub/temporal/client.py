@@ -6,7 +6,7 @@ tools read them) means an outside server; otherwise the embedded one of the inst
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client, WithStartWorkflowOperation
@@ -172,14 +172,18 @@ async def appointment_changed(client: Client, appointment_id: str) -> None:
     await _tell(client, Flow.APPOINTMENT, appointment_flow_id(appointment_id), appointment_id, Says.CHANGED)
 
 
-async def appointment_answered(client: Client, appointment_id: str, kind: str) -> None:
+async def appointment_answered(
+    client: Client, appointment_id: str, kind: str, starts_at: datetime | None = None
+) -> None:
     """Tell the appointment's flow that the patient said `confirm` or `reschedule`.
+
+    `starts_at` is the start of the visit that they were told of and answer, where that is known.
 
     Raises:
         TemporalUnavailableError: it is not told.
     """
     flow_id = appointment_flow_id(appointment_id)
-    await _tell(client, Flow.APPOINTMENT, flow_id, appointment_id, Says.ANSWERED, (kind,))
+    await _tell(client, Flow.APPOINTMENT, flow_id, appointment_id, Says.ANSWERED, (kind, starts_at))
 
 
 async def deliver(client: Client, event_id: str, delivery_ids: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """What the tests of feeds ask and say: the activity, what became of the messages, texts from and to patients."""
 
+from datetime import datetime
 from uuid import UUID
 
 from temporalio.client import Client
@@ -42,6 +43,15 @@ async def signals(env: WorkflowEnvironment, visit: UUID) -> list[str]:
         return []
     attributes = [event.workflow_execution_signaled_event_attributes for event in history.events]
     return [each.signal_name for each in attributes if each.signal_name]
+
+
+async def answers(env: WorkflowEnvironment, visit: UUID) -> list[tuple[str, datetime | None]]:
+    """Return what the visit's flow was told that the patient said, and of which start of it."""
+    history = await env.client.get_workflow_handle(f"appointment-{visit}").fetch_history()
+    attributes = [event.workflow_execution_signaled_event_attributes for event in history.events]
+    told = [each.input.payloads for each in attributes if each.signal_name == "answered"]
+    kinds: list[type] = [str, datetime]
+    return [tuple(await env.client.data_converter.decode(payloads, kinds)) for payloads in told]
 
 
 def remember(clinic: Clinic, visit: Appointment, text: str = "reminder") -> UUID:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from temporalio.client import Client
@@ -9,14 +10,15 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from connectors.api import ReceiptFacts
-from hub.record import consent
+from hub.record import consent, reminder
 from hub.record.appointment import Appointment
 from hub.record.event import Event
 from hub.record.message import Message, MessageStatus
 from hub.record.task import Task
 from hub.temporal import TemporalUnavailableError
 from tests.workflows.clinic import PHONE, Clinic
-from tests.workflows.feeding import counts, feeds_of, remember, said, signals
+from tests.workflows.feeding import answers, counts, feeds_of, remember, said, signals
+from tests.workflows.reminding import FIRST
 from workflows.activities.feed import Feeds
 
 
@@ -40,6 +42,24 @@ async def test_an_answer_reaches_the_flow_of_its_visit(
     assert (reply.meaning, reply.appointment_id) == (kind, visit().id)
     assert clinic.rows(Task) == []
     assert [event.type for event in clinic.rows(Event)] == ["message.received"]
+
+
+async def test_an_answer_is_about_the_start_that_the_text_told_of(
+    feeds: Feeds, clinic: Clinic, env: WorkflowEnvironment
+) -> None:
+    booked = clinic.visit(clinic.person())
+    clinic.store(booked)
+    (visit,) = clinic.rows(Appointment)
+    assert visit.starts_at is not None
+    text = remember(clinic, visit)
+    with clinic.instance.db.write() as db:
+        step = reminder.plan(db, visit.id, visit.starts_at, FIRST, clinic.now)
+        reminder.attempt(db, step.id, text, clinic.now)
+    later = visit.starts_at + timedelta(days=1)
+    clinic.store(booked.model_copy(update={"starts_at": later, "version": clinic.version()}))
+    clinic.tell("sms", said(clinic, "C"))
+    await feeds.drain("sms")
+    assert await answers(env, visit.id) == [("confirm", visit.starts_at)]
 
 
 async def test_stop_opts_out_at_once_and_every_visit_of_the_number_looks(

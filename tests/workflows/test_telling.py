@@ -221,8 +221,10 @@ async def test_what_was_never_begun_is_begun(clinic: Clinic, env: WorkflowEnviro
     start = emitted(clinic)
     call_id = ended_call(clinic)
     with clinic.instance.db.write() as db:
-        writeback.enqueue(db, "status", key="k", connection="ehr", object_id=visit, now=clinic.now, to="confirmed")
-    flows = (f"delivery-{start.event_id}-{start.delivery_id[-12:]}", f"call-{call_id}", f"appointment-{visit}")
+        write = writeback.enqueue(
+            db, "status", key="k", connection="ehr", object_id=visit, now=clinic.now, to="confirmed"
+        ).id
+    flows = (f"delivery-{start.event_id}-{start.delivery_id[-12:]}", f"call-{call_id}", f"writeback-{write}")
     sweep = upkeep_of(clinic, env.client).sweep
     await sweep(UpkeepStart(1))
     assert [await started(env, flow) for flow in flows] == [False] * 3
@@ -257,7 +259,7 @@ async def test_what_is_under_way_is_left_alone(clinic: Clinic, env: WorkflowEnvi
         event.tried(db, UUID(start.delivery_id), "500")
     clinic.later(minutes=2)
     await upkeep_of(clinic, env.client).sweep(UpkeepStart(1))
-    assert not await started(env, f"appointment-{visit}")
+    assert not await started(env, f"writeback-{row.id}")
     assert not await started(env, f"delivery-{start.event_id}-{start.delivery_id[-12:]}")
 
 

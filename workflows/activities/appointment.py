@@ -144,7 +144,7 @@ class Appointments:
             new = appointment.confirm(db, row.id, by=WRITER, now=now)
             queued = self._write_back(db, row, about, now)
         else:
-            new = ask_staff(db, row, answer.kind, about, now)
+            new = _ask_staff(db, row, answer.kind, about, now)
         payload = {"appointment": str(row.id), "status": answer.kind}
         return queued, self._herald.note(db, "reminder.answered", payload, now) if new else ()
 
@@ -256,7 +256,7 @@ class Appointments:
         return str(queued.id) if queued.state is WritebackState.PENDING else None
 
 
-def ask_staff(db: Session, row: Appointment, said: str, about: datetime | None, now: datetime) -> bool:
+def _ask_staff(db: Session, row: Appointment, said: str, about: datetime | None, now: datetime) -> bool:
     """Let a person see to an answer: another time is asked for, or one is confirmed that is past, off or moved.
 
     `about` is the start that it is about. Returns whether that is new.

@@ -295,8 +295,8 @@ class Feeds:
 
         await asyncio.gather(*map(changed, sorted(visits)))
         for consequence in then:
-            for visit, kind in consequence.answered:
-                await appointment_answered(self._client, str(visit), kind)
+            for visit, kind, starts_at in consequence.answered:
+                await appointment_answered(self._client, str(visit), kind, starts_at)
             for start in consequence.texts:
                 await send_text(self._client, start)
         for each in batch:

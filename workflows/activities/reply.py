@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from connectors.api import ReplyFacts
-from hub.record import appointment, consent, message, task
+from hub.record import appointment, consent, message, reminder, task
 from hub.record.message import Direction, Message
 from hub.record.patient import PatientPhone
 from hub.rules.consent import Reply, classify
@@ -28,8 +28,8 @@ ANSWERS = {STOP: "stopped", START: "started", "help": "help"}
 class Consequence:
     """Whom to tell, once what was decided is committed."""
 
-    answered: tuple[tuple[UUID, str], ...] = ()
-    "Visits whose flow hears what the patient said."
+    answered: tuple[tuple[UUID, str, datetime | None], ...] = ()
+    "Visits whose flow hears what the patient said, and of which start of it."
 
     changed: tuple[UUID, ...] = ()
     "Visits whose flow looks at its rows again."
@@ -70,11 +70,20 @@ def consequence_of(db: Session, row: Message, now: datetime) -> Consequence:
     """Return whom to tell of a text that `take` stored; the same again each time it is asked."""
     kind = row.meaning
     if kind in {CONFIRM, RESCHEDULE}:
-        return Consequence(answered=((row.appointment_id, kind),) if row.appointment_id is not None else ())
+        if row.appointment_id is None:
+            return Consequence()
+        return Consequence(answered=((row.appointment_id, kind, _told_of(db, row)),))
     texts: tuple[TextStart, ...] = ()
     if kind in ANSWERS and not _said_before(db, row):
         texts = (TextStart(ANSWERS[kind], str(row.id), row.connection),)
     return Consequence(changed=_visits_of(db, row.phone_key, now) if kind in {STOP, START} else (), texts=texts)
+
+
+def _told_of(db: Session, row: Message) -> datetime | None:
+    """Return the start of the visit that the text told which is answered; the visit may have moved since."""
+    asked = message.last_sent(db, row.phone_key, row.at)
+    step = None if asked is None else reminder.of_message(db, asked.id)
+    return None if step is None else step.starts_at
 
 
 def _said_before(db: Session, row: Message) -> bool:

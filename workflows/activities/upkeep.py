@@ -28,9 +28,8 @@ from hub.temporal import (
     deliver,
     start_writeback,
 )
-from workflows.activities.appointment import ask_staff
 from workflows.activities.visit import upcoming_ids
-from workflows.activities.voice import ANSWERS, settle_call, told_otherwise
+from workflows.activities.voice import ANSWERS, settle_call
 
 log = structlog.get_logger()
 
@@ -49,12 +48,11 @@ AT_ONCE = 100
 @dataclass(frozen=True, slots=True)
 class _Left:
     calls: list[UUID]
-    visits: list[UUID]
     deliveries: list[tuple[UUID, UUID]]
     "Event and delivery."
 
-    texts: list[UUID]
-    "Writes of notes of texts."
+    writebacks: list[UUID]
+    "Of confirmations and of notes of texts."
 
 
 class Upkeep:
@@ -73,8 +71,8 @@ class Upkeep:
             TemporalUnavailableError: not all was woken; the sweep is repeated.
         """
         version, _ = self._instance.policy()
-        for visit, answer in await self._instance.db.run(self._chosen):
-            await appointment_answered(self._client, str(visit), answer)
+        for visit, answer, starts_at in await self._instance.db.run(self._chosen):
+            await appointment_answered(self._client, str(visit), answer, starts_at)
         lost = await self._instance.db.run(self._settle, write=True)
         if lost:
             log.warning("attempts without an end", texts=lost)
@@ -82,10 +80,8 @@ class Upkeep:
         if texts:
             await self._instance.db.run(self._note_texts, write=True)
         left = await self._instance.db.run(self._left)
-        for text in left.texts:
-            await start_writeback(self._client, str(text))
-        for visit in left.visits:
-            await appointment_answered(self._client, str(visit), "confirm")
+        for writeback_id in left.writebacks:
+            await start_writeback(self._client, str(writeback_id))
         for call_id in left.calls:
             await call_ended(self._client, str(call_id))
         for event_id, delivery_id in left.deliveries:
@@ -123,23 +119,17 @@ class Upkeep:
             return False
         asked = voice.lapse(db, asked.id, now)
         if asked.over_at is not None and asked.over_at < now - SLACK:
-            called = settle_call(db, asked, now)
-            if called.answer is not None and told_otherwise(db, asked):
-                ask_staff(db, db.get_one(Appointment, row.appointment_id), called.answer, asked.starts_at, now)
+            settle_call(db, asked, now)
         return True
 
-    def _chosen(self, db: Session) -> list[tuple[UUID, str]]:
-        """Return what was chosen by keys of calls that nobody has settled, by visit; told before they are.
-
-        Without those whose visit has moved since: `_called` has staff see to them.
-        """
+    def _chosen(self, db: Session) -> list[tuple[UUID, str, datetime]]:
+        """Return what was chosen by keys of calls that nobody has settled, by visit and start; told before they are."""
         now = self._instance.clock()
         calls = [voice.latest(db, row.id) for row in reminder.stuck(db, now - STUCK)]
         return [
-            (row.appointment_id, ANSWERS[row.outcome])
+            (row.appointment_id, ANSWERS[row.outcome], row.starts_at)
             for row in calls
             if row is not None and row.over_at is not None and row.over_at < now - SLACK and row.outcome in ANSWERS
-            if not told_otherwise(db, row)
         ]
 
     def _noting(self) -> list[str]:
@@ -205,8 +195,7 @@ class Upkeep:
         )
         return _Left(
             calls=sorted(calls),
-            visits=sorted({row.object_id for row in pending if row.kind == STATUS}),
-            texts=sorted(row.id for row in pending if row.kind == TEXT),
+            writebacks=sorted(row.id for row in pending if row.kind in {STATUS, TEXT}),
             deliveries=[(row.event_id, row.id) for row in db.exec(query.limit(AT_ONCE))],
         )
 

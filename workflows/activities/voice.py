@@ -189,11 +189,6 @@ def settle_call(db: Session, row: ReminderCall, now: datetime) -> Called:
     return _called_of(step, row)
 
 
-def told_otherwise(db: Session, row: ReminderCall) -> bool:
-    """Return whether the visit has another time by now than the one that its patient was told of."""
-    return db.get_one(Appointment, row.appointment_id).starts_at != row.starts_at
-
-
 def _called_of(step: Reminder, row: ReminderCall) -> Called:
     answer = ANSWERS.get(row.outcome)
     return Called(str(step.state), answer, None if answer is None else row.starts_at)
