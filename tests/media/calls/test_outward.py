@@ -83,7 +83,7 @@ class Scene:
             assert person is not None
             return agent.get(db, person.id, self.office.gateway.line.now()).presence
 
-        return await self.office.instance.db.run(look, write=True)
+        return await self.office.gateway._ledger.do(look)  # behind all that was noted before
 
 
 @asynccontextmanager
