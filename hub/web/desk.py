@@ -17,6 +17,7 @@ from hub.api import agents, patients, pops, queues, tasks
 from hub.api.caller import SESSION_COOKIE, InstanceDep, SessionDep, TokenDep, needs, opened, person_of
 from hub.api.calls import numbers_of
 from hub.api.once import OnceDep
+from hub.api.phone import extension_of
 from hub.api.pops import FullPop, Refused, Said
 from hub.api.problem import InvalidError
 from hub.api.standing import Caller, caller_of
@@ -95,12 +96,12 @@ async def desk(request: Request, instance: InstanceDep, patient: Annotated[UUID 
         return RedirectResponse("/login", 303)
     view = View(request, instance, actor)
 
-    def look(db: Session) -> tuple[Staff, agents.Agent]:
+    def look(db: Session) -> dict[str, Any]:
         row = db.get_one(Staff, who)
-        return row, agents.shown(db, row, view.practice, view.now)
+        standing = agents.shown(db, row, view.practice, view.now)
+        return {"person": row, "agent": standing, "extension": extension_of(db, view.practice, who)}
 
-    person, standing = await instance.db.run(look)
-    return view.page("desk.html", person=person, agent=standing, patient=patient)
+    return view.page("desk.html", patient=patient, **await instance.db.run(look))
 
 
 @router.get("/part/presence")

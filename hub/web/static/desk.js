@@ -10,6 +10,7 @@ const HEADER = "X-Chartline"; // what a write by the session's cookie must carry
 const ACTIVE_MS = 20000; // how often a hand on the keyboard is told
 const WARNED_MS = 60000; // before the session is over
 const PROBLEM_MS = 8000;
+const AGAIN_MS = { least: 2000, most: 8000 }; // between two tries to ask for a part of the page
 
 const { body } = document;
 const find = (id) => document.getElementById(id);
@@ -62,6 +63,9 @@ function changed(parts) {
 const looks = new Map(); // requests under way whose answer is the pop: how many answers had been sent off before each
 let sent = 0; // of what callers said
 let due = false;
+let about = null; // the call that the pop is about, as /live last said
+
+const offerOf = (key) => key.split(".")[0];
 
 // Whether /live knows more than the pop shows. An answer may be ahead of /live, which says the same a moment later.
 function behind(shown, said) {
@@ -71,8 +75,25 @@ function behind(shown, said) {
 }
 
 function popped() {
+  const pop = find("pop");
+  if (!pop) return;
+  const [shown, said] = [pop.querySelector("[data-key]")?.dataset.key, live.state.caller?.key ?? ""];
+  const [call, before] = [offerOf(said), about];
+  about = call;
+  const another = call !== before && (shown ? offerOf(shown) !== call : before !== null && looks.size > 0);
+  if (another) clear(pop);
   if (looks.size) due = true;
-  else if (find("pop") && behind(keyOf("pop", "key"), live.state.caller?.key ?? "")) htmx.trigger(body, "live:pop");
+  else if (another || shown === undefined || behind(shown, said)) htmx.trigger(body, "live:pop");
+}
+
+// Nothing of another call stays in sight until the next answer, which may never come; nor is its own waited for.
+function clear(pop) {
+  const held = pop.contains(document.activeElement);
+  const over = [...looks.keys()];
+  looks.clear();
+  pop.replaceChildren();
+  for (const xhr of over) xhr.abort();
+  if (held) find("caller").focus();
 }
 
 // What became of a call is asked until it is said; who writes a note is not cut short by the next call.
@@ -82,6 +103,28 @@ function asks() {
   if (typedIn(find("asked"))) find("asked-title").lastChild.data = "What became of the call before this one?";
   else htmx.trigger(body, "live:asked");
 }
+
+// A part that could not be asked for is asked for again, after pauses that grow until there is an answer.
+const pauses = new Map(); // by part: the last, in milliseconds
+
+function again(part) {
+  const pause = Math.min((pauses.get(part) ?? AGAIN_MS.least / 2) * 2, AGAIN_MS.most);
+  pauses.set(part, pause);
+  setTimeout(() => {
+    if (part === "pop") popped();
+    else if (part === "asked") asks();
+    else htmx.trigger(body, `live:${part === "presence" ? "me" : part}`);
+  }, pause * (0.5 + Math.random() / 2)); // by chance, as in live.js
+}
+
+// What a person asked for, a person asks for again.
+function unanswered({ requestConfig, target }, why = "Chartline does not answer.") {
+  const alone = requestConfig.verb === "get" && !byHand(requestConfig);
+  problem(`${why} ${alone ? "Trying again." : "Try again."}`);
+  if (alone) again(target.id);
+}
+
+const byHand = ({ triggeringEvent }) => /^(click|submit)$/.test(triggeringEvent?.type ?? "");
 
 const announce = (text) => { find("say").textContent = text; };
 
@@ -94,7 +137,8 @@ body.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, target, 
   if (requestConfig.verb !== "get") sent += 1;
   looks.set(xhr, sent);
 });
-body.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
+body.addEventListener("htmx:afterRequest", ({ detail: { successful, target, xhr } }) => {
+  if (successful) pauses.delete(target.id);
   if (!looks.delete(xhr) || looks.size) return;
   if (due) popped(); // not otherwise: an answer may be ahead of what /live has said
   due = false;
@@ -110,18 +154,20 @@ body.addEventListener("htmx:afterSwap", ({ detail }) => {
   const saved = detail.target.id === "asked" && detail.requestConfig.formData?.get("call");
   if (saved && saved !== live.state.asked) asks();
   tick();
-  const byHand = /^(click|submit)$/.test(detail.requestConfig.triggeringEvent?.type ?? "");
-  if (!byHand || document.activeElement !== body) return; // focus stood on what is gone
+  if (!byHand(detail.requestConfig) || document.activeElement !== body) return; // focus stood on what is gone
   const wrong = detail.target.querySelector("[role=alert] ~ * input:not([type=hidden]), [role=alert] ~ input");
   const next = wrong ?? (detail.target.childElementCount ? detail.target : find("caller"));
   if (!wrong) next.tabIndex = -1;
   next.focus();
 });
 body.addEventListener("htmx:responseError", ({ detail }) => {
-  if (detail.xhr.status === 401) leave("over");
-  else problem(`That was not done (${detail.xhr.status}). Try again.`);
+  const { status } = detail.xhr;
+  const why = `That was not done (${status}).`;
+  if (status === 401) leave("over");
+  else if (status >= 500) unanswered(detail, why);
+  else problem(`${why} Try again.`);
 });
-body.addEventListener("htmx:sendError", () => problem("Chartline does not answer. Trying again."));
+for (const fault of ["htmx:sendError", "htmx:timeout"]) body.addEventListener(fault, ({ detail }) => unanswered(detail));
 
 // Clocks
 
@@ -139,6 +185,8 @@ function tick() {
 
 // The session: whoever does nothing for ten minutes is signed out, and is asked a minute before.
 
+let rested = null; // where the focus was when somebody was asked whether they are there
+
 function minded(now) {
   const here = touched || phone?.busy;
   if (here && now - told > ACTIVE_MS) {
@@ -150,9 +198,17 @@ function minded(now) {
   const asks = left < WARNED_MS;
   find("still-left").textContent = span(Math.max(left, 0));
   if (asks === !find("still").hidden) return;
+  if (asks) rested = document.activeElement;
   find("still").hidden = !asks;
   for (const behind of document.querySelectorAll("body > header, body > main")) behind.inert = asks;
   if (asks) find("still-yes").focus();
+  else goOn();
+}
+
+function goOn() {
+  if (rested === body) return;
+  const same = rested.isConnected ? rested : find(rested.id); // its part may have been rendered anew
+  (same?.checkVisibility() ? same : find("caller")).focus();
 }
 
 for (const act of ["keydown", "pointerdown"]) {
@@ -166,9 +222,11 @@ find("still-yes").onclick = () => {
 // Buttons that call somebody
 
 async function callBack(id) {
-  const answer = await fetch(`/v1/calls/${encodeURIComponent(id)}`, { headers: { [HEADER]: "desk" } });
-  const { number } = answer.ok ? await answer.json() : {};
-  if (number) await phone.dial(number);
+  const asked = fetch(`/v1/calls/${encodeURIComponent(id)}`, { headers: { [HEADER]: "desk" } });
+  const answer = await asked.catch(() => null);
+  const { number } = answer?.ok ? await answer.json() : {};
+  if (!answer) problem("Chartline does not answer. Try again.");
+  else if (number) await phone.dial(number);
   else problem("The number of this call is not known.");
 }
 

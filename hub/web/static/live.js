@@ -56,7 +56,8 @@ export class Live extends EventTarget {
     if (said.type === "snapshot") this.#stream = said.stream;
     this.#seq = said.seq;
     const before = said.type === "snapshot" ? {} : this.state;
-    const parts = Object.keys(said.state).filter((part) => JSON.stringify(this.state[part]) !== JSON.stringify(said.state[part]));
+    const differs = (part) => JSON.stringify(before[part]) !== JSON.stringify(said.state[part]);
+    const parts = Object.keys(said.state).filter(differs); // all of a snapshot: what was asked for meanwhile may be old
     this.state = { ...before, ...said.state };
     this.#tell("change", { parts });
   }

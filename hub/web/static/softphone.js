@@ -33,6 +33,7 @@ export class Softphone {
   #since = new WeakMap(); // by call: when the talk began
   #heldSince = null;
   #ring = new Ring();
+  #elsewhere = false; // another tab is the phone
   #problem;
   #now;
   #serves;
@@ -104,8 +105,12 @@ export class Softphone {
       find("phone-number").focus();
       return;
     }
-    if (this.#call || this.#held || !this.#phone) {
-      this.#problem(this.#phone ? "End this call before you begin another." : "The phone is not ready.");
+    if (!this.#phone) {
+      this.#problem(this.#elsewhere ? "Your phone is in another tab: call from there." : "The phone is not ready.");
+      return;
+    }
+    if (this.#call || this.#held) {
+      this.#problem("End this call before you begin another.");
       return;
     }
     find("phone-number").value = number;
@@ -157,6 +162,7 @@ export class Softphone {
 
   #say(what) {
     const [state, words] = WORDS[what];
+    this.#elsewhere = what === "elsewhere";
     find("phone-state").dataset.state = state;
     find("phone-words").textContent = words;
   }

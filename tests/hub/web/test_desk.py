@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from hub.record import agent, task, token, wrapup
+from hub.record import agent, staff, task, token, wrapup
 from hub.record.agent import Presence
 from hub.record.call import Call
 from hub.record.task import Task, TaskState
@@ -153,15 +153,31 @@ async def test_who_does_nothing_is_asked_and_then_signed_out(stage: Stage, seat:
     page, ana = seat.page, stage.ana()
     await seat.log_in(ana)
     await page.wait_for_selector("#pop .nothing")
+    await page.focus("#phone-number")
     rested(stage, ana, minutes=9, seconds=20)
     await page.wait_for_selector("#still:not([hidden])")
     assert await page.evaluate("document.activeElement.id") == "still-yes"
     assert await seat.violations() == []
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#still", state="hidden")
+    assert await page.evaluate("document.activeElement.id") == "phone-number"
     rested(stage, ana, minutes=11)
     await page.wait_for_url("**/login?ended=idle")
     assert "nothing was done here for ten minutes" in await page.inner_text("main")
+
+
+async def test_who_was_asked_stands_at_the_caller_where_their_place_is_gone(stage: Stage, seat: Seat) -> None:
+    page, ana, left = seat.page, stage.ana(), stage.office.task()
+    await seat.log_in(ana)
+    await page.focus(f"#done-{left}")
+    rested(stage, ana, minutes=9, seconds=20)
+    await page.wait_for_selector("#still:not([hidden])")
+    with stage.office.instance.db.write() as db:
+        task.done(db, left, by="system:test", now=stage.clock())
+    await page.wait_for_selector(f"#done-{left}", state="detached")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#still", state="hidden")
+    assert await page.evaluate("document.activeElement.id") == "caller"
 
 
 async def test_a_chart_that_the_ehr_opened_is_shown(stage: Stage, seat: Seat) -> None:
@@ -240,6 +256,45 @@ async def test_one_tab_is_the_phone_and_the_next_takes_over(stage: Stage, seat: 
     await other.wait_for_selector("text=Phone is in another tab")
     await seat.page.close()
     await other.wait_for_selector("#phone-state[data-state=reconnecting]")
+
+
+async def test_a_tab_that_is_not_the_phone_has_no_answer_and_says_where_the_phone_is(stage: Stage, seat: Seat) -> None:
+    ana, calls_from = stage.ana(), number()
+    who = stage.office.patient(family="Okafor", given="Ngozi", **phones(calls_from))
+    await seat.log_in(ana)
+    await seat.page.wait_for_selector("#phone-state[data-state=reconnecting]")
+    other = await seat.context.new_page()
+    await other.goto(f"/desk?patient={who}")
+    await other.wait_for_selector("text=Phone is in another tab")
+    await other.click("#patient [data-dial]")
+    await other.wait_for_selector("#problem:has-text('Your phone is in another tab: call from there.')")
+    stage.offer(ana, calls_from)
+    await other.wait_for_selector(".head--ringing")
+    assert not await other.is_visible("[data-answer]")
+
+
+async def test_a_phone_that_was_added_for_somebody_is_their_desks_as_well(stage: Stage, seat: Seat) -> None:
+    who = stage.hire("front-desk")
+    stage.office.write(staff.add_device, who.id, "207", "chartline", stage.clock())
+    await seat.log_in(who)
+    await seat.page.wait_for_selector("#phone[data-extension='207']")
+    await seat.page.wait_for_selector("#phone-state[data-state=reconnecting]")
+    assert await seat.violations() == []
+
+
+async def test_who_has_no_phone_has_no_buttons_that_call(stage: Stage, seat: Seat) -> None:
+    page, who, calls_from = seat.page, stage.hire("front-desk"), number()
+    patient = stage.office.patient(family="Okafor", given="Ngozi", **phones(calls_from))
+    await seat.log_in(who)
+    await page.goto(f"/desk?patient={patient}")
+    await page.wait_for_selector("#patient .when-no-phone")
+    assert calls_from[-4:] in await page.inner_text("#patient")
+    stage.offer(who, calls_from)
+    await page.wait_for_selector(".head--ringing")
+    for button in ("[data-answer]", "#patient [data-dial]"):
+        assert not await page.is_visible(button)
+    assert await page.query_selector("#phone") is None
+    assert await seat.violations() == []
 
 
 async def test_a_colleague_can_be_chosen_for_a_transfer(stage: Stage, seat: Seat) -> None:

@@ -1,20 +1,19 @@
 """What an agent types at the desk outlives what is shown anew meanwhile, however late `/live` and the answers come."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Route, WebSocketRoute
+from playwright.async_api import Browser, Page
 
 from hub.record.queue import Offer
 from hub.record.wrapup import WrapUp
 from tests.hub.api.office import Worker, number, phones
 from tests.hub.web.stage import Seat, Stage, chromium
+from tests.hub.web.wire import Late, Slow
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
-PATIENCE_S = 15.0
 POP = "**/desk/part/pop"
 VERIFY = "**/desk/verify"
 
@@ -23,62 +22,6 @@ VERIFY = "**/desk/verify"
 async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
     async with chromium(browser, stage.base) as seat:
         yield seat
-
-
-class Late:
-    """Keeps what `/live` says from a page until it is let through."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-        self.holds = False
-        self._came = asyncio.Event()
-        self._page: WebSocketRoute | None = None
-
-    def follow(self, page: WebSocketRoute) -> None:
-        """Stand between the page and the hub."""
-        self._page = page
-        page.connect_to_server().on_message(self._hear)
-
-    def _hear(self, said: str | bytes) -> None:
-        assert self._page is not None
-        if not self.holds:
-            self._page.send(said)
-            return
-        self.kept.append(str(said))
-        self._came.set()
-
-    async def has(self, text: str) -> None:
-        """Return once something that says this is kept."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not any(text in said for said in self.kept):
-                self._came.clear()
-                await self._came.wait()
-
-    async def let_through(self, page: Page) -> None:
-        """Say it all, one after the other."""
-        assert self._page is not None
-        for said in self.kept:
-            self._page.send(said)
-            await page.evaluate("new Promise(next => setTimeout(next))")  # the page has heard it by then
-        self.kept.clear()
-
-
-class Slow:
-    """Takes a request to the hub and keeps the answer until it is let through."""
-
-    def __init__(self) -> None:
-        self.answered = asyncio.Event()
-        self._through = asyncio.Event()
-
-    async def __call__(self, route: Route) -> None:
-        answer = await route.fetch()
-        self.answered.set()
-        await self._through.wait()
-        await route.fulfill(response=answer)
-
-    def let_through(self) -> None:
-        """Give the page its answer."""
-        self._through.set()
 
 
 async def talking(stage: Stage, seat: Seat, ana: Worker) -> Offer:
