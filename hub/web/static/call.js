@@ -2,13 +2,14 @@
 //
 // Events: "change" whenever something below is different, "ended" once.
 
+import { Gathering } from "./gathering.js";
 import { INFO_TYPE, saidIn } from "./sealing.js";
 
 const PATIENCE_MS = 2000; // a path that breaks for less mends itself
 const LOST_MS = 15000; // ... and one that is not back by then is given up
 const WAIT_MS = 5000; // for a change that the other side is making
 const AGAIN_MS = 50;
-const NO_ANSWER = 701; // what a browser says of a TURN server that it cannot reach (WebRTC, icecandidateerror)
+const AWAY = "not connected";
 const KEY_MS = 120;
 const GAP_MS = 70;
 const RECORDING_TYPE = "application/x-chartline-recording"; // docs/reference/sip.md
@@ -18,10 +19,13 @@ export class Call extends EventTarget {
   #phone;
   #session;
   #stream;
+  #answering = null;
+  #offered = false; // an INVITE of ours was sent
+  #unagreed = false; // ... and lost on its way, or its answer
   #sealing;
   #commitment;
   #connection = null;
-  #relay = null; // what is wrong with the TURN server, in words
+  #gathering = null;
   #mending = null;
   #heard = new MediaStream();
   #keyTaken = false;
@@ -74,9 +78,15 @@ export class Call extends EventTarget {
       ended: ({ cause }) => this.#over(cause),
       failed: ({ cause }) => this.#over(cause),
     });
+    this.#outlast(this.#session);
   }
 
-  async answer() {
+  // Once, however often it is asked for while the microphone is being opened.
+  answer() {
+    return (this.#answering ??= this.#answer().catch((error) => { this.#answering = null; throw error; }));
+  }
+
+  async #answer() {
     if (this.state !== "ringing" || this.outgoing) throw new Error("nothing to answer");
     this.#stream = await this.#phone.capture();
     try {
@@ -121,8 +131,9 @@ export class Call extends EventTarget {
   }
 
   // Ask the gateway to tell how the call is recorded: anew whenever it was out of touch, and may have told in vain.
-  #touched = () => {
+  #touched = (moved = null) => {
     if (this.state !== "talking") return;
+    if (moved) this.#agree();
     if (this.#phone.state === "ready") this.#inform(RECORDING_TYPE, "").catch(() => {}); // a call that is never recorded
     else if (this.recording) this.#change({ recording: "unknown" });
   };
@@ -170,15 +181,51 @@ export class Call extends EventTarget {
     return this.#sealing && !this.#sealing.given ? this.#sealing.counts() : null;
   }
 
-  // Change the session; one change at a time, so what is under way is waited for: JsSIP would only return false.
+  // JsSIP hangs up when the socket closes under a request, or nobody answers one in time. A call that is answered needs
+  // neither for its sound, and goes on: an INFO is given up, an offer is made anew.
+  #outlast(session) {
+    for (const name of ["onTransportError", "onRequestTimeout"]) {
+      const hangUp = session[name].bind(session);
+      session[name] = () => (session.isEstablished() ? this.#unheard() : hangUp());
+    }
+  }
+
+  #unheard() {
+    this.dispatchEvent(new Event("unheard"));
+    if (this.#connection.signalingState === "have-local-offer") this.#disagree();
+  }
+
+  #disagree() {
+    this.#unagreed = this.state !== "ended";
+    setTimeout(() => this.#agree(), PATIENCE_MS); // where the socket is not gone; otherwise once it is back
+  }
+
+  // The gateway may wait for an ACK that was lost: it takes no other offer meanwhile, and hangs up after 32 s (RFC 3261
+  // section 13.3.1.4). Where it was the offer or its answer, offer what holds here now, anew: the path that the gateway
+  // may have opened for an ICE restart is not ours any more.
+  async #agree() {
+    if (this.state !== "talking" || this.#phone.state !== "ready") return;
+    if (this.#offered) this.#session.sendRequest("ACK");
+    if (!this.#unagreed) return;
+    this.#unagreed = false;
+    try {
+      await this.#signalled((done) => this.#session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, done));
+      this.dispatchEvent(new Event("agreed"));
+    } catch {
+      this.#disagree();
+    }
+  }
+
+  // Change the session; one change at a time, so what is under way is waited for: JsSIP would only return false. A change
+  // whose offer is lost is made when the next one is agreed.
   #signalled(ask) {
     const until = performance.now() + WAIT_MS;
     return new Promise((resolve, reject) => {
       this.addEventListener("ended", () => reject(new Error("no call")), { once: true });
       const attempt = () => {
-        if (this.#phone.state !== "ready") reject(new Error("not connected"));
+        if (this.#phone.state !== "ready") reject(new Error(AWAY));
         else if (this.state !== "talking") reject(new Error("no call"));
-        else if (ask(resolve)) return;
+        else if (ask(resolve)) this.addEventListener("agreed", () => resolve(), { once: true });
         else if (performance.now() > until) reject(new Error("not now"));
         else setTimeout(attempt, AGAIN_MS);
       };
@@ -188,7 +235,7 @@ export class Call extends EventTarget {
 
   #refer(target, options = {}) {
     return new Promise((resolve, reject) => {
-      if (this.#phone.state !== "ready") return reject(new Error("not connected"));
+      if (this.#phone.state !== "ready") return reject(new Error(AWAY));
       const refused = (what) => reject(new Error(what));
       this.#session.refer(target, {
         ...options,
@@ -203,6 +250,7 @@ export class Call extends EventTarget {
 
   #describe(said) {
     const sealing = this.#sealing;
+    this.#offered ||= said.originator === "local" && said.type === "offer";
     if (!sealing) return;
     if (said.originator === "local") {
       if (!sealing.given && !saidIn(said.sdp)) said.sdp = sealing.written(said.sdp);
@@ -221,14 +269,15 @@ export class Call extends EventTarget {
     }
     if (this.#sealing.given) return this.#lie(new Error("a key after all"));
     this.#keyTaken = true;
-    const tell = (next) => this.#inform(INFO_TYPE, next).catch(() => this.#lie(new Error("the other page cannot be told")));
+    const tell = (next) => this.#insist(INFO_TYPE, next).catch(() => this.#lie(new Error("the other page cannot be told")));
     this.#sealing.take(said).then((next) => this.#whenTalking(() => tell(next)), this.#lie);
   }
 
   // Send an INFO; resolves once it was taken.
   #inform(kind, said, extraHeaders = []) {
     return new Promise((resolve, reject) => {
-      if (this.#phone.state !== "ready") return reject(new Error("not connected"));
+      if (this.#phone.state !== "ready") return reject(new Error(AWAY));
+      for (const end of ["unheard", "ended"]) this.addEventListener(end, () => reject(new Error(AWAY)), { once: true });
       const sent = ({ originator, info }) => {
         if (originator !== "local") return;
         info.on("succeeded", () => resolve());
@@ -237,6 +286,18 @@ export class Call extends EventTarget {
       this.#session.on("newInfo", sent); // JsSIP tells of it before it sends
       this.#session.sendInfo(kind, said, { extraHeaders });
       this.#session.off("newInfo", sent);
+    });
+  }
+
+  // The same, and again where the socket closes under it: whoever takes it may get it twice.
+  #insist(kind, said) {
+    return new Promise((resolve, reject) => {
+      const failed = (error) => (error.message === AWAY ? setTimeout(attempt, AGAIN_MS) : reject(error));
+      const attempt = () => {
+        if (this.state === "ended") reject(new Error("no call"));
+        else this.#inform(kind, said).then(resolve, failed);
+      };
+      attempt();
     });
   }
 
@@ -272,24 +333,8 @@ export class Call extends EventTarget {
       this.#listen();
     });
     connection.addEventListener("connectionstatechange", () => this.#moved(connection.connectionState));
-    this.#gather(connection);
-  }
-
-  // A page that may send from nowhere, as where only TURN is let through and refuses it, never even begins to look for
-  // a path: it would be silent for ever, and no state says so.
-  #gather(connection) {
-    let found = false;
-    connection.addEventListener("icecandidate", ({ candidate }) => { found ||= Boolean(candidate?.candidate); });
-    connection.addEventListener("icecandidateerror", ({ errorCode, url }) => {
-      if (!/^turns?:/.test(url)) return; // a STUN server's silence harms nobody who is found all the same
-      const server = `the TURN server ${url.replace(/^\w+:|\?.*$/g, "")}`;
-      if (errorCode === 401) this.#relay = `${server} does not take this page's password; load the page anew`;
-      else if (errorCode !== NO_ANSWER) this.#relay ??= `${server} refuses with ${errorCode}`;
-      else this.#relay ??= `${server} does not answer`;
-    });
-    connection.addEventListener("icegatheringstatechange", () => {
-      if (connection.iceGatheringState !== "complete" || found || this.state === "ended") return;
-      this.#change({ unreached: this.#relay ?? "this browser may use no network" });
+    this.#gathering = new Gathering(connection, (why) => {
+      if (this.state !== "ended") this.#change({ unreached: why });
       this.hangUp();
     });
   }
@@ -332,7 +377,7 @@ export class Call extends EventTarget {
     if (this.state === "ended") return;
     clearTimeout(this.#mending);
     clearTimeout(this.#pressing);
-    if (this.state === "talking" && !this.connected) this.unreached ??= this.#relay;
+    if (this.state === "talking" && !this.connected) this.unreached ??= this.#gathering?.trouble ?? null;
     this.#phone.removeEventListener("state", this.#touched);
     this.#release();
     if (this.#phone.player.srcObject === this.#heard) this.#phone.player.srcObject = null;

@@ -50,6 +50,7 @@ class Exchange {
       this.commitment = value;
       return null;
     }
+    if (kind === "key" && this.theirs && written(this.theirs) === value) return null; // said twice
     if (kind !== "key" || this.theirs) throw new Error("not expected now");
     const key = read(value);
     if (!this.calls && (!this.commitment || written(await digest(key)) !== this.commitment)) {

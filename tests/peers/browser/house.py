@@ -49,6 +49,34 @@ WEB = Path(__file__).resolve().parents[3] / "hub" / "web"
 ESBUILD = WEB / "node_modules" / ".bin" / "esbuild"
 REALM = "chartline"
 
+CLOSING = """reaches => {
+    // The socket closes under the next message that `cuts` fits, which has reached the gateway or not.
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (said) {
+      const cut = window.cuts?.test(said);
+      if (!cut || reaches) send.call(this, said);
+      if (!cut) return;
+      window.cuts = null;
+      this.close();
+    };
+}"""
+
+TWICE = """() => {
+    // Answer is pressed again while the microphone is being opened.
+    const { capture } = phone;
+    let plug;
+    const plugged = new Promise(done => { plug = done; });
+    window.streams = [];
+    phone.capture = async () => {
+      await plugged;
+      streams.push(await capture());
+      return streams.at(-1);
+    };
+    const pressed = [call.answer(), call.answer()];
+    plug();
+    return Promise.allSettled(pressed).then(() => true);
+}"""
+
 _EXTENSIONS = count(2001)
 
 

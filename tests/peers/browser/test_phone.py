@@ -14,7 +14,7 @@ from media.sip.keypress import RECORDING_TYPE
 from tests.hub.api.office import Office
 from tests.media.farend import FarEnd, far_end, relay, until
 from tests.peers.browser.chromium import PATIENCE_S
-from tests.peers.browser.house import House, Talk, practice
+from tests.peers.browser.house import CLOSING, TWICE, House, Talk, practice
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -233,6 +233,64 @@ async def test_sound_goes_on_while_the_socket_is_away_and_the_page_comes_back_by
     assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
     talk.end()
     await desk.wait_for_function("call.state === 'ended'")
+
+
+async def test_an_info_under_way_when_the_socket_closes_is_refused_and_the_call_goes_on(
+    house: House, desk: Page, far: FarEnd
+) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate(CLOSING, False)
+    asked = "cuts = /^INFO /; call.record(true).catch(error => error.message)"
+    assert await desk.evaluate(asked) == "not connected"
+    await desk.wait_for_function("phone.state === 'connecting'")
+    await hear_each_other(desk, far, talk)
+    await desk.wait_for_function("phone.state === 'ready'", timeout=PATIENCE_S * 1000)
+    assert await desk.evaluate("call.state") == "talking"
+    await desk.evaluate("call.hold()")
+    assert talk.offers == [Direction.SENDONLY]
+
+
+@pytest.mark.parametrize("reaches", [False, True], ids=["offer-lost", "answer-lost"])
+async def test_a_hold_under_way_when_the_socket_closes_is_made_when_it_is_back(
+    house: House, desk: Page, far: FarEnd, reaches: bool
+) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate(CLOSING, reaches)
+    await desk.evaluate("cuts = /^INVITE /; call.hold()")
+    assert await desk.evaluate("[call.state, call.held, phone.state]") == ["talking", True, "ready"]
+    assert talk.offers == [Direction.SENDONLY] * (1 + reaches)
+    await desk.evaluate("cuts = /^INVITE /; call.resume()")
+    assert talk.offers[-1] is Direction.SENDRECV
+    assert await desk.evaluate("[call.state, call.held]") == ["talking", False]
+    await hear_each_other(desk, far, talk)
+
+
+async def test_an_ack_lost_with_the_socket_is_sent_when_it_is_back(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate(CLOSING, False)
+    await desk.evaluate("cuts = /^ACK /; call.hold()")
+    await desk.wait_for_function("phone.state === 'connecting'")
+    await desk.wait_for_function("phone.state === 'ready'", timeout=PATIENCE_S * 1000)
+    await desk.evaluate("call.resume()")
+    assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
+    await hear_each_other(desk, far, talk)
+
+
+async def test_answer_pressed_twice_answers_once(house: House, desk: Page, far: FarEnd) -> None:
+    board, extension = house.switchboard, await desk.evaluate("phone.extension")
+    ringing = asyncio.create_task(board.ring(extension, "7001"))
+    await desk.wait_for_function("window.call?.state === 'ringing'")
+    await desk.evaluate(TWICE)
+    async with asyncio.timeout(PATIENCE_S):
+        talk = await ringing
+    assert talk is not None
+    board.join(talk, await board.far("7001"))
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate("call.hangUp()")
+    assert await desk.evaluate("streams.flatMap(each => each.getTracks()).map(each => each.readyState)") == ["ended"]
 
 
 async def test_how_a_call_is_recorded_is_what_the_gateway_says(house: House, desk: Page, far: FarEnd) -> None:

@@ -20,7 +20,7 @@ from media.sound import Sound
 from tests.hub.api.office import Office
 from tests.media.farend import Ear, far_end, relay
 from tests.peers.browser.chromium import PATIENCE_S
-from tests.peers.browser.house import House, Talk, practice
+from tests.peers.browser.house import CLOSING, TWICE, House, Talk, practice
 
 pytestmark = [pytest.mark.peer("chromium", "node"), pytest.mark.asyncio(loop_scope="module")]
 
@@ -142,6 +142,29 @@ async def test_somebody_in_between_who_puts_in_his_own_key_is_found_out(
     assert await callee.evaluate("call.broken") == "not the key that was promised"
     assert await callee.evaluate("call.code") is None
     await caller.wait_for_function("call.state === 'ended'")
+
+
+@pytest.mark.parametrize("reaches", [False, True], ids=["key-lost", "answer-lost"])
+async def test_a_key_under_way_when_the_socket_closes_is_said_again(house: House, reaches: bool) -> None:
+    caller, callee = await two(house)
+    await caller.evaluate(CLOSING, reaches)
+    await caller.evaluate("void (window.cuts = /^INFO [^]*x-chartline-e2e/)")
+    await talking(house, caller, callee)
+    await caller.wait_for_function("cuts === null")
+    await asyncio.gather(caller.evaluate("hears(1000)"), callee.evaluate("hears(440)"))
+    await caller.wait_for_function("phone.state === 'ready'")
+    assert await caller.evaluate("call.code") == await callee.evaluate("call.code")
+
+
+async def test_answer_pressed_twice_leaves_a_sealed_call_alive(house: House) -> None:
+    caller, callee = await two(house)
+    await caller.evaluate("number => phone.call(number).then(() => true)", await callee.evaluate("phone.extension"))
+    await callee.wait_for_function("window.call?.state === 'ringing'")
+    await callee.evaluate(TWICE)
+    await asyncio.gather(caller.evaluate("hears(1000)"), callee.evaluate("hears(440)"))
+    await callee.evaluate("call.hangUp()")
+    ended = "streams.flatMap(each => each.getTracks()).every(each => each.readyState === 'ended')"
+    assert await callee.evaluate(ended)
 
 
 async def test_hold_and_resume_leave_a_sealed_call_sealed(house: House) -> None:
