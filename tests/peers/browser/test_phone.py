@@ -267,6 +267,20 @@ async def test_a_hold_under_way_when_the_socket_closes_is_made_when_it_is_back(
     await hear_each_other(desk, far, talk)
 
 
+async def test_an_offer_that_is_lost_time_and_again_is_agreed_in_the_end(house: House, desk: Page, far: FarEnd) -> None:
+    talk = await talk_of(house, "7001", desk)
+    await hear_each_other(desk, far, talk)
+    await desk.evaluate(CLOSING, True)
+    await desk.evaluate("cuts = /^INVITE /; void (window.held = call.hold())")
+    await desk.wait_for_function("cuts === null")
+    await desk.evaluate("void (cuts = /^INVITE /)")  # the next has an ICE restart, which the gateway follows in vain
+    await desk.wait_for_function("cuts === null", timeout=PATIENCE_S * 1000)
+    await desk.evaluate("held")
+    assert talk.offers == [Direction.SENDONLY] * 3
+    await desk.evaluate("call.resume()")
+    await hear_each_other(desk, far, talk)
+
+
 async def test_an_ack_lost_with_the_socket_is_sent_when_it_is_back(house: House, desk: Page, far: FarEnd) -> None:
     talk = await talk_of(house, "7001", desk)
     await hear_each_other(desk, far, talk)
