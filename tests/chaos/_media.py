@@ -1,9 +1,11 @@
-"""The media process as it is, which also says on SIGUSR1 how many tasks it has: `_media FILE --dir DIR`.
+"""The media process as it is, which also says on SIGUSR1 what it holds: `_media FILE --dir DIR`.
 
-From outside its sockets and its memory can be counted, its tasks cannot.
+From outside its sockets and its memory can be counted; its tasks cannot, nor what of its memory is in use: Python keeps
+what a busy moment took, for the next.
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -17,7 +19,8 @@ serve = media._serve
 async def _counted(*arguments: object) -> None:
     def tell() -> None:
         ahead = FILE.with_suffix(".next")
-        ahead.write_text(str(len(asyncio.all_tasks())))
+        gc.collect()
+        ahead.write_text(f"{len(asyncio.all_tasks())} {sys.getallocatedblocks()}")
         ahead.replace(FILE)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
