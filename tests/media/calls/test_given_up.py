@@ -75,27 +75,6 @@ async def test_a_phone_that_takes_a_call_over_with_a_name_is_refused_and_its_leg
     await taken.ended
 
 
-async def test_a_colleague_who_picks_up_for_a_caller_who_was_sent_elsewhere_meanwhile_is_hung_up(
-    office: Office,
-) -> None:
-    made, taken = await office.connected()
-    await office.sign_in(office.ben)
-    office.ben.lifted.clear()
-    first = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
-    assert taken.replacement is not None
-    over, _ = await office.ben.dial("101", taken.replacement)
-    await asyncio.gather(first, return_exceptions=True)
-    assert await over.refer(Uri("sip", "nurses", HOST)) == 200
-    assert legs(office) == 2, "the caller waits, and Ben's phone rings"
-    office.ben.lifted.set()
-    with_ben = await office.ben.calls.get()
-    assert await with_ben.ended is Cause.HANGUP
-    assert legs(office) == 1
-    made.bye()
-    assert await made.ended is Cause.CLOSED
-
-
 async def test_a_number_that_answers_in_the_moment_in_which_nobody_wants_it_is_hung_up() -> None:
     async with peers(speaking_early) as (carrier,), trunks_of(practice(trunk("carrier", carrier))) as built:
 
