@@ -291,7 +291,7 @@ async def test_what_is_said_during_a_pause_is_not_kept_and_what_follows_stands_w
 ) -> None:
     recorder = Recorder()
     recording = recorder.record(place_in(tmp_path))
-    track, began = recording.track(CALLER), now()
+    track, began = recording.track(CALLER), recording._began_at
     said(track, tone(440, seconds=0.2), at=began)
     recording.pause()
     recording.pause()

@@ -78,12 +78,11 @@ class Page:
         assert call.offer is not None
         call.answer(await self.sound.describe("active", types="0 126"))
         await self.sound.take(call.offer)
-        async with asyncio.timeout(5):
-            await self.sound.keyed.wait()
+        await self.sound.keyed.wait()
         self.calls.put_nowait(call)
 
     async def called(self) -> Incoming:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(20):
             return await self.calls.get()
 
 
