@@ -266,7 +266,7 @@ async def test_one_pressed_twice_confirms_nothing_before_the_visit_was_told(offi
         await hears(far, "opening")
         await far.press(place, "11")
         await hears(far, "choice")
-        assert heard(far) == {"opening", "visit", "choice"}
+        assert "visit" in heard(far)
         row = await office.instance.db.run(lambda db: db.get_one(ReminderCall, asked))
         assert row.outcome is Outcome.NONE
         await far.press(place, "1")
