@@ -263,15 +263,15 @@ async def test_one_pressed_twice_confirms_nothing_before_the_visit_was_told(offi
         asked = await ask(office)
         place = await place_of(carrier)
         await person(far, place)
-        await hears(far, "opening")
+        await hears(far, "opening")  # cut short by the key, it may be too little of the whole to be told from it later
         await far.press(place, "11")
         await hears(far, "choice")
-        assert "visit" in heard(far)
+        assert heard(far) | {"opening"} == {"opening", "visit", "choice"}
         row = await office.instance.db.run(lambda db: db.get_one(ReminderCall, asked))
         assert row.outcome is Outcome.NONE
         await far.press(place, "1")
         row = await over(office, asked)
-        assert heard(far) == {"opening", "visit", "choice", "confirmed"}
+        assert heard(far) | {"opening"} == {"opening", "visit", "choice", "confirmed"}
     assert row.outcome is Outcome.CONFIRMED
 
 
