@@ -14,8 +14,8 @@ from media.trunk.trunks import Wish
 from tests.media.calls import test_passing_on as house
 from tests.media.calls.test_passing_on import CALLER_HZ, HOST, Office
 from tests.media.sip.peer import answering, speaking_early
-from tests.media.trunk.test_trunks import NUMBER, peers, practice, trunk
-from tests.media.trunk.test_trunks import house as trunks_of
+from tests.media.trunk.house import NUMBER, peers, practice, trunk
+from tests.media.trunk.house import house as trunks_of
 
 pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
 
