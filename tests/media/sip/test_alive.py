@@ -7,10 +7,10 @@ from media.sip.incoming import Incoming
 from media.sip.message import Response
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
+from tests.media.sip.calling import ANSWER, calling
 from tests.media.sip.line import PHONE, Line, answer, follow, invite, reply, statuses
 from tests.media.sip.test_incoming import reinvite, ringing
 from tests.media.sip.test_offering import taken, turns
-from tests.media.sip.test_outgoing import ANSWER, calling
 
 
 async def taking(line: Line, **fields: str) -> tuple[Incoming, Response]:

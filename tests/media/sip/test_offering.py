@@ -15,10 +15,10 @@ from media.sip.incoming import Incoming
 from media.sip.leg import Leg
 from media.sip.message import Request, Response
 from media.sip.status import Cause
+from tests.media.sip.calling import calling
+from tests.media.sip.calling import talking as called
 from tests.media.sip.line import PHONE, SECRETS, Clock, Line, answer, follow, invite, reply, statuses
 from tests.media.sip.test_incoming import moved, reinvite, ringing, talking
-from tests.media.sip.test_outgoing import calling
-from tests.media.sip.test_outgoing import talking as called
 
 
 def ours(version: int = 2, direction: Direction = Direction.SENDRECV) -> Session:

@@ -11,10 +11,10 @@ from media.sip.incoming import Incoming
 from media.sip.message import Request, Response
 from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
+from tests.media.sip.calling import ANSWER, calling
 from tests.media.sip.line import PHONE, Line, answer, follow, invite, offer, reply, statuses
 from tests.media.sip.test_incoming import moved
 from tests.media.sip.test_offering import ours, taken, theirs, turns
-from tests.media.sip.test_outgoing import ANSWER, calling
 
 # We are called
 

@@ -12,11 +12,11 @@ from media.sip.message import Request, Response
 from media.sip.referral import Replaces, fragment, parse_fragment
 from media.sip.transfer import Refer
 from media.sip.uri import Address, Uri
+from tests.media.sip.calling import PHONE_URI, calling
+from tests.media.sip.calling import talking as called
 from tests.media.sip.line import PHONE, Line, answer, follow, invite, reply, request, statuses
 from tests.media.sip.test_incoming import ringing, talking
 from tests.media.sip.test_offering import turns
-from tests.media.sip.test_outgoing import PHONE_URI, calling
-from tests.media.sip.test_outgoing import talking as called
 
 COLLEAGUE = Uri.parse("sip:102@192.0.2.1")
 
