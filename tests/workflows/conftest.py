@@ -10,12 +10,15 @@ from temporalio.testing import WorkflowEnvironment
 from connectors.sandbox import carrier as sms
 from connectors.sandbox import ehr as fhir
 from connectors.sandbox.store import Store
+from hub.outside import Outside
 from tests.workflows.clinic import SECRET, TOKEN, Clinic, House, free_port, house, serving
 from tests.workflows.env import skipping
 from tests.workflows.feeding import feeds_of
 from tests.workflows.reminding import desk_of
 from workflows.activities.appointment import Appointments
 from workflows.activities.feed import Feeds
+from workflows.activities.herald import Herald
+from workflows.activities.voice import Voices
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +70,11 @@ def feeds(clinic: Clinic, env: WorkflowEnvironment) -> Feeds:
 @pytest.fixture
 def desk(clinic: Clinic, nobody: Client) -> Appointments:
     return desk_of(clinic, nobody)
+
+
+@pytest.fixture
+def voices(clinic: Clinic, nobody: Client) -> Voices:
+    """The activities that call, under a policy that has reminders called."""
+    clinic.amend('offsets = ["-3d", "-1d", "-2h"]', 'offsets = ["-3d", "-1d", "-2h"]\nvoice = true')
+    instance = clinic.instance
+    return Voices(instance, Outside(instance, {}, actor="system:workflows"), Herald(instance, nobody))
