@@ -13,7 +13,7 @@ from playwright.async_api import Browser
 from hub.web import assets
 from tests.hub.web import processes
 from tests.hub.web.processes import Practice
-from tests.hub.web.stage import Stage, house, launched
+from tests.hub.web.stage import Seat, Stage, chromium, house, launched
 
 BUILD = Path(assets.__file__).with_name("build.sh")
 ROOT = BUILD.parents[2]
@@ -50,6 +50,12 @@ def stage(whole: Stage) -> Stage:
 async def browser() -> AsyncIterator[Browser]:
     async with launched() as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
+    async with chromium(browser, stage.base) as seat:
+        yield seat
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from hub.record import agent, call, queue, staff
 from hub.record.pop import Pop
 from hub.record.queue import Offer, OfferState
 from hub.settings.practice import Role
-from tests.hub.api.office import POLICY, Office, Worker, opened
+from tests.hub.api.office import POLICY, Office, Worker, number, opened, phones
 from tests.peers import npm
 
 CHROMIUM = "/usr/bin/chromium"
@@ -200,3 +200,23 @@ class Seat:
             for one in found["violations"]
             for node in one["nodes"]
         ]
+
+
+async def talking(stage: Stage, seat: Seat, ana: Worker) -> Offer:
+    """Let Ana talk to somebody whom the practice knows, with nothing typed yet."""
+    calls_from = number()
+    stage.office.patient(**phones(calls_from))
+    await seat.log_in(ana)
+    await seat.page.wait_for_selector("#pop .nothing")
+    offer = stage.offer(ana, calls_from)
+    stage.answer(offer)
+    await seat.page.wait_for_selector("#verify-name")
+    await seat.page.wait_for_selector("#asked-what")
+    return offer
+
+
+async def says(page: Page, birth: str, name: str = "Ana Rivera") -> None:
+    """Type what the caller says, by keyboard, and send it."""
+    await page.fill("#verify-name", name)
+    await page.fill("#verify-birth", birth)
+    await page.press("#verify-birth", "Enter")

@@ -1,11 +1,9 @@
 """An agent's whole call in a real browser: what they see at each stage, by keyboard; axe-core finds no fault in it."""
 
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from hub.record import agent, staff, task, token, wrapup
@@ -14,7 +12,7 @@ from hub.record.call import Call
 from hub.record.task import Task, TaskState
 from hub.record.wrapup import Disposition, WrapUp
 from tests.hub.api.office import Worker, number, phones
-from tests.hub.web.stage import DESK_POLICY, Seat, Stage, chromium
+from tests.hub.web.stage import DESK_POLICY, Seat, Stage, chromium, says
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
@@ -26,12 +24,6 @@ DESK_WIDTH = 1024
 
 BUSY = 4
 "How much slower a machine may be that runs other tests beside."
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
-    async with chromium(browser, stage.base) as seat:
-        yield seat
 
 
 async def test_a_whole_call(stage: Stage, seat: Seat) -> None:
@@ -106,9 +98,7 @@ async def test_three_wrong_answers_lock(stage: Stage, seat: Seat) -> None:
     stage.answer(stage.offer(ana, calls_from))
     await page.wait_for_selector("#verify-name")
     for left in (2, 1, 0):
-        await page.fill("#verify-name", "Ana Rivera")
-        await page.fill("#verify-birth", f"{left + 5}/4/1980")
-        await page.press("#verify-birth", "Enter")
+        await says(page, f"{left + 5}/4/1980")
         if left:
             await page.wait_for_selector(f"text={left} {'try' if left == 1 else 'tries'} left")
     await page.wait_for_selector("text=Locked after three wrong answers")
@@ -227,9 +217,7 @@ async def test_axe_finds_nothing_at_any_stage(stage: Stage, seat: Seat) -> None:
 
 async def verified(page: Page) -> None:
     """Type who Ana Rivera is."""
-    await page.fill("#verify-name", "Ana Rivera")
-    await page.fill("#verify-birth", "2/3/1980")
-    await page.press("#verify-birth", "Enter")
+    await says(page, "2/3/1980")
     await page.wait_for_selector(".pop--full")
 
 

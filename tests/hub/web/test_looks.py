@@ -1,43 +1,27 @@
 """A desk whose hub does not answer: nothing of the call before stays in sight, and what was missed comes by itself."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Page, Route
 
 from hub.record.queue import Offer
-from tests.hub.api.office import Worker, number, phones
-from tests.hub.web.stage import Seat, Stage, chromium
-from tests.hub.web.wire import Late, dead, mute
+from tests.hub.api.office import Worker, number
+from tests.hub.web.stage import Seat, Stage, says, talking
+from tests.hub.web.wire import POP, Late, dead, mute
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
-POP = "**/desk/part/pop"
 SOON_MS = 3000
 "Less than the page waits for an answer."
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
-    async with chromium(browser, stage.base) as seat:
-        yield seat
-
-
 async def verified(stage: Stage, seat: Seat, ana: Worker) -> Offer:
     """Let Ana talk to a patient whose name she sees."""
-    calls_from = number()
-    stage.office.patient(**phones(calls_from))
-    await seat.log_in(ana)
-    await seat.page.wait_for_selector("#pop .nothing")
-    offer = stage.offer(ana, calls_from)
-    stage.answer(offer)
-    await seat.page.wait_for_selector("#asked-what")
-    await seat.page.fill("#verify-name", "Ana Rivera")
-    await seat.page.fill("#verify-birth", "2/3/1980")
-    await seat.page.press("#verify-birth", "Enter")
+    offer = await talking(stage, seat, ana)
+    await says(seat.page, "2/3/1980")
     await seat.page.wait_for_selector(".pop--full")
     return offer
 

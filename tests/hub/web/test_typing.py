@@ -1,47 +1,18 @@
 """What an agent types at the desk outlives what is shown anew meanwhile, however late `/live` and the answers come."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page
+from playwright.async_api import Page
 
-from hub.record.queue import Offer
 from hub.record.wrapup import WrapUp
-from tests.hub.api.office import Worker, number, phones
-from tests.hub.web.stage import Seat, Stage, chromium
-from tests.hub.web.wire import Late, Slow
+from tests.hub.api.office import number
+from tests.hub.web.stage import Seat, Stage, says, talking
+from tests.hub.web.wire import POP, Late, Slow
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
-POP = "**/desk/part/pop"
 VERIFY = "**/desk/verify"
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def seat(stage: Stage, browser: Browser) -> AsyncIterator[Seat]:
-    async with chromium(browser, stage.base) as seat:
-        yield seat
-
-
-async def talking(stage: Stage, seat: Seat, ana: Worker) -> Offer:
-    """Let Ana talk to somebody whom the practice knows, with nothing typed yet."""
-    calls_from = number()
-    stage.office.patient(**phones(calls_from))
-    await seat.log_in(ana)
-    await seat.page.wait_for_selector("#pop .nothing")
-    offer = stage.offer(ana, calls_from)
-    stage.answer(offer)
-    await seat.page.wait_for_selector("#verify-name")
-    await seat.page.wait_for_selector("#asked-what")
-    return offer
-
-
-async def says(page: Page, birth: str, name: str = "Ana Rivera") -> None:
-    """Type what the caller says, by keyboard, and send it."""
-    await page.fill("#verify-name", name)
-    await page.fill("#verify-birth", birth)
-    await page.press("#verify-birth", "Enter")
 
 
 async def types(page: Page, birth: str) -> None:

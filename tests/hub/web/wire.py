@@ -5,6 +5,8 @@ import asyncio
 from playwright.async_api import Page, Route, WebSocketRoute
 
 PATIENCE_S = 15.0
+POP = "**/desk/part/pop"
+"Where a page asks for what it shows of the call."
 
 
 class Late:
