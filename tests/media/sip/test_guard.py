@@ -12,7 +12,7 @@ import pytest
 from media.sip.digest import Algorithm, Authority, Credentials, Login, Outcome
 from media.sip.guard import BAN_S, BANS, BESIEGED, FAILURES, HOMES, LONGEST_BAN_S, SOURCES, WINDOW_S, Guard, network_of
 from media.sip.hop import Hop
-from media.sip.message import Response
+from media.sip.message import Request, Response
 from tests.media.sip.line import PHONE, REALM, Clock, Line, answer, follow, invite, proven, request, statuses
 from tests.media.sip.test_flows import PAGE, Pages, register
 
@@ -40,6 +40,20 @@ def guard(clock: Clock) -> Guard:
 def guess(guard: Guard, times: int, host: str = STRANGER) -> None:
     for turn in range(times):
         guard.failed(host, f"10{turn}")
+
+
+def asking(line: Line, extension: str = "101", source: Hop = PHONE, **more: Any) -> tuple[Request, Response]:
+    """Have a phone register; return what it sent, and how it is asked for its password."""
+    usual = {"to": f"<sip:{extension}@192.0.2.1>", "contact": CONTACT, "headers": {"Expires": "120"}}
+    asked = request("REGISTER", **(usual | more))
+    (refusal,) = line.put(asked, source)
+    return asked, refusal
+
+
+def guesses(line: Line, asked: Request, refusal: Response, times: int, source: Hop = PHONE) -> list[list[int | str]]:
+    """Have somebody guess a password; return what is said to each guess."""
+    wrong = [proven(asked, refusal, Login("101", "wrong"), branch=f"z9hG4bK{turn}") for turn in range(times)]
+    return [statuses(line.put(each, source)) for each in wrong]
 
 
 def test_the_fifth_wrong_password_in_a_minute_bans_the_source(guard: Guard) -> None:
@@ -216,11 +230,8 @@ def test_an_unknown_name_costs_what_a_wrong_password_costs_call_by_call(algorith
 
 async def test_five_wrong_passwords_leave_the_door_shut_for_that_source_alone() -> None:
     line = Line()
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
-    (refusal,) = line.put(asked, PHONE)
-    for turn in range(FAILURES):
-        guessed = proven(asked, refusal, Login("101", "wrong"), branch=f"z9hG4bK{turn}")
-        assert statuses(line.put(guessed, PHONE)) == [403]
+    asked, refusal = asking(line)
+    assert guesses(line, asked, refusal, FAILURES) == [[403]] * FAILURES
     right = proven(asked, refusal, Login("101", "secret of 101"), branch="z9hG4bKright")
     assert line.put(right, PHONE) == []
     assert line.put(request("OPTIONS", branch="z9hG4bKoptions"), PHONE) == []
@@ -231,12 +242,10 @@ async def test_five_wrong_passwords_leave_the_door_shut_for_that_source_alone() 
 
 async def test_a_phone_that_registered_is_served_while_its_address_guesses() -> None:
     line = Line()
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
-    (refusal,) = line.put(asked, PHONE)
+    asked, refusal = asking(line)
     right = proven(asked, refusal, Login("101", "secret of 101"), branch="z9hG4bKright")
     assert statuses(line.put(right, PHONE)) == [200]
-    for turn in range(3 * FAILURES):
-        line.put(proven(asked, refusal, Login("101", "wrong"), branch=f"z9hG4bK{turn}"), PHONE._replace(port=6000))
+    guesses(line, asked, refusal, 3 * FAILURES, PHONE._replace(port=6000))
     assert statuses(line.put(invite(branch="z9hG4bKcall"), PHONE)) == [401]
 
 
@@ -275,15 +284,8 @@ async def test_each_phone_that_is_registered_is_heard_however_many_an_extension_
     line = Line()
     for last in range(HOMES + 1):
         source = PHONE._replace(host=f"203.0.113.{last}")
-        asked = request(
-            "REGISTER",
-            to="<sip:101@192.0.2.1>",
-            contact=f"<sip:101@203.0.113.{last}:5062>",
-            branch=f"z9hG4bKask{last}",
-            call_id=f"reg-{last}",
-            headers={"Expires": "120"},
-        )
-        (refusal,) = line.put(asked, source)
+        contact = f"<sip:101@203.0.113.{last}:5062>"
+        asked, refusal = asking(line, source=source, contact=contact, branch=f"z9hG4bKask{last}", call_id=f"reg-{last}")
         right = proven(asked, refusal, Login("101", "secret of 101"), branch=f"z9hG4bKright{last}")
         assert statuses(line.put(right, source)) == [200]
     scanned(line, "203.0.113.0")
@@ -305,20 +307,26 @@ async def test_a_scanner_gets_no_answer() -> None:
     assert statuses(line.put(request("OPTIONS", headers={"User-Agent": "JsSIP 3.10.1"}), PHONE)) == [200]
 
 
+class Added(Line):
+    """A line whose record knows a phone, 103, that the endpoint has yet to hear of."""
+
+    def __init__(self) -> None:
+        known: dict[str, Credentials] = {}
+        super().__init__(credentials=known.get)
+        self.asks = 0
+        "So often the record was asked."
+
+        async def look() -> bool:
+            self.asks += 1
+            known["103"] = Credentials.of("103", REALM, "new")
+            return True
+
+        self.endpoint.door.on_doubt = look
+
+
 async def test_a_phone_just_added_is_served_at_once_and_a_flood_asks_the_record_rarely() -> None:
-    known: dict[str, Credentials] = {}
-    asks = 0
-    line = Line(credentials=known.get)
-
-    async def look() -> bool:
-        nonlocal asks
-        asks += 1
-        known["103"] = Credentials.of("103", REALM, "new")
-        return True
-
-    line.endpoint.door.on_doubt = look
-    asked = request("REGISTER", to="<sip:103@192.0.2.1>", contact=CONTACT, headers={"Expires": "120"})
-    (refusal,) = line.put(asked, PHONE)
+    line = Added()
+    asked, refusal = asking(line, "103")
     assert line.put(proven(asked, refusal, Login("103", "new")), PHONE) == []
     await line.settle()
     assert statuses(line.take()) == [200]
@@ -330,37 +338,19 @@ async def test_a_phone_just_added_is_served_at_once_and_a_flood_asks_the_record_
         await line.settle()
         answers += line.take()
     assert statuses(answers) == [403] * 50
-    assert asks <= 2
+    assert line.asks <= 2
 
 
 async def test_a_phone_just_added_is_served_whatever_it_asks_in_one_moment() -> None:
-    known: dict[str, Credentials] = {}
-    asks = 0
-    line = Line(credentials=known.get)
-
-    async def look() -> bool:
-        nonlocal asks
-        asks += 1
-        known["103"] = Credentials.of("103", REALM, "new")
-        return True
-
-    line.endpoint.door.on_doubt = look
+    line = Added()
     for turn in range(10):
-        asked = request(
-            "REGISTER",
-            to="<sip:103@192.0.2.1>",
-            contact=CONTACT,
-            call_id=f"moment-{turn}",
-            branch=f"z9hG4bKfirst{turn}",
-            headers={"Expires": "120"},
-        )
-        (refusal,) = line.put(asked, PHONE)
+        asked, refusal = asking(line, "103", call_id=f"moment-{turn}", branch=f"z9hG4bKfirst{turn}")
         again = proven(asked, refusal, Login("103", "new"), branch=f"z9hG4bKsecond{turn}")
         assert line.put(again, PHONE) == []
         assert line.put(again, PHONE) == []  # sent again before there was an answer
     await line.settle()
     assert statuses(line.take()) == [200] * 10
-    assert asks == 1
+    assert line.asks == 1
     assert not line.endpoint.guard.bars(at(PHONE.host))
 
 
@@ -371,8 +361,7 @@ async def test_a_record_that_cannot_be_asked_leaves_nobody_without_an_answer() -
         raise OSError
 
     line.endpoint.door.on_doubt = look
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>")
-    (refusal,) = line.put(asked, PHONE)
+    asked, refusal = asking(line)
     line.put(proven(asked, refusal, Login("101", "wrong")), PHONE)
     await line.settle()
     assert statuses(line.take()) == [403]
@@ -386,8 +375,7 @@ async def test_a_refusal_is_the_same_for_all_after_the_record_was_asked(login: L
         return False
 
     line.endpoint.door.on_doubt = look
-    asked = request("REGISTER", to="<sip:101@192.0.2.1>")
-    (refusal,) = line.put(asked, PHONE)
+    asked, refusal = asking(line)
     assert line.put(proven(asked, refusal, login), PHONE) == []
     await line.settle()
     assert statuses(line.take()) == [403]
