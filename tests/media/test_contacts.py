@@ -1,48 +1,21 @@
 """Where phones are, as a media process that died left it to the next."""
 
-import socket
-from collections.abc import Iterator
-from pathlib import Path
-from string import Template
-
 import pytest
 
-from hub.cli import setup
-from hub.cli.instance import opened
-from hub.db import now
-from hub.demo.phone import free_port
-from hub.instance import Instance
-from hub.record import staff
-from hub.settings import Paths
 from media.contacts import Contacts
-from media.gateway import REALM
 from media.ledger import Ledger
 from media.line import Line
 from media.sip.hop import Hop
 from media.sip.message import Request
+from tests.media.cove import add_phone
 from tests.media.sip.line import statuses
 from tests.media.sip.test_flows import PAGE, Pages, register
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Instance]:
-    text = Path(__file__).with_name("practice.toml").read_text()
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    setup.make(Paths(tmp_path / "i"), Template(text).substitute(ports))
-    with opened(tmp_path / "i") as instance:
-        yield instance
-
-
-async def restarted(instance: Instance, transport: str, message: Request) -> Pages:
+async def restarted(line: Line, transport: str, message: Request) -> Pages:
     """Have a phone register from 203.0.113.9:40011; return what the process after this one knows of it."""
-    line = Line(instance, "media-test")
-    ana = line.instance.policy()[1].staff[0].email
-    with instance.db.write() as db:
-        person = staff.find(db, ana)
-        assert person is not None
-        staff.add_device(db, person.id, "101", REALM, now())
-    await line.load()
-    before, after, ledger = Pages(transport), Pages(transport), Ledger(instance.db)
+    await add_phone(line, "101")
+    before, after, ledger = Pages(transport), Pages(transport), Ledger(line.instance.db)
     assert statuses(before.say(message, 11)) == [200]
     Contacts(line, ledger, before.endpoint.registrar).changed("101")
     ledger.close()
@@ -67,9 +40,9 @@ def at(contact: str, transport: str, via: str = "203.0.113.9:40011") -> Request:
     ],
 )
 async def test_a_phone_that_only_its_connection_led_to_is_not_called_until_it_is_back(
-    instance: Instance, transport: str, message: Request
+    line: Line, transport: str, message: Request
 ) -> None:
-    after = await restarted(instance, transport, message)
+    after = await restarted(line, transport, message)
     assert len(after.endpoint.registrar.bindings("101")) == 1
     assert after.contacts() == []
     message.headers["CSeq"] = ["2 REGISTER"]
@@ -85,20 +58,18 @@ async def test_a_phone_that_only_its_connection_led_to_is_not_called_until_it_is
         ("<sip:abc@203.0.113.9:5060;transport=udp>", Hop("203.0.113.9", 5060, "udp")),
     ],
 )
-async def test_a_phone_over_tcp_is_called_at_the_address_that_it_named(
-    instance: Instance, contact: str, hop: Hop
-) -> None:
-    after = await restarted(instance, "tcp", at(contact, "TCP"))
+async def test_a_phone_over_tcp_is_called_at_the_address_that_it_named(line: Line, contact: str, hop: Hop) -> None:
+    after = await restarted(line, "tcp", at(contact, "TCP"))
     assert [found.hop() for found in after.contacts()] == [hop]
 
 
-async def test_a_phone_whose_ids_are_no_utf_8_is_kept_like_any_other(instance: Instance) -> None:
+async def test_a_phone_whose_ids_are_no_utf_8_is_kept_like_any_other(line: Line) -> None:
     message = register(
         call_id="caf\udce9",
         via="SIP/2.0/TCP 203.0.113.9:5060",
         contact='<sip:abc@203.0.113.9:5060;transport=tcp>;+sip.instance="\udce9";reg-id=1',
     )
-    after = await restarted(instance, "tcp", message)
+    after = await restarted(line, "tcp", message)
     assert list(after.endpoint.registrar.bindings("101")) == ['"é";1']
     message.headers["CSeq"] = ["2 REGISTER"]
     assert statuses(after.say(message, 11)) == [200]
