@@ -41,6 +41,8 @@ class Path:
         self.pair = pair
         self.remote: Address | None = None
         "Where the browser is, once a check has proven it."
+        self.connecting: asyncio.Task[None] | None = None
+        "Looks for the browser here, and waits until it is lost."
         self._way = way
         self._buffer, self._view = buffer, memoryview(buffer)
         self._socket: socket.socket = pair.rtp
@@ -150,9 +152,9 @@ class Association:
     def begin(self, way: Way, *, active: bool) -> None:
         """Find the browser that said this; `active` says who begins the DTLS handshake, which is made once."""
         first, self.peer, path = self.peer is None, way, self.latest
-        if first or path is self._next:
+        if path.connecting is None or path.connecting.done():  # an offer may come again, whose answer was lost
             path.ice.know(way.ufrag, way.password)
-            self._spawn(self._connect(path))
+            path.connecting = self._spawn(self._connect(path))
         if not first:
             return
         self._handshake = Handshake(Peer(way.fingerprints, active), self._send_record, self._on_keys, self._lose)
@@ -216,10 +218,11 @@ class Association:
             self._told = True
             self._on_gone()
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         _tasks[task] = self
         task.add_done_callback(_tasks.pop)
+        return task
 
     def shut(self) -> None:
         """Tell the browser that it is over (close_notify), and give the ports back; shutting twice is once."""

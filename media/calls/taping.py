@@ -61,7 +61,9 @@ class Tape:
         ended = await self.recording.stop()
         self.state = RecordingState.FILED if ended.state == "sealed" else RecordingState.PARTIAL
         if ended.state == "failed" and not ended.seconds:
-            self.state = RecordingState.LOST  # there is no file: who was to be heard is gone, or the call is sealed
+            # There is no file: who was to be heard is gone, or the call is sealed.
+            self.state = RecordingState.LOST
+            log.warning("recording lost", recording=str(self.id), reason=ended.reason)
         return ended.seconds
 
 

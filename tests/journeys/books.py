@@ -187,7 +187,7 @@ def calls(house: House, outages: Sequence[tuple[float, float]] = ()) -> list[str
         running = db.exec(select(Recording).where(Recording.state == RecordingState.RUNNING)).all()
         found += [f"recording {row.id} was never ended" for row in running]
         lost = db.exec(select(Recording).where(Recording.state == RecordingState.LOST)).all()
-        found += [f"recording {row.id} is lost" for row in lost if not _cut_off(row, outages)]
+        found += [_lost(house, row) for row in lost if not _cut_off(row, outages)]
     return found
 
 
@@ -289,6 +289,12 @@ def unsettled(house: House, feed: Feed) -> Iterator[str]:
             yield "recordings run"
     if any(visit.status == "booked" and now < visit.starts_at - timedelta(days=1) for visit in feed.due):
         yield "reminders are ahead"
+
+
+def _lost(house: House, row: Recording) -> str:
+    log = (house.stand.paths.log / "media.log").read_text(errors="replace")
+    told = [line for line in log.splitlines() if str(row.id) in line]
+    return f"recording {row.id} of {row.started_at:%T.%f} is lost: {told or 'nothing is told of it'}"
 
 
 def _cut_off(row: Recording, outages: Sequence[tuple[float, float]]) -> bool:

@@ -106,8 +106,11 @@ async def until(when: float) -> None:
     """Wait for a moment of the loop's clock."""
     loop = asyncio.get_running_loop()
     moment = loop.create_future()
-    loop.call_at(when, moment.set_result, None)
-    await moment
+    waking = loop.call_at(when, moment.set_result, None)
+    try:
+        await moment
+    finally:
+        waking.cancel()
 
 
 @asynccontextmanager

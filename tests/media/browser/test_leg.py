@@ -167,6 +167,23 @@ async def test_an_ice_restart_takes_another_port_keeps_the_keys_and_gives_the_ol
     assert len(ports) == free
 
 
+async def test_an_ice_restart_whose_answer_was_lost_once_leaves_nothing_behind(page: FarPage) -> None:
+    engine = BuiltinRelay(Ports("127.0.0.1", 20_000, 29_999), Sound(b"\xff" * FRAME))
+    leg = await leg_of(engine)
+    await called(leg, page)
+    before = leg.local
+    await page.restart()
+    offer = await page.describe("actpass")
+    await leg.answer(offer)
+    await page.take(await leg.answer(offer))
+    await page.say(SOUND)
+    async with asyncio.timeout(5):
+        while leg.local == before or not leg.stats.packets:
+            await page.hear(len(page.heard) + 1)
+    async with asyncio.timeout(association.CONNECT_SECONDS / 4):
+        await engine.close()
+
+
 async def test_an_ice_restart_without_a_port_left_is_refused_and_the_call_goes_on(page: FarPage) -> None:
     ports = Ports("127.0.0.1", 31_000, 31_001)
     engine = BuiltinRelay(ports, Sound(b"\xff" * FRAME))

@@ -12,11 +12,13 @@ const phone = new Phone({
   player,
 });
 const calls = [];
+const states = []; // of the phone: a socket may be lost and back between two looks
+phone.addEventListener("state", ({ state }) => states.push(state));
 phone.addEventListener("call", ({ call }) => {
   calls.push(call);
   window.call = call;
 });
 // The ear hears what the player plays, whichever call that is.
 player.addEventListener("loadedmetadata", () => listen(player.srcObject));
-Object.assign(window, { phone, calls, player });
+Object.assign(window, { phone, calls, states, player });
 phone.start();

@@ -51,6 +51,12 @@ async def talk_of(house: House, number: str = "", page: Page | None = None) -> T
         return await house.switchboard.talks.get()
 
 
+async def back(page: Page) -> None:
+    """Wait until the phone has lost its connection and is ready again."""
+    lost = "states.lastIndexOf('connecting') > states.indexOf('ready')"
+    await page.wait_for_function(f"{lost} && phone.state === 'ready'", timeout=PATIENCE_S * 1000)
+
+
 async def hear_each_other(page: Page, end: FarEnd, talk: Talk) -> None:
     """Prove both ways by a tone that is measured at the other end."""
     assert talk.other is not None
@@ -243,9 +249,8 @@ async def test_an_info_under_way_when_the_socket_closes_is_refused_and_the_call_
     await desk.evaluate(CLOSING, False)
     asked = "cuts = /^INFO /; call.record(true).catch(error => error.message)"
     assert await desk.evaluate(asked) == "not connected"
-    await desk.wait_for_function("phone.state === 'connecting'")
     await hear_each_other(desk, far, talk)
-    await desk.wait_for_function("phone.state === 'ready'", timeout=PATIENCE_S * 1000)
+    await back(desk)
     assert await desk.evaluate("call.state") == "talking"
     await desk.evaluate("call.hold()")
     assert talk.offers == [Direction.SENDONLY]
@@ -286,8 +291,7 @@ async def test_an_ack_lost_with_the_socket_is_sent_when_it_is_back(house: House,
     await hear_each_other(desk, far, talk)
     await desk.evaluate(CLOSING, False)
     await desk.evaluate("cuts = /^ACK /; call.hold()")
-    await desk.wait_for_function("phone.state === 'connecting'")
-    await desk.wait_for_function("phone.state === 'ready'", timeout=PATIENCE_S * 1000)
+    await back(desk)
     await desk.evaluate("call.resume()")
     assert talk.offers == [Direction.SENDONLY, Direction.SENDRECV]
     await hear_each_other(desk, far, talk)
