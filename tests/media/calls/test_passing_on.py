@@ -7,8 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from string import Template
 
 import pytest
 from sqlmodel import Session as Db
@@ -34,6 +32,7 @@ from media.sip import Address, Cause, Endpoint, Hop, Incoming, Login, Outgoing, 
 from media.sip.leg import Leg
 from media.sip.referral import Replaces
 from media.sip.registrar import Binding
+from tests.media import cove
 from tests.media.farend import FarEnd, far_end
 
 pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
@@ -50,9 +49,7 @@ TRIES = 4
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     root = tmp_path_factory.mktemp("passing") / "i"
-    text = (Path(__file__).parents[1] / "practice.toml").read_text()
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    setup.make(Paths(root), Template(text).substitute(ports))
+    setup.make(Paths(root), cove.policy())
     (root / "keys" / "pop.secret").write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     (root / "prompts").mkdir()
     for name in STOCK.split():
@@ -86,6 +83,12 @@ class Phone:
         assert call.offer is not None
         call.answer(answer_audio(call.offer, self.sound.address)[0])
         self.calls.put_nowait(call)
+
+    async def rings_no_more(self) -> None:
+        """Wait until nobody calls this phone any more."""
+        async with asyncio.timeout(5):
+            while self.endpoint.calls:  # noqa: ASYNC110 - the CANCEL is on its way
+                await asyncio.sleep(0.01)
 
     async def dial(self, number: str, replaces: Replaces | None = None) -> tuple[Outgoing, Session]:
         """Call a number, and return the call once it is answered."""
@@ -161,6 +164,14 @@ class Office:
         while not any(one.sip.trunk and _talks(one) for one in self.gateway.calls.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         return made, taken
+
+    async def transferring(self, taken: Incoming) -> asyncio.Task[int]:
+        """Let a phone transfer its caller to Ben, whose own rings; return what the transfer comes to."""
+        await self.sign_in(self.ben)
+        self.ben.lifted.clear()
+        passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
+        await self.ben.rings.wait()
+        return passing
 
     async def row(self) -> Call:
         (current,) = [one for one in self.gateway.calls if self.gateway.calls[one].sip.trunk]
@@ -240,10 +251,7 @@ async def test_a_call_is_passed_on_to_an_extension(office: Office) -> None:
 
 async def test_a_phone_that_hangs_up_on_its_transfer_leaves_the_caller_to_the_colleague(office: Office) -> None:
     made, taken = await office.connected()
-    await office.sign_in(office.ben)
-    office.ben.lifted.clear()
-    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
+    passing = await office.transferring(taken)
     taken.bye()
     with pytest.raises(CallOverError):
         await passing
@@ -289,16 +297,11 @@ async def test_a_call_is_passed_on_to_a_colleague_who_was_asked_first(office: Of
 
 async def test_a_caller_who_hangs_up_while_a_colleague_rings_leaves_nobody_ringing(office: Office) -> None:
     made, taken = await office.connected()
-    await office.sign_in(office.ben)
-    office.ben.lifted.clear()
-    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
+    passing = await office.transferring(taken)
     made.bye()
     await asyncio.gather(passing, return_exceptions=True)
     assert await taken.ended is Cause.HANGUP
-    async with asyncio.timeout(5):
-        while office.ben.endpoint.calls:  # noqa: ASYNC110 - the CANCEL is on its way
-            await asyncio.sleep(0.01)
+    await office.ben.rings_no_more()
     office.ben.lifted.set()
 
 
@@ -317,18 +320,13 @@ async def test_a_colleague_s_phone_takes_the_call_over(office: Office) -> None:
 
 async def test_nobody_rings_for_a_call_any_more_that_another_phone_took_over(office: Office) -> None:
     made, taken = await office.connected()
-    await office.sign_in(office.ben)
-    office.ben.lifted.clear()
-    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
+    passing = await office.transferring(taken)
     assert taken.replacement is not None
     async with phone("103", office.gateway.endpoint.local) as nora:
         await office.sign_in(nora)
         with_nora, _ = await nora.dial("101", taken.replacement)
         await asyncio.gather(passing, return_exceptions=True)
-        async with asyncio.timeout(5):
-            while office.ben.endpoint.calls:  # noqa: ASYNC110 - the CANCEL is on its way
-                await asyncio.sleep(0.01)
+        await office.ben.rings_no_more()
         assert await office.caller.hears(COLLEAGUE_HZ, nora, with_nora)
         made.bye()
         assert await with_nora.ended is Cause.HANGUP

@@ -12,7 +12,7 @@ from hub.db import now
 from hub.record import policy
 from media.core.recording import RemoteRecording
 from media.recorder import Recorded
-from media.sip import Cause, Uri
+from media.sip import Cause, Incoming, Outgoing, Uri
 from media.sip.keypress import RECORDING_TYPE
 from media.sip.leg import Leg
 from tests.media.calls import test_passing_on as house
@@ -66,11 +66,17 @@ async def hears(told: asyncio.Queue[str], state: str) -> None:
             pass
 
 
-async def test_a_phone_hears_what_its_button_has_done(office: Office) -> None:
+async def followed(office: Office) -> tuple[Outgoing, Incoming, asyncio.Queue[str]]:
+    """Let the caller talk to Ana, whose phone asks and hears "recording"; return both calls, and what is told next."""
     made, taken = await office.connected()
-    talk = current(office)
     told = await follow(taken)
     await hears(told, "recording")
+    return made, taken, told
+
+
+async def test_a_phone_hears_what_its_button_has_done(office: Office) -> None:
+    made, taken, told = await followed(office)
+    talk = current(office)
     assert await button(taken, "off") == 200
     await hears(told, "paused")
     tape = talk.keeping._tape
@@ -102,10 +108,8 @@ async def test_a_phone_that_did_not_ask_is_told_nothing(office: Office) -> None:
 
 
 async def test_a_disk_that_fails_is_told(office: Office) -> None:
-    made, taken = await office.connected()
+    made, taken, told = await followed(office)
     talk = current(office)
-    told = await follow(taken)
-    await hears(told, "recording")
     tape = talk.keeping._tape
     assert tape is not None
     assert isinstance(tape.recording, RemoteRecording)
@@ -134,10 +138,8 @@ async def test_without_consent_or_where_nothing_is_kept_the_reason_is_told(offic
 
 
 async def test_a_policy_that_keeps_nothing_stops_what_is_being_recorded(office: Office) -> None:
-    made, taken = await office.connected()
+    made, taken, told = await followed(office)
     talk = current(office)
-    told = await follow(taken)
-    await hears(told, "recording")
     assert await office.caller.hears(AGENT_HZ, office.ana, taken)
     async with in_force(office, NOTHING_KEPT):
         await hears(told, "off policy")
@@ -171,10 +173,8 @@ async def test_calls_that_are_over_hear_of_no_policy(office: Office) -> None:
 
 
 async def test_a_colleague_who_gets_the_call_is_told_how_it_stands(office: Office) -> None:
-    made, taken = await office.connected()
+    made, taken, told = await followed(office)
     talk = current(office)
-    told = await follow(taken)
-    await hears(told, "recording")
     assert await button(taken, "off") == 200
     await hears(told, "paused")
     await office.sign_in(office.ben)

@@ -14,11 +14,11 @@ from websockets.typing import Subprotocol
 from media.calls import talk
 from media.calls.switchboard import RESUME, Side
 from media.rtp import FRAME
-from media.sip import Endpoint, Hop, Incoming, Uri
+from media.sip import Endpoint, Hop, Incoming, Outgoing
 from media.sip.transport.websocket import EXTENSION
 from tests.media.browser.farpage import FarPage
 from tests.media.calls import test_passing_on as house
-from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, HOST, Office
+from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, Office
 from tests.media.calls.test_sending_on import current, until
 
 instance, office = house.instance, house.office
@@ -114,8 +114,9 @@ async def heard(office: Office, payload: bytes) -> None:
             await sound.hear(seen + 1)
 
 
-async def says(office: Office, at: Page, payload: bytes) -> None:
+async def says(office: Office, at: Page) -> None:
     """Prove that the caller hears the page, as soon as the two are bridged."""
+    payload = at.name.encode().ljust(FRAME)
     hearing = asyncio.create_task(heard(office, payload))
     while not hearing.done():
         await at.sound.say(payload)
@@ -123,17 +124,32 @@ async def says(office: Office, at: Page, payload: bytes) -> None:
     await hearing
 
 
+async def talking(office: Office, at: Page) -> tuple[Outgoing, Incoming]:
+    """Let the caller call, and hear the page; return the call of each."""
+    made, _ = await office.caller.dial(DESK)
+    taken = await at.called()
+    await says(office, at)
+    return made, taken
+
+
+async def lost_while_transferring(office: Office, name: str) -> Outgoing:
+    """Let a page transfer its caller to Ben, whose phone rings, and be lost; return the caller's call."""
+    async with page(name, office.instance.paths.phone_socket) as lost:
+        made, _ = await office.caller.dial(DESK)
+        passing = await office.transferring(await lost.called())
+    passing.cancel()
+    return made
+
+
 async def test_a_page_that_is_loaded_anew_gets_its_caller_back(office: Office) -> None:
     path = office.instance.paths.phone_socket
     before = await office.told("call.transferred")
     async with page("before", path) as first:
-        made, _ = await office.caller.dial(DESK)
-        await first.called()
-        await says(office, first, b"first".ljust(FRAME))
+        made, _ = await talking(office, first)
     async with page("after", path) as second:
         call = await second.called()
         assert call.request.get(RESUME)
-        await says(office, second, b"second".ljust(FRAME))
+        await says(office, second)
         assert not made.ended.done()
         assert await office.told("call.transferred") == before
         made.bye()
@@ -143,20 +159,9 @@ async def test_a_page_that_is_loaded_anew_gets_its_caller_back(office: Office) -
 async def test_a_page_that_does_not_come_back_has_hung_up(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk, "PARKED_S", 0.3)
     async with page("gone", office.instance.paths.phone_socket) as only:
-        made, _ = await office.caller.dial(DESK)
-        await only.called()
-        await says(office, only, b"only".ljust(FRAME))
+        made, _ = await talking(office, only)
     async with asyncio.timeout(8):
         await made.ended
-
-
-async def transferring(office: Office, at: Page) -> asyncio.Task[int]:
-    """Let the page transfer its caller to Ben, whose phone rings."""
-    await office.sign_in(office.ben)
-    office.ben.lifted.clear()
-    passing = asyncio.create_task((await at.called()).refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
-    return passing
 
 
 async def passed_on(office: Office, before: Side | None) -> None:
@@ -168,10 +173,7 @@ async def test_a_page_that_does_not_come_back_leaves_a_colleague_ringing_for_its
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(talk, "PARKED_S", 0.3)
-    async with page("gone", office.instance.paths.phone_socket) as only:
-        made, _ = await office.caller.dial(DESK)
-        passing = await transferring(office, only)
-    passing.cancel()
+    made = await lost_while_transferring(office, "gone")
     anas = current(office).agent
     assert anas is not None
     await anas.sip.ended
@@ -189,10 +191,7 @@ async def test_who_transferred_and_whose_page_is_gone_is_rung_where_the_colleagu
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(talk, "PARKED_S", 0.3)
-    async with page("closed", office.instance.paths.phone_socket) as only:
-        made, _ = await office.caller.dial(DESK)
-        passing = await transferring(office, only)
-    passing.cancel()
+    made = await lost_while_transferring(office, "closed")
     anas = current(office).agent
     assert anas is not None
     await anas.sip.ended
@@ -211,9 +210,7 @@ async def test_a_colleague_who_takes_the_call_of_a_lost_page_has_it(
 ) -> None:
     monkeypatch.setattr(talk, "PARKED_S", 0.3)
     async with page("lost", office.instance.paths.phone_socket) as only:
-        made, _ = await office.caller.dial(DESK)
-        taken = await only.called()
-        await says(office, only, b"only".ljust(FRAME))
+        made, taken = await talking(office, only)
     await office.caller.sound.hear(len(office.caller.sound.heard) + 1)  # music
     await office.sign_in(office.ben)
     assert taken.replacement is not None
@@ -228,17 +225,13 @@ async def test_a_colleague_who_takes_the_call_of_a_lost_page_has_it(
 
 
 async def test_a_page_that_comes_back_after_a_colleague_has_picked_up_takes_nothing_from_them(office: Office) -> None:
-    path = office.instance.paths.phone_socket
-    async with page("transferred", path) as first:
-        made, _ = await office.caller.dial(DESK)
-        passing = await transferring(office, first)
-    passing.cancel()
+    made = await lost_while_transferring(office, "transferred")
     anas = current(office).agent
     office.ben.lifted.set()
     with_ben = await office.ben.calls.get()
     await passed_on(office, anas)
     assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
-    async with page("late", path) as second:
+    async with page("late", office.instance.paths.phone_socket) as second:
         registrar = office.gateway.endpoint.registrar
         await until(lambda: any(one.contact.host == second.local.host for one in registrar.contacts("101")))
         assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
@@ -250,12 +243,8 @@ async def test_a_page_that_comes_back_after_a_colleague_has_picked_up_takes_noth
 
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_page_that_comes_back_while_a_colleague_rings_lets_them_pick_up(office: Office, answers: bool) -> None:
-    path = office.instance.paths.phone_socket
-    async with page("transfers", path) as first:
-        made, _ = await office.caller.dial(DESK)
-        passing = await transferring(office, first)
-    passing.cancel()
-    async with page("early", path) as second:
+    made = await lost_while_transferring(office, "transfers")
+    async with page("early", office.instance.paths.phone_socket) as second:
         call = await second.called()
         office.ben.answers = answers
         office.ben.lifted.set()
@@ -264,6 +253,6 @@ async def test_a_page_that_comes_back_while_a_colleague_rings_lets_them_pick_up(
             await call.ended
             assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
         else:
-            await says(office, second, b"back".ljust(FRAME))
+            await says(office, second)
             assert not call.ended.done()
         made.bye()

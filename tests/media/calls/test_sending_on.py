@@ -322,11 +322,8 @@ async def test_a_caller_comes_back_where_the_colleague_who_rings_says_no(office:
 
 async def test_who_hung_up_on_a_transfer_that_failed_is_rung_for_the_caller(office: Office) -> None:
     made, taken = await office.connected()
-    await office.sign_in(office.ben)
     office.ben.answers = False
-    office.ben.lifted.clear()
-    passing = asyncio.create_task(taken.refer(Uri("sip", "102", HOST)))
-    await office.ben.rings.wait()
+    passing = await office.transferring(taken)
     taken.bye()
     await asyncio.gather(passing, return_exceptions=True)
     office.ben.lifted.set()
