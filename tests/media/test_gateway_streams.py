@@ -6,7 +6,6 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
-from string import Template
 
 import pytest
 
@@ -18,6 +17,7 @@ from media.gateway import Gateway
 from media.offer import offer_audio
 from media.sip import Address, Endpoint, Hop, Uri
 from media.sip.transport import Identity
+from tests.media import cove
 from tests.media.sip.certificate import Office
 from tests.peers.sipp import HOST, Sipp
 
@@ -27,13 +27,10 @@ pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> tuple[Identity, Path]:
     root = tmp_path_factory.mktemp("streams") / "i"
-    streams = [free_port(socket.SOCK_STREAM) for _ in range(4)]
-    text = Template(Path(__file__).with_name("practice.toml").read_text()).substitute(
-        {"http": streams[0], "crm": streams[1], "sip": free_port()}
-    )
-    asked = f'tcp = "{HOST}:{streams[2]}"\ntls = "{HOST}:{streams[3]}"\n'
+    tcp, tls = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    asked = f'tcp = "{HOST}:{tcp}"\ntls = "{HOST}:{tls}"\n'
     asked += 'certificate = "file:keys/sip.pem"\nkey = "file:keys/sip.key"\nauthorities = "file:keys/office.pem"\n'
-    setup.make(Paths(root), text.replace("[sip]\n", f"[sip]\n{asked}"))
+    setup.make(Paths(root), cove.policy().replace("[sip]\n", f"[sip]\n{asked}"))
     identity = Office(root / "keys").identity(HOST)
     shutil.copy(identity.certificate, root / "keys" / "sip.pem")
     shutil.copy(identity.key, root / "keys" / "sip.key")

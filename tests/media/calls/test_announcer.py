@@ -1,24 +1,16 @@
 """Who waits hears from time to time that somebody will come, and their place in the queue."""
 
 import asyncio
-import socket
-from collections.abc import Iterator
-from pathlib import Path
-from string import Template
 from uuid import UUID
 
 import pytest
 from sqlmodel import Session
 
 from hub.audio import tone, wav
-from hub.cli import setup
-from hub.cli.instance import opened
 from hub.db import now, uuid7
-from hub.demo.phone import free_port
 from hub.instance import Instance
 from hub.record import call, queue
 from hub.rules.matching import Match
-from hub.settings import Paths
 from hub.settings.practice import Queue
 from media.calls.announcer import Announcer
 from media.line import Line
@@ -29,17 +21,12 @@ PITCHES = {"all-agents-busy": 300.0, "place-in-queue": 500.0, "number-1": 700.0,
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Instance]:
-    text = (Path(__file__).parents[1] / "practice.toml").read_text()
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    root = tmp_path / "i"
-    setup.make(Paths(root), Template(text).substitute(ports))
-    prompts = root / "prompts"
+def instance(instance: Instance) -> Instance:
+    prompts = instance.paths.root / "prompts"
     prompts.mkdir()
     for name, pitch in PITCHES.items():
         (prompts / f"{name}.en.wav").write_bytes(wav(tone(pitch, seconds=0.1)))
-    with opened(root) as instance:
-        yield instance
+    return instance
 
 
 def waiting(db: Session, instance: Instance) -> UUID:

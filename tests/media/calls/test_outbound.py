@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from media.sip.hop import Hop
 from media.sip.incoming import Incoming
 from media.sip.message import Response
 from media.sip.status import Cause
-from tests.media.office import ACCESS, Office, opened_office, policy, port_of, rtp
+from tests.media.office import ACCESS, Office, policy, port_of, rtp
 from tests.media.sip.peer import Peer, answering, peer, saying, silent, speaking_early
 
 pytestmark = pytest.mark.xdist_group("gateway")
@@ -36,12 +36,6 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     setup.make(Paths(root), policy())
     with opened(root) as instance:
         yield instance
-
-
-@pytest.fixture
-async def office(instance: Instance) -> AsyncIterator[Office]:
-    async with opened_office(instance) as office:
-        yield office
 
 
 async def test_a_phone_just_added_calls_a_number_outside_and_both_hear_each_other(office: Office) -> None:

@@ -8,7 +8,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from string import Template
 
 import pytest
 from sqlmodel import Session, select
@@ -33,6 +32,7 @@ from media.sdp import Session as Description
 from media.sip import Address, Endpoint, Hop, Incoming, Uri
 from media.sip.leg import Leg as SipLeg
 from media.sip.registrar import Binding
+from tests.media import cove
 from tests.media.core.cores import place_of, until
 from tests.media.farend import FarEnd, far_end
 
@@ -109,9 +109,7 @@ async def phones(stack: AsyncExitStack, count: int) -> list[Phone]:
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     root = tmp_path / "i"
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    text = Template((Path(__file__).parents[1] / "practice.toml").read_text()).substitute(ports)
-    setup.make(Paths(root), text.split("[[webhook]]")[0].replace("[sip]\n", "[sip]\ncores = 1\n"))
+    setup.make(Paths(root), cove.policy().split("[[webhook]]")[0].replace("[sip]\n", "[sip]\ncores = 1\n"))
     prompts = root / "prompts"
     prompts.mkdir()
     for name in ("please-hold", "this-call-may-be-recorded", "invalid-choice", "no-choice", "goodbye"):

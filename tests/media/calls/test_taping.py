@@ -6,20 +6,14 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from string import Template
 from uuid import UUID
 
 import pytest
 from sqlmodel import Session
 
 from hub.audio import tone
-from hub.cli import setup
-from hub.cli.instance import opened
 from hub.db import now, uuid7
-from hub.demo.phone import free_port
 from hub.g711 import RATE, Codec, encode
 from hub.instance import Instance
 from hub.record import call, task
@@ -27,7 +21,6 @@ from hub.record.recording import Recording as RecordingRow
 from hub.record.recording import RecordingState
 from hub.record.voicemail import Voicemail, VoicemailState
 from hub.rules.matching import Match
-from hub.settings import Paths
 from hub.tape import CALLER
 from media.calls.taping import Tape, Taping
 from media.ledger import Ledger
@@ -41,15 +34,6 @@ from tests.media.farend import far_end
 
 PORTS = Ports("127.0.0.1", 20_000, 29_999)
 SILENCE = Sound(b"\xff" * FRAME)
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[Instance]:
-    text = (Path(__file__).parents[1] / "practice.toml").read_text()
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    setup.make(Paths(tmp_path / "i"), Template(text).substitute(ports))
-    with opened(tmp_path / "i") as instance:
-        yield instance
 
 
 async def rung(instance: Instance) -> tuple[UUID, UUID]:
