@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pytest
@@ -41,6 +40,7 @@ from media.offer import offer_audio
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.uri import Address, Uri
+from tests.media import cove
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 
@@ -54,9 +54,7 @@ STOCK = (
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     root = tmp_path_factory.mktemp("gateway") / "i"
-    text = Path(__file__).with_name("practice.toml").read_text()
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
-    setup.make(Paths(root), Template(text).substitute(ports))
+    setup.make(Paths(root), cove.policy())
     (root / "keys" / "pop.secret").write_text("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     short = root / "prompts"
     short.mkdir()
