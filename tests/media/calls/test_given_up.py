@@ -13,6 +13,8 @@ from media.sip import Address, Cause, Incoming, Login, Uri
 from media.trunk.trunks import Wish
 from tests.media.calls import test_passing_on as house
 from tests.media.calls.test_passing_on import CALLER_HZ, HOST, Office
+from tests.media.calls.test_returning import page
+from tests.media.calls.test_sending_on import current, over, until, waits
 from tests.media.sip.peer import answering, speaking_early
 from tests.media.trunk.house import NUMBER, peers, practice, trunk
 from tests.media.trunk.house import house as trunks_of
@@ -73,6 +75,33 @@ async def test_a_phone_that_takes_a_call_over_with_a_name_is_refused_and_its_leg
     assert await office.ana.hears(CALLER_HZ, office.caller, made)
     made.bye()
     await taken.ended
+
+
+@pytest.mark.parametrize("caller", ["hangs up", "is sent to a queue"])
+async def test_who_takes_a_call_over_too_late_is_hung_up(office: Office, caller: str) -> None:
+    made, taken = await office.connected()
+    talk, before = current(office), legs(office)
+    async with page("taking", office.instance.paths.phone_socket) as late:
+        late.acknowledges.clear()
+        call = await late.dial("101", taken.replacement)
+        assert await call.answered is not None
+        if caller == "hangs up":
+            made.bye()
+        else:
+            assert await taken.refer(Uri("sip", "nurses", HOST)) == 200
+            await waits(office, talk.id, "nurses")
+        await taken.ended
+        assert not call.ended.done()
+        late.acknowledges.set()
+        async with asyncio.timeout(5):  # a leg that nobody speaks on ends by itself, later
+            assert await call.ended is Cause.HANGUP
+        left = before - 2 if caller == "hangs up" else before - 1
+        await until(lambda: legs(office) == left)
+        if caller == "is sent to a queue":
+            assert not made.ended.done()
+            assert talk.agent is None
+            made.bye()
+        await over(office, talk.id)
 
 
 async def test_a_number_that_answers_in_the_moment_in_which_nobody_wants_it_is_hung_up() -> None:

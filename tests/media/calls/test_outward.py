@@ -23,7 +23,7 @@ from media.offer import answer_audio, offer_audio
 from media.rtp import FRAME
 from media.sdp import Direction
 from media.sdp import Session as Sdp
-from media.sip import Address, Cause, Hop, Incoming, Outgoing, Uri
+from media.sip import Cause, Incoming, Outgoing, Uri
 from tests.media.calls.test_returning import Page, page
 from tests.media.office import Office, Phone, opened_office, policy, port_of, rtp
 from tests.media.sip.peer import Peer, answering, peer
@@ -187,10 +187,7 @@ async def test_who_is_held_hears_music(scene: Scene) -> None:
 
 async def called_outside(made: Page) -> Outgoing:
     """Let a page call the number outside."""
-    uri = Uri.parse(f"sip:{NUMBER}@{HOST};transport=ws")
-    own = Address(Uri("sip", "101", HOST))
-    way = Hop(HOST, 1, "ws", 1)
-    call = made.endpoint.call(uri, await made.sound.describe("actpass", types="0 126"), from_=own, hop=way)
+    call = await made.dial(NUMBER)
     answered = await call.answered
     assert answered is not None
     await made.sound.take(answered)

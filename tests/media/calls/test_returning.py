@@ -14,11 +14,12 @@ from websockets.typing import Subprotocol
 from media.calls import talk
 from media.calls.switchboard import RESUME, Side
 from media.rtp import FRAME
-from media.sip import Endpoint, Hop, Incoming, Outgoing
+from media.sip import Address, Endpoint, Hop, Incoming, Outgoing, Uri
+from media.sip.referral import Replaces
 from media.sip.transport.websocket import EXTENSION
 from tests.media.browser.farpage import FarPage
 from tests.media.calls import test_passing_on as house
-from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, Office
+from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, HOST, Office
 from tests.media.calls.test_sending_on import current, until
 
 instance, office = house.instance, house.office
@@ -45,6 +46,10 @@ class Page:
         self.name = name
         self.sound = FarPage()
         self.calls: asyncio.Queue[Incoming] = asyncio.Queue()
+        self.acknowledges = asyncio.Event()
+        "Set unless the test decides when its ACKs go out."
+
+        self.acknowledges.set()
         self._socket = socket
         self._sent: set[asyncio.Task[None]] = set()
         self.endpoint = Endpoint([], credentials=lambda _: None, trunks=lambda _: "gateway", transports=[self])
@@ -55,9 +60,14 @@ class Page:
         return Hop(f"{self.name}.invalid", 80, "ws")
 
     def send(self, data: bytes, hop: Hop) -> None:  # noqa: ARG002 - there is one way only
-        task = asyncio.create_task(self._socket.send(data.decode()))
+        task = asyncio.create_task(self._send(data))
         self._sent.add(task)
         task.add_done_callback(self._sent.discard)
+
+    async def _send(self, data: bytes) -> None:
+        if data.startswith(b"ACK "):
+            await self.acknowledges.wait()
+        await self._socket.send(data.decode())
 
     def owner(self, flow: int) -> str:  # noqa: ARG002 - the contract's signature
         return ""
@@ -80,6 +90,13 @@ class Page:
         await self.sound.take(call.offer)
         await self.sound.keyed.wait()
         self.calls.put_nowait(call)
+
+    async def dial(self, number: str, replaces: Replaces | None = None) -> Outgoing:
+        """Call a number, and return the call at once."""
+        uri = Uri.parse(f"sip:{number}@{HOST};transport=ws")
+        own = Address(Uri("sip", "101", HOST))
+        offer = await self.sound.describe("actpass", types="0 126")
+        return self.endpoint.call(uri, offer, from_=own, hop=Hop(HOST, 1, "ws", 1), replaces=replaces)
 
     async def called(self) -> Incoming:
         async with asyncio.timeout(20):
