@@ -45,6 +45,10 @@ REALM = "chartline"
 "What phones' passwords are bound to (RFC 7616 section 3.3)."
 
 
+ENDING_S = 5.0
+"How long calls that were hung up may take, when the process ends, to write how they went."
+
+
 class Gateway:
     """Everything between the trunk and the agents' phones, for one process."""
 
@@ -87,6 +91,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self.calls: dict[UUID, InboundCall | OutboundCall | FaxCall] = {}
         "Those that go on now."
+        self._running: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, instance: Instance, env: Mapping[str, str], host: str) -> "Gateway":
@@ -159,15 +164,26 @@ class Gateway:
         await self._reminding.close()
         await self.trunks.close()
         await self.endpoint.close()
+        await self._end_calls()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._house.planner.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self._notices.close()
         await self._house.taping.close()
         await self._relay.close()
         await asyncio.to_thread(self._ledger.close)
+
+    async def _end_calls(self) -> None:
+        """Let the calls that were hung up write how they went."""
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=ENDING_S)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     def _registered(self, extension: str, seconds: int) -> None:
         self._contacts.changed(extension)
@@ -209,7 +225,12 @@ class Gateway:
         elif incoming.trunk and is_fax(incoming.offer):
             taken = FaxCall(self._house, self._outside, incoming)
         self.calls[taken.id] = taken
-        try:
-            await taken.run()
-        finally:
+        running = asyncio.create_task(taken.run())
+        self._running.add(running)
+
+        def over(done: "asyncio.Task[None]") -> None:
+            self._running.discard(done)
             del self.calls[taken.id]
+
+        running.add_done_callback(over)
+        await asyncio.shield(running)  # whoever stops listening leaves its end to `close`

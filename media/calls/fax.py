@@ -215,4 +215,4 @@ class FaxCall:
         written = self.house.ledger.note(change)
         self.house.notices.follow(written)
         await asyncio.wrap_future(written)
-        await self.house.planner.ended(self.id)
+        self.house.planner.tell_end(self.id)

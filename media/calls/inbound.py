@@ -373,7 +373,7 @@ class InboundCall:
         house.notices.follow(written)
         await asyncio.wrap_future(written)
         house.floor.again()
-        await house.planner.ended(self.id)
+        house.planner.tell_end(self.id)
 
     def _write_end(self, closing: Closing, db: Session) -> list[Emitted]:
         told = closing.write(db, self.house.line.practice)

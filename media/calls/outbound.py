@@ -388,7 +388,7 @@ class OutboundCall:
         house.notices.follow(written)
         await asyncio.wrap_future(written)
         house.floor.again()
-        await house.planner.ended(self.id)
+        house.planner.tell_end(self.id)
 
 
 def _answered(call: Outgoing) -> bool:

@@ -61,6 +61,7 @@ class Planner:
         self._line = line
         self._reach = reach
         self._lull = Lull()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def plan(self, call_id: UUID, did: str, match: Match) -> Plan:
         """Return the plan of a call, within the deadline in any case."""
@@ -76,6 +77,19 @@ class Planner:
         """Connect before the first call needs it; a server that is down is found by that call's deadline."""
         with contextlib.suppress(RPCError, RuntimeError, TemporalUnavailableError):
             await (await self._reach.client()).service_client.check_health()
+
+    def tell_end(self, call_id: UUID) -> None:
+        """Do what `ended` does, and do not wait."""
+        telling = asyncio.get_running_loop().create_task(self.ended(call_id))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def close(self) -> None:
+        """Tell nobody any more."""
+        telling = list(self._telling)
+        for each in telling:
+            each.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
 
     async def ended(self, call_id: UUID) -> None:
         """Tell the call's flow that its row says how it ended; upkeep finds the call where nobody can be told."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from hub.record.call import ANSWERED, Call, CallState
 from media.core.relay import CoreRelay
 from media.offer import answer_audio, offer_audio
 from media.relay import BuiltinRelay
@@ -119,3 +120,14 @@ async def test_a_number_that_answers_in_the_moment_in_which_nobody_wants_it_is_h
         with pytest.raises(asyncio.CancelledError):
             await reaching
         assert await carrier.until(1, "BYE")
+
+
+async def test_a_gateway_that_is_closed_while_a_call_ends_writes_how_it_went(office: Office) -> None:
+    made, taken = await office.connected()
+    talk = current(office)
+    made.bye()
+    await taken.ended  # the two are parted, and nothing of it is written yet
+    await office.gateway.close()
+    row = await office.instance.db.run(lambda db: db.get_one(Call, talk.id))
+    assert (row.state, row.cause, row.path) == (CallState.ENDED, "caller", ANSWERED)
+    assert not office.gateway.calls
