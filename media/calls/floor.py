@@ -189,7 +189,13 @@ class Floor:
             log.info("agents rung")
 
     def _note(self, change: Callable[[Db], object]) -> None:
-        self._ledger.note(change, soon=True)
+        """Write a change, and look for offers once it stands there."""
+        written = asyncio.wrap_future(self._ledger.note(change, soon=True))
+        written.add_done_callback(self._noted)
+
+    def _noted(self, written: "asyncio.Future[object]") -> None:
+        if not written.cancelled():
+            written.exception()  # the ledger has told of it
         self._changed.set()
 
 

@@ -16,12 +16,11 @@ from media.errors import SealedError
 from media.ledger import Ledger
 from media.relay import BuiltinRelay, Relay, Wanted
 from tests.media.browser.farpage import FarPage
-from tests.media.calls import test_taping
+from tests.media.calls.test_taping import rung
 from tests.media.core.cores import cores
 from tests.media.farend import relay
 
 BROWSER = Wanted(kind="browser")
-instance = test_taping.instance
 LISTENING: dict[str, Callable[[BrowserLeg | RemoteLeg], Awaitable[object]]] = {
     "silence": lambda leg: leg.silence(60.0),
     "fax": lambda leg: leg.fax(),
@@ -78,7 +77,7 @@ async def test_whoever_listens_hears_that_the_leg_is_sealed_from_now_on(page: Fa
 
 async def test_a_recording_of_a_sealed_leg_does_not_begin(instance: Instance, engine: Relay, page: FarPage) -> None:
     leg = await sealed(engine, page)
-    call_id, subject = await test_taping.rung(instance)
+    call_id, subject = await rung(instance)
     ledger = Ledger(instance.db)
     taping = Taping(instance, ledger, engine)
     tape = await taping.start(call_id, subject, [leg])

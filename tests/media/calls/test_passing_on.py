@@ -18,11 +18,13 @@ from hub.cli.instance import opened
 from hub.db import now
 from hub.demo.phone import free_port
 from hub.instance import Instance
-from hub.record import agent, staff
+from hub.record import agent, queue, staff
 from hub.record.agent import Presence
 from hub.record.call import Call
 from hub.record.event import Event
 from hub.settings import Paths
+from media import line
+from media.calls import floor
 from media.calls.inbound import InboundCall
 from media.errors import CallOverError
 from media.gateway import REALM, Gateway
@@ -173,6 +175,12 @@ class Office:
         await self.ben.rings.wait()
         return passing
 
+    async def waits(self) -> None:
+        """Return once somebody is in the queue, and nobody is rung for them."""
+        async with asyncio.timeout(5):
+            while not await self.instance.db.run(lambda db: queue.waiting(db)):  # noqa: ASYNC110 - a thread writes it
+                await asyncio.sleep(0.01)
+
     async def row(self) -> Call:
         (current,) = [one for one in self.gateway.calls if self.gateway.calls[one].sip.trunk]
         return await self.instance.db.run(lambda db: db.get_one(Call, current))
@@ -212,6 +220,20 @@ def _all_go_home(db: Db) -> None:
     for row in db.exec(select(agent.Agent)).all():
         agent.presence(db, row.staff_id, Presence.OFFLINE, now())
         agent.registered(db, row.staff_id, None, now())
+
+
+async def test_who_signs_in_while_somebody_waits_is_rung_at_once(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (floor, line):
+        monkeypatch.setattr(module, "LOOK_S", 60.0)
+    made, _ = await office.caller.dial(DESK)
+    await office.waits()
+    await office.sign_in(office.ana)
+    async with asyncio.timeout(5):
+        taken = await office.ana.calls.get()
+    made.bye()
+    await taken.ended
 
 
 async def test_a_caller_who_is_held_hears_music_and_comes_back(office: Office) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,11 +28,11 @@ instance, office = house.instance, house.office
 pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
 
 REGISTER = """REGISTER sip:127.0.0.1 SIP/2.0\r
-Via: SIP/2.0/WS {name}.invalid;branch=z9hG4bK{name}\r
+Via: SIP/2.0/WS {name}.invalid;branch=z9hG4bK{once}\r
 Max-Forwards: 70\r
 From: <sip:101@127.0.0.1>;tag={name}\r
 To: <sip:101@127.0.0.1>\r
-Call-ID: {name}\r
+Call-ID: {once}\r
 CSeq: 1 REGISTER\r
 Contact: <sip:{name}.invalid:80;transport=ws>;+sip.instance="<urn:uuid:1>";reg-id=1;expires=120\r
 Content-Length: 0\r
@@ -50,6 +51,7 @@ class Page:
         "Set unless the test decides when its ACKs go out."
 
         self.acknowledges.set()
+        self.registered = asyncio.Event()
         self._socket = socket
         self._sent: set[asyncio.Task[None]] = set()
         self.endpoint = Endpoint([], credentials=lambda _: None, trunks=lambda _: "gateway", transports=[self])
@@ -67,7 +69,8 @@ class Page:
     async def _send(self, data: bytes) -> None:
         if data.startswith(b"ACK "):
             await self.acknowledges.wait()
-        await self._socket.send(data.decode())
+        with contextlib.suppress(ConnectionClosed):
+            await self._socket.send(data.decode())
 
     def owner(self, flow: int) -> str:  # noqa: ARG002 - the contract's signature
         return ""
@@ -82,6 +85,8 @@ class Page:
         with contextlib.suppress(ConnectionClosed):
             async for message in self._socket:
                 data = message.encode() if isinstance(message, str) else message
+                if data.startswith(b"SIP/2.0 200 ") and b" REGISTER\r\n" in data:
+                    self.registered.set()
                 self.endpoint.receive(data, Hop("127.0.0.1", 1, "ws", 1))
 
     async def _take(self, call: Incoming) -> None:
@@ -112,8 +117,10 @@ async def page(name: str, path: Path) -> AsyncIterator[Page]:
         made = Page(name, socket)
         await made.endpoint.start()
         reading = asyncio.create_task(made.read())
-        await socket.send(REGISTER.format(name=name))
+        await socket.send(REGISTER.format(name=name, once=secrets.token_hex(8)))
         try:
+            async with asyncio.timeout(20):
+                await made.registered.wait()
             yield made
         finally:
             # As a page that goes: its DTLS says so, its SIP nothing.
