@@ -7,6 +7,7 @@ Connection and direction lines of the session level are moved into each media se
 import secrets
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 from media.errors import ProtocolError
@@ -19,6 +20,9 @@ EVENT = "telephone-event"
 "RFC 4733: digits as packets of their own."
 
 PROTOCOL = "RTP/AVP"
+
+_SHORT = 64
+"Characters of what is said of a codec that are remembered."
 
 
 class Direction(StrEnum):
@@ -45,6 +49,9 @@ class Direction(StrEnum):
         if sends:
             return cls.SENDRECV if receives else cls.SENDONLY
         return cls.RECVONLY if receives else cls.INACTIVE
+
+
+_DIRECTIONS = {each.value: each for each in Direction}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +237,8 @@ class _Section:
             # Some write it as a decimal fraction; what cannot be read says nothing.
             whole = value.partition(".")[0].strip()
             self.ptime = int(whole) or None if whole.isascii() and whole.isdigit() and len(whole) <= 4 else None
-        elif text in Direction.__members__.values():
-            self.direction = Direction(text)
+        elif text in _DIRECTIONS:
+            self.direction = _DIRECTIONS[text]
         else:
             self.attributes.append(text)
 
@@ -274,16 +281,24 @@ def _media_of(lines: list[str], head: _Section) -> Media:
 def _codec_of(text: str, section: _Section) -> Codec:
     if not (text.isascii() and text.isdigit() and len(text) <= 3) or int(text) > 127:
         raise ProtocolError("not a payload type", spec="RFC 3551 section 6")
-    number = int(text)
-    text = str(number)  # a zero before it makes no other type of it
-    fmtp = section.fmtps.get(text, "")
-    name, rate, channels = [*section.maps.get(text, "").split("/"), "", ""][:3]
+    text = str(int(text))  # a zero before it makes no other type of it
+    said, fmtp = section.maps.get(text, ""), section.fmtps.get(text, "")
+    # The same few codecs stand in every description; what is longer than any of them is not worth keeping.
+    read = _known_codec if len(said) + len(fmtp) <= _SHORT else _codec
+    return read(int(text), said, fmtp)
+
+
+def _codec(number: int, said: str, fmtp: str) -> Codec:
+    name, rate, channels = [*said.split("/"), "", ""][:3]
     stated = channels.isascii() and channels.isdigit() and len(channels) <= 3
     if not (name and rate.isascii() and rate.isdigit() and len(rate) <= 6):
         # One that cannot be read says nothing: it may well be of a section or type that nobody takes.
         known = _STATIC.get(number, Codec(number, "", 0))
         return replace(known, fmtp=fmtp) if fmtp else known
     return Codec(number, name, int(rate), int(channels) if stated else 1, fmtp)
+
+
+_known_codec = lru_cache(1024)(_codec)
 
 
 def _media_lines(media: Media, shared: str) -> list[str]:

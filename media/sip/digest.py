@@ -239,7 +239,7 @@ class Authority:
 def _same_host(one: str, other: str) -> bool:
     """Tell whether two URIs name one host; real clients leave user, port or parameters out of the digest's uri."""
     try:
-        return Uri.parse(one).host == Uri.parse(other).host
+        return one == other or Uri.parse(one).host == Uri.parse(other).host
     except ProtocolError:
         return False
 

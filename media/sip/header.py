@@ -1,5 +1,6 @@
 """What stands inside header fields: lists, parameters, quoted strings, tags, Via and CSeq (RFC 3261 section 25.1)."""
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ Params = dict[str, str | None]
 _SHORT = 64
 "Characters of a host with its port that are remembered."
 
+_BLANKED = dict.fromkeys((*range(32), 127), " ")
 _BARE = str.maketrans("", "", "-.!%*_+`'~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -34,35 +36,41 @@ def cut(value: str, separator: str) -> list[str]:
     """
     if '"' not in value and "<" not in value:
         return [part.strip() for part in value.split(separator)]
+    special = _specials(separator)
     parts: list[str] = []
-    start, place, bracketed, end = 0, 0, False, len(value)
-    while place < end:
-        char = value[place]
-        if char == '"' and not bracketed:
-            place = _quote_end(value, place)
-        elif char == "<":
+    start, place, bracketed = 0, 0, False
+    while (found := special.search(value, place)) is not None:
+        at, char = found.start(), found[0]
+        place = at + 1
+        if char == "<":
             bracketed = True
         elif char == ">":
             bracketed = False
-        elif char == separator and not bracketed:
-            parts.append(value[start:place].strip())
-            start = place + 1
-        place += 1
+        elif bracketed:
+            continue
+        elif char == '"':
+            place = _quote_end(value, at) + 1
+        else:
+            parts.append(value[start:at].strip())
+            start = place
     if bracketed:
         raise ProtocolError("an angle bracket is not closed")
     parts.append(value[start:].strip())
     return parts
 
 
+@lru_cache(8)
+def _specials(separator: str) -> re.Pattern[str]:
+    return re.compile(f'["<>{re.escape(separator)}]')
+
+
 def _quote_end(value: str, start: int) -> int:
     """Return where the quoted string that opens at `start` closes."""
-    place = start + 1
-    while place < len(value):
-        if value[place] == "\\":
-            place += 1
-        elif value[place] == '"':
+    place = start
+    while (place := value.find('"', place + 1)) >= 0:
+        before = value[start + 1 : place]
+        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
             return place
-        place += 1
     raise ProtocolError("a quote is not closed")
 
 
@@ -79,7 +87,7 @@ def split_list(value: str) -> list[str]:
 
 def quote(text: str) -> str:
     """Return `text` as a quoted string; control characters become spaces, so that it cannot end the line."""
-    clean = "".join(char if char >= " " and char != "\x7f" else " " for char in text)
+    clean = text.translate(_BLANKED)
     return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -97,7 +97,7 @@ def cpu_s(pid: int) -> float:
     """Return the CPU time of a process with all its threads, and of those that it started, seconds."""
     spent = 0
     for each in family(pid):
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that ends meanwhile
             for task in Path(f"/proc/{each}/task").iterdir():
                 spent += int((task / "schedstat").read_text().split()[0])
     return spent / 1e9
