@@ -38,6 +38,9 @@ MOST_DUE = 80
 CORES_END_S = 15.0
 "Until the cores of a media process that was killed have sealed what they recorded, and are gone."
 
+MOVED_S = 2.0
+"Until the calls of a core that died go on in another: a talk that ends before that leaves a part in which nobody spoke."
+
 TALK_S = 2.0
 "So long do agents talk: longer than what a recording loses with its core."
 
@@ -205,6 +208,7 @@ async def _settled(house: House, feed: Feed) -> list[str]:
 def _balance(house: House, story: Story, feed: Feed, strangers: Strangers, callers: Sequence[Callers]) -> list[str]:
     attempts = [attempt for caller in callers for attempt in caller.attempts]
     story.say(f"{len(feed.acknowledged)} messages, {len(strangers.taken)} callbacks, {len(attempts)} calls")
+    moves = [(died, back + MOVED_S) for died, back in story.strikes]
     return [
         *books.audit(house),
         *books.audited(house),
@@ -214,7 +218,7 @@ def _balance(house: House, story: Story, feed: Feed, strangers: Strangers, calle
         *books.reminders(house, feed),
         *books.apologies(house),
         *books.texts(house, strangers),
-        *books.calls(house, [*story.outages, *story.strikes]),
+        *books.calls(house, [*story.outages, *moves]),
         *(books.dropped(house, story.dead) if story.dead else ()),
         *(books.parts(house, [*story.outages, *story.strikes]) if story.strikes else ()),
         *books.served(house, attempts, story.outages),

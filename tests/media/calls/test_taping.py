@@ -170,6 +170,32 @@ async def test_what_a_media_core_process_was_recording_goes_on_in_a_second_part(
     ledger.close()
 
 
+async def test_a_talk_that_ends_before_it_went_on_in_another_core_leaves_a_part_that_holds_nothing(
+    instance: Instance,
+) -> None:
+    ledger = Ledger(instance.db)
+    async with cores() as engine, far_end() as phone:
+        taping = Taping(instance, ledger, engine)
+        leg = await engine.allocate()
+        at = await connected(leg, phone)
+        call_id, subject = await rung(instance)
+        tape = await taping.start(call_id, subject, [leg])
+        assert tape is not None
+        first = tape.id
+        await phone.say(at, tone(440.0, seconds=2.5))
+        kill(leg)
+        await tape.recording.ended
+        leg.close()
+        assert await tape.stop() == 0.0
+        assert (tape.state, tape.id != first) == (RecordingState.LOST, True)
+        await until(lambda: row_of(instance, first, None)[0] != "running")
+        state, seconds = row_of(instance, first, None)
+        assert state == "partial"
+        assert 0.5 < seconds <= 2.6
+        await taping.close()
+    ledger.close()
+
+
 def row_of(instance: Instance, which: UUID, box: str | None) -> tuple[str, float]:
     with instance.db.read() as db:
         row = db.get_one(RecordingRow, which) if box is None else db.get_one(Voicemail, which)
