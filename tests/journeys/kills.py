@@ -39,7 +39,7 @@ CORES_END_S = 15.0
 "Until the cores of a media process that was killed have sealed what they recorded, and are gone."
 
 MOVED_S = 2.0
-"Until the calls of a core that died go on in another: a talk that ends before that leaves a part in which nobody spoke."
+"Until the calls of a core that died go on in another: a talk that ends before leaves a part in which nobody spoke."
 
 TALK_S = 2.0
 "So long do agents talk: longer than what a recording loses with its core."
