@@ -68,8 +68,10 @@ def _quote_end(value: str, start: int) -> int:
     """Return where the quoted string that opens at `start` closes."""
     place = start
     while (place := value.find('"', place + 1)) >= 0:
-        before = value[start + 1 : place]
-        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
+        first = place
+        while value[first - 1] == "\\":  # the opening quote is none
+            first -= 1
+        if (place - first) % 2 == 0:
             return place
     raise ProtocolError("a quote is not closed")
 

@@ -202,3 +202,10 @@ def test_a_received_address_that_the_sender_invents_is_not_believed() -> None:
     source = Hop("192.0.2.1", 5060)
     via = Via.parse("SIP/2.0/UDP 192.0.2.1;received=6.6.6.6").stamped(source)
     assert via.back_to(source) == source
+
+
+@pytest.mark.parametrize("inside", ['\\"' * 20_000, "\\\\" * 20_000, '\\\\\\"' * 10_000])
+def test_a_quoted_string_full_of_escapes_ends_behind_them(inside: str) -> None:
+    assert cut(f'"{inside}",b', ",") == [f'"{inside}"', "b"]
+    with pytest.raises(ProtocolError):
+        cut(f'"{inside}\\"', ",")
