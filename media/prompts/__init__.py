@@ -6,7 +6,7 @@ Rendering is `prepare`'s, in a thread or by `python -m media.prompts`; looking u
 """
 
 import hashlib
-import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +171,7 @@ class Prompts:
         by = hashlib.sha256(str(voice).encode()).hexdigest()[:8]
         path = self._rendered / f"{text_hash(text, language)}-{by}.wav"
         self._rendered.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
+        part = path.with_suffix(f".{secrets.token_hex(8)}.part")  # two calls may render the same words at once
         part.write_bytes(wav_coded(sound.ulaw, Codec.PCMU))
         part.replace(path)
         return path

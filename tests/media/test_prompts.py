@@ -3,7 +3,9 @@
 import json
 import os
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -252,6 +254,22 @@ def test_a_text_is_rendered_once_and_found_where_nothing_speaks(
     assert heard.seconds == pytest.approx(0.5 + 0.12, abs=0.03)
     assert level_of(decode(Codec.PCMU, heard.ulaw)) == pytest.approx(-20, abs=0.5)
     assert list((tmp_path / "prompts" / "rendered").glob("*.part")) == []
+
+
+@pytest.mark.usefixtures("talker")
+def test_calls_that_need_the_same_words_in_one_moment_all_have_them(tmp_path: Path, practice: Practice) -> None:
+    prompts, at_once = Prompts.load(tmp_path), 8
+    for number in range(5):
+        together, text = Barrier(at_once), f"It is about {number}."
+
+        def speak(together: Barrier = together, text: str = text) -> Sound:
+            together.wait(20)
+            return prompts.spoken(text, "en", practice, keep=True)
+
+        with ThreadPoolExecutor(at_once) as calls:
+            said = [call.result() for call in [calls.submit(speak) for _ in range(at_once)]]
+        assert [hz(sound) for sound in said] == [[440]] * at_once
+    assert len(list((tmp_path / "prompts" / "rendered").iterdir())) == 5
 
 
 def test_white_space_makes_no_other_text() -> None:
