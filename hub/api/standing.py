@@ -151,9 +151,10 @@ def _caller_said(caller: Caller) -> dict[str, Any]:
 
 def _me(row: Agent | None, extension: str | None, now: datetime) -> dict[str, Any]:
     if row is None:
-        return {"presence": Presence.OFFLINE, "extension": extension, "reachable": False, "ended": None}
+        return {"presence": Presence.OFFLINE, "since": None, "extension": extension, "reachable": False, "ended": None}
     return {
         "presence": row.presence,
+        "since": row.since.isoformat(),  # there and back between two looks is a change too: a desk may show the middle
         "extension": extension,
         "reachable": row.contact_until is not None and row.contact_until > now,
         "wrap_up_until": row.wrap_up_until.isoformat() if row.wrap_up_until else None,

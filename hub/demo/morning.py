@@ -10,7 +10,8 @@ from datetime import timedelta
 import httpx
 
 from connectors.sandbox.people import Person
-from hub.demo.phone import Caller, Ended, Phones, free_port
+from hub.demo.phone import Caller, Ended, Phones
+from hub.demo.ports import free_port
 from hub.demo.stage import Agent, Stage
 
 MAIN, NURSES = "+12125550100", "+12125550101"

@@ -8,10 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-import random
 import shutil
-import socket
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -19,23 +16,12 @@ from pathlib import Path
 from string import Template
 
 from hub.demo import pcap
+from hub.demo.ports import HOST, free_media_port, free_port, listens
 
-HOST = "127.0.0.1"
 CALLER_HZ = 440.0
 AGENT_HZ = 1000.0
 
-PORTS = 30_200, 32_700
-"Where `free_port` looks: below the ports that the kernel gives out, above those that sandboxes use for RTP."
-
-_given: deque[int] = deque(maxlen=1000)
-"What `free_port` gave last."
-
-MEDIA_RANGE = 10_000, 19_000
-
 START_S = 20.0
-
-MEDIA_PORTS = 8
-"What one sipp may bind: sound and pictures, each with its reports."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,35 +54,6 @@ class Ended:
 def available() -> bool:
     """Return whether real phones can be had here."""
     return shutil.which("sipp") is not None and os.geteuid() == 0
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Return a port of loopback that nobody uses now, and that was not given to somebody who may yet bind it.
-
-    Not one of those that the kernel gives to outgoing connections: one of these could take it while the process that
-    listens there is being started again.
-    """
-    while True:
-        port = random.randrange(*PORTS)
-        if port in _given:
-            continue
-        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            _given.append(port)
-            return port
-
-
-def free_media_port() -> int:
-    """Return the first of `MEDIA_PORTS` ports of loopback in a row that nobody uses now; even (RFC 3550 section 11)."""
-    while True:
-        first = random.randrange(*MEDIA_RANGE, MEDIA_PORTS)
-        with contextlib.ExitStack() as probes:
-            try:
-                for port in range(first, first + MEDIA_PORTS):
-                    probes.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind((HOST, port))
-            except OSError:
-                continue
-            return first
 
 
 class Phones:
@@ -151,7 +108,7 @@ class Phones:
             TimeoutError: it never does.
         """
         async with asyncio.timeout(START_S):
-            while _is_free(port):  # noqa: ASYNC110 - sipp tells nobody
+            while not listens(port):  # noqa: ASYNC110 - sipp tells nobody
                 await asyncio.sleep(0.01)
 
     def _scenario(self, name: str, words: Mapping[str, object]) -> Path:
@@ -181,15 +138,6 @@ class Phones:
             await process.wait()
             raise
         return Ended(status == 0, errors.read_text()[-400:] if status and errors.exists() else "")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _again(user: str, port: str) -> str:

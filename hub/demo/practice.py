@@ -2,14 +2,13 @@
 
 import base64
 import secrets
-import socket
 from datetime import UTC, datetime
 from importlib import resources
 from string import Template
 from typing import Final
 
 from connectors.sandbox.people import morning
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.settings import Paths
 
 RTP_PORTS: Final = 2000
@@ -21,13 +20,11 @@ SECRETS: Final = ("carrier.token", "carrier.secret", "pop.secret")
 
 def practice_toml(now: datetime | None = None) -> str:
     """Return the sandbox's practice.toml; ports are free now, and two sandboxes on one machine do not meet."""
-    tcp, udp = socket.SOCK_STREAM, socket.SOCK_DGRAM
     first = 20000 + secrets.randbelow(5) * RTP_PORTS
     words = {
         "timezone": morning(now or datetime.now(UTC)).key,
         "rtp": f"{first}-{first + RTP_PORTS - 1}",
-        "sip": free_port(udp),
-        **{name: free_port(tcp) for name in ("http", "ehr", "mllp", "carrier", "crm")},
+        **{name: free_port() for name in ("sip", "http", "ehr", "mllp", "carrier", "crm")},
     }
     return Template(resources.files("hub.demo").joinpath("practice.toml").read_text()).substitute(words)
 

@@ -12,12 +12,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.demo.ports import free_port
 from media.sip.hop import Hop
 from tests.bench._datagram import ahead, first_in_line
 from tests.bench._switch import PASSWORD, USER
 from tests.bench.figure import Figure
 from tests.bench.signalling import ENVIRONMENT, LOG, START_SECONDS, Round, cpu_s, family, pinned, resident_kb, sippy
-from tests.peers.sipp import HOST, Sipp, free_port, until_taken
+from tests.peers.sipp import HOST, Sipp, until_taken
 
 SECONDS = 3
 HELD_MS = 1000

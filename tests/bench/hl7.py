@@ -35,6 +35,7 @@ from connectors.hl7v2 import Hl7v2
 from connectors.hl7v2.settings import Hl7v2Settings
 from connectors.telephone import e164
 from hub.cli import setup
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from tests.bench.figure import Figure
 from tests.corpus import CORPUS
@@ -283,12 +284,6 @@ def process(argv: Sequence[str]) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hub.demo.ports import free_port
 from media.rtpengine.ng import answer_in, request
 
 HOST = "127.0.0.1"
@@ -18,9 +19,7 @@ class Rtpengine:
     """One daemon, on one thread."""
 
     def __init__(self, work: Path, before: list[str]) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((HOST, 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self._line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._line.settimeout(0.5)
         self._line.connect((HOST, port))

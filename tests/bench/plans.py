@@ -14,7 +14,7 @@ import httpx
 from sqlmodel import Session, col, select
 
 from hub.demo import morning, report, stage
-from hub.demo.phone import HOST, free_port
+from hub.demo.ports import HOST, free_port
 from hub.instance import Instance
 from hub.record.call import Call
 from tests.bench.figure import Figure

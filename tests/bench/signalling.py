@@ -17,9 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.demo.ports import free_port
 from media.sip import Hop
 from tests.bench.figure import BENCH_JSON, Figure
-from tests.peers.sipp import HOST, Outcome, Sipp, free_port, until_taken
+from tests.peers.sipp import HOST, Outcome, Sipp, until_taken
 
 SIPPY = "sippy==2.5.0"
 ENVIRONMENT = BENCH_JSON.parent / "sippy"

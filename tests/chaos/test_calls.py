@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -25,7 +24,7 @@ from hub import audio
 from hub.cli import setup
 from hub.cli.instance import opened
 from hub.db import now
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import staff
 from hub.record.call import Call
@@ -169,7 +168,7 @@ def _phones(db: Session) -> dict[str, str]:
 async def media(root: Path) -> AsyncIterator[Media]:
     """Have an instance with agents, and its media process."""
     people = "".join(STAFF.format(number=number, extension=201 + number) for number in range(AGENTS))
-    ports = {"http": free_port(socket.SOCK_STREAM), "sip": free_port(), "staff": people}
+    ports = {"http": free_port(), "sip": free_port(), "staff": people}
     text = Template(Path(__file__).with_name("calls.toml").read_text()).substitute(ports)
     setup.make(Paths(root), text)
     (root / "prompts").mkdir()
@@ -178,7 +177,7 @@ async def media(root: Path) -> AsyncIterator[Media]:
     with opened(root) as instance:
         secrets = await instance.db.run(_phones, write=True)
         told = root / "tasks"
-        nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"}
+        nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
         errors = (root / "media.err").open("wb")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.chaos._media", str(told), "--dir", str(root)),

@@ -17,6 +17,7 @@ from sqlmodel import col, select
 from connectors.hl7v2.er7 import Message
 from hub.cli import setup
 from hub.db import Database
+from hub.demo.ports import free_port
 from hub.record.inbox import InboxMessage
 from hub.settings import Paths
 from hub.vault import keys
@@ -25,12 +26,6 @@ from tests.connectors.hl7v2.sample import siu
 from tests.hub.vault.house import Process, running, until
 
 KILLS = 3
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class House:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from hub import embedded
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from hub.temporal import (
     CallStart,
@@ -118,10 +119,8 @@ async def test_a_server_that_hangs_is_killed(paths: Paths, monkeypatch: pytest.M
 
 
 def test_the_port_of_last_time_is_kept_unless_somebody_took_it() -> None:
-    with socket.socket() as taken:
-        taken.bind((embedded.HOST, 0))
-        port = taken.getsockname()[1]
-        taken.listen()
+    port = free_port()
+    with socket.create_server((embedded.HOST, port)):
         assert embedded.choose_port(f"{embedded.HOST}:{port}") != port
     assert embedded.choose_port(f"{embedded.HOST}:{port}") == port
 
@@ -192,10 +191,7 @@ async def test_without_temporal_every_request_says_so_soon() -> None:
 
 
 async def _client_of_nobody() -> Client:
-    with socket.socket() as probe:
-        probe.bind((embedded.HOST, 0))
-        port = probe.getsockname()[1]
-    return await Client.connect(f"{embedded.HOST}:{port}", lazy=True)
+    return await Client.connect(f"{embedded.HOST}:{free_port()}", lazy=True)
 
 
 async def test_what_the_sdk_says_of_an_outage_goes_where_all_libraries_words_go(

@@ -1,7 +1,6 @@
 """A practice that works: a running instance, a carrier and a receiver of webhooks outside of it, agents with phones."""
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,7 +25,8 @@ from hub import audio
 from hub.cli.instance import opened
 from hub.cli.staff import REALM
 from hub.db import now
-from hub.demo.phone import Phones, free_port
+from hub.demo.phone import Phones
+from hub.demo.ports import free_port
 from hub.demo.practice import make_secrets
 from hub.instance import Instance
 from hub.record import staff, token
@@ -126,9 +126,9 @@ class House:
 async def working(root: Path, *, rtp: str = "19600-19999") -> AsyncIterator[House]:
     """Make a practice in `root` and have all of it at work."""
     zone = morning(clock())
-    outside = free_port(socket.SOCK_STREAM)
+    outside = free_port()
     words = {"timezone": zone.key, "rtp": rtp, "sip": free_port(), "outside": outside}
-    words |= {name: free_port(socket.SOCK_STREAM) for name in ("http", "mllp")}
+    words |= {name: free_port() for name in ("http", "mllp")}
     toml = Template(Path(__file__).with_name("policy.toml").read_text()).substitute(words)
     phones: dict[str, str] = {}
     tokens: dict[str, str] = {}

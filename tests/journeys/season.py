@@ -31,6 +31,7 @@ from connectors.sandbox import ehr as fhir
 from connectors.sandbox.store import Store
 from hub.cli import setup
 from hub.cli.instance import vault_of
+from hub.demo.ports import free_port
 from hub.feeds.writer import Writer
 from hub.instance import Instance
 from hub.outside import Outside
@@ -42,7 +43,7 @@ from hub.temporal import connect, wake_feed
 from hub.temporal.flow import UPKEEP_ID, feed_flow_id
 from hub.vault.client import Access
 from tests.journeys.stand import until
-from tests.workflows.clinic import CONNECTIONS, REMINDER, SECRET, TOKEN, free_port, serving
+from tests.workflows.clinic import CONNECTIONS, REMINDER, SECRET, TOKEN, serving
 from tests.workflows.env import skipping
 from workflows.worker import serve
 

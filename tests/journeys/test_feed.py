@@ -2,13 +2,12 @@
 
 import json
 import random
-import socket
 from pathlib import Path
 
 import pytest
 from sqlmodel import select
 
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import inbox
 from hub.record.appointment import Appointment, AppointmentIdentifier
@@ -43,8 +42,8 @@ settings = {{ listen = "127.0.0.1:{mllp}", acknowledgment = "original", timezone
 
 
 def policy() -> tuple[str, int]:
-    mllp = free_port(socket.SOCK_STREAM)
-    return TOML.format(http=free_port(socket.SOCK_STREAM), sip=free_port(), mllp=mllp), mllp
+    mllp = free_port()
+    return TOML.format(http=free_port(), sip=free_port(), mllp=mllp), mllp
 
 
 def counts(instance: Instance) -> dict[str, int]:

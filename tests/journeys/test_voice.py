@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectors.api import AppointmentFacts, AppointmentStatus, Identifier, PatientFacts, Phone, Version
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.feeds.fact import arrival_of
 from hub.instance import Instance
 from hub.record import inbox
@@ -159,7 +159,8 @@ def loud_programs(directory: Path) -> Path:
     notes, script = directory / "said.txt", directory / "flite"
     script.write_text(
         "#!/bin/sh\n"
-        f'for each; do [ "$before" = -f ] && {{ cat "$each"; echo; }} >> "{notes}"; before=$each; done\n'
+        # In one write: words that are rendered beside these do not get between them.
+        f'for each; do [ "$before" = -f ] && printf "%s\\n" "$(cat "$each")" >> "{notes}"; before=$each; done\n'
         f'exec {shutil.which("flite")} "$@"\n'
     )
     script.chmod(0o755)

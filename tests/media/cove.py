@@ -1,11 +1,10 @@
 """Quiet Cove Clinic, the practice of `practice.toml`, on ports that nobody has."""
 
-import socket
 from pathlib import Path
 from string import Template
 
 from hub.db import now
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.record import staff
 from media.gateway import REALM
 from media.line import Line
@@ -13,7 +12,7 @@ from media.line import Line
 
 def policy() -> str:
     """Return the policy with ports that nobody has now."""
-    ports = {"http": free_port(socket.SOCK_STREAM), "crm": free_port(socket.SOCK_STREAM), "sip": free_port()}
+    ports = {"http": free_port(), "crm": free_port(), "sip": free_port()}
     return Template(Path(__file__).with_name("practice.toml").read_text()).substitute(ports)
 
 

@@ -10,7 +10,7 @@ from string import Template
 from sqlmodel import Session, col, select
 
 from hub.db import now
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import call, staff
 from hub.record.call import Call
@@ -93,7 +93,7 @@ rates = { "+1" = 0.5 }
 
 def policy(more: str = "") -> str:
     """Return the policy with ports that nobody has now, and `more` tables."""
-    ports = {"http": free_port(socket.SOCK_STREAM), "sip": free_port(), "carrier": free_port()}
+    ports = {"http": free_port(), "sip": free_port(), "carrier": free_port()}
     return POLICY.substitute(ports, url=URL) + more
 
 
@@ -191,7 +191,7 @@ def _calls(direction: str, db: Session) -> list[Call]:
 @asynccontextmanager
 async def opened_office(instance: Instance) -> AsyncIterator[Office]:
     """Run a gateway on this loop, with Temporal away."""
-    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"}
+    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
     gateway = await Gateway.open(instance, nobody, "media-test")
     await gateway.start()
     try:

@@ -5,7 +5,6 @@ import base64
 import gc
 import itertools
 import secrets
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -25,7 +24,8 @@ from hub import audio, recordings
 from hub.cli import setup
 from hub.cli.instance import opened
 from hub.db import now
-from hub.demo.phone import AGENT_HZ, CALLER_HZ, Caller, Ended, Phones, free_port
+from hub.demo.phone import AGENT_HZ, CALLER_HZ, Caller, Ended, Phones
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import agent, call, contact, event, policy, queue, recording, staff, task, voicemail
 from hub.record.agent import Presence
@@ -142,7 +142,7 @@ async def desk(instance: Instance, tmp_path: Path) -> AsyncIterator[Desk]:
     _, practice = instance.policy()
     port = int(practice.webhooks[0].url.split(":")[2].split("/")[0])
     secret = (instance.paths.keys / "pop.secret").read_text()
-    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port(socket.SOCK_STREAM)}"}
+    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
     async with crm(port, secret) as told:
         gateway = await Gateway.open(instance, nobody, "media-test")
         await gateway.start()

@@ -3,7 +3,6 @@
 import base64
 import secrets
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from hub.cli import setup
 from hub.cli.instance import opened
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from media.gateway import Gateway
 from media.offer import offer_audio
@@ -27,7 +26,7 @@ pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> tuple[Identity, Path]:
     root = tmp_path_factory.mktemp("streams") / "i"
-    tcp, tls = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
+    tcp, tls = free_port(), free_port()
     asked = f'tcp = "{HOST}:{tcp}"\ntls = "{HOST}:{tls}"\n'
     asked += 'certificate = "file:keys/sip.pem"\nkey = "file:keys/sip.key"\nauthorities = "file:keys/office.pem"\n'
     setup.make(Paths(root), cove.policy().replace("[sip]\n", f"[sip]\n{asked}"))
@@ -41,7 +40,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> tuple[Identity, Path]:
 @pytest.fixture
 async def gateway(office: tuple[Identity, Path]) -> AsyncIterator[Gateway]:
     with opened(office[1]) as instance:
-        nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port(socket.SOCK_STREAM)}"}
+        nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port()}"}
         made = await Gateway.open(instance, nobody, "media-streams")
         await made.start()
         yield made

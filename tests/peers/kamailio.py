@@ -4,10 +4,11 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+from hub.demo.ports import free_port
 from media.sip.hop import Hop
 from media.sip.transport import Identity
 from tests.peers import require
-from tests.peers.sipp import HOST, free_port
+from tests.peers.sipp import HOST
 
 _CONFIG = """
 debug=0
@@ -131,11 +132,11 @@ async def start(work: Path, *, gateway: Hop, phone: Hop | None = None, identity:
 
 
 async def _start(work: Path, gateway: Hop, phone: Hop | None, identity: Identity | None) -> Proxy:
-    port = free_port("tcp")
+    port = free_port()
     hops = {name: Hop(HOST, port, name) for name in ("udp", "tcp")}
     listen_tls = load_tls = ""
     if identity is not None:
-        hops["tls"] = Hop(HOST, free_port("tcp"), "tls")
+        hops["tls"] = Hop(HOST, free_port(), "tls")
         listen_tls = f"listen=tls:{HOST}:{hops['tls'].port}"
         paths = {"certificate": identity.certificate, "key": identity.key, "authorities": identity.authorities}
         (work / "tls.cfg").write_text(_TLS.format(**paths))

@@ -4,11 +4,11 @@ import asyncio
 import csv
 import itertools
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.demo.ports import free_port, listens
 from media.sip.hop import Hop
 from tests.peers import require
 
@@ -41,26 +41,6 @@ class Outcome:
     "sipp's own words about what it did not expect."
 
 
-_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM, "tls": socket.SOCK_STREAM}
-
-
-def free_port(transport: str = "udp") -> int:
-    """Return a port of loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, _KINDS[transport]) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(port: int, transport: str = "udp") -> bool:
-    """Tell whether nobody listens on a port of loopback."""
-    with socket.socket(socket.AF_INET, _KINDS[transport]) as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
 async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float, transport: str = "udp") -> None:
     """Wait until a program listens on a port of loopback.
 
@@ -69,7 +49,7 @@ async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float,
         TimeoutError: it took longer than `seconds`.
     """
     async with asyncio.timeout(seconds):
-        while is_free(port, transport):
+        while not listens(port, "udp" if transport == "udp" else "tcp"):
             if by.returncode is not None:
                 raise ChildProcessError(by.returncode)
             await asyncio.sleep(0.01)
@@ -168,7 +148,7 @@ class Sipp:
         """
         name = f"{scenario}-{next(self._count)}"
         transport = target.transport if target is not None else transport
-        port = free_port(transport)
+        port = free_port()
         # sipp names its files after the scenario's: a copy keeps them in `work`.
         shutil.copy(SCENARIOS / f"{scenario}.xml", self._work / f"{name}.xml")
         command = [*before, "sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(port), "-nostdin"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.demo.ports import free_port
 from media.sip import Hop
-from tests.peers.sipp import HOST, Run, Sipp, free_port, until_taken
+from tests.peers.sipp import HOST, Run, Sipp, until_taken
 
 pytestmark = pytest.mark.peer("sipp")
 

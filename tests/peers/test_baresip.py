@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hub.demo.ports import free_port
 from media.offer import answer_audio, offer_audio, settle
 from media.sip import Address, Cause, Credentials, Endpoint, Hop, Incoming
 from tests.media.sip.certificate import Office
-from tests.peers.sipp import free_port
 
 HOST = "127.0.0.1"
 MEDIA = (HOST, 20000)

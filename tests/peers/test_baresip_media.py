@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from hub.audio import frequencies, tone
+from hub.demo.ports import free_port
 from hub.g711 import Codec, decode
 from media.phone import PhoneLeg
 from media.relay import BuiltinRelay, Wanted
 from media.sip import Address, Hop, Incoming
 from media.sound import SILENCE, Sound
 from tests.media.farend import Ear, relay
-from tests.peers.sipp import free_port
 from tests.peers.test_baresip import HOST, MODULES, Desk, pytestmark
 
 __all__ = ["pytestmark"]  # the same phone is needed, in the same place

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from hub.demo.ports import free_port
 from media.sip.hop import Hop
 from tests.bench._switch import PASSWORD, USER
 from tests.bench.callsetup import command_of
-from tests.peers.sipp import HOST, Outcome, Run, Sipp, free_port, until_taken
+from tests.peers.sipp import HOST, Outcome, Run, Sipp, until_taken
 
 pytestmark = pytest.mark.peer("sipp")
 

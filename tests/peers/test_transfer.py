@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from hub.demo.ports import free_port
 from media.offer import answer_audio, offer_audio
 from media.sdp import Direction, Session
 from media.sip import Address, Credentials, Endpoint, Hop, Incoming, Outgoing
 from media.sip.transfer import Refer
-from tests.peers.sipp import HOST, free_port
+from tests.peers.sipp import HOST
 from tests.peers.test_baresip import MODULES, pytestmark
 
 __all__ = ["pytestmark"]  # the same phone is needed, in the same place

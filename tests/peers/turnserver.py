@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from hub.demo.ports import free_port
 from tests.peers import require
-from tests.peers.sipp import HOST, free_port
+from tests.peers.sipp import HOST
 
 REALM = "chartline"
 PATIENCE_S = 10.0
@@ -40,7 +41,7 @@ class TurnServer:
 
     def __init__(self, work: Path, secret: str) -> None:
         require("turnserver", "setpriv")
-        self.port = free_port("udp")
+        self.port = free_port()
         self.url = f"turn:{HOST}:{self.port}?transport=udp"
         config = work / "turnserver.conf"
         config.write_text(_CONFIG.format(host=HOST, port=self.port, realm=REALM, secret=secret, work=work))

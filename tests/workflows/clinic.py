@@ -4,7 +4,6 @@ import asyncio
 import base64
 import itertools
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from connectors.api import (
     Version,
 )
 from hub.db import Database
+from hub.demo.ports import free_port
 from hub.feeds.fact import arrival_of
 from hub.instance import Instance
 from hub.record import change, inbox, policy, schema
@@ -130,13 +130,6 @@ secret = "file:keys/webhook"
 """
     + REMINDER
 )
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from temporalio.testing import WorkflowEnvironment
 from connectors.sandbox import carrier as sms
 from connectors.sandbox import ehr as fhir
 from connectors.sandbox.store import Store
+from hub.demo.ports import free_port
 from hub.outside import Outside
-from tests.workflows.clinic import SECRET, TOKEN, Clinic, House, free_port, house, serving
+from tests.workflows.clinic import SECRET, TOKEN, Clinic, House, house, serving
 from tests.workflows.env import skipping
 from tests.workflows.feeding import feeds_of
 from tests.workflows.reminding import desk_of

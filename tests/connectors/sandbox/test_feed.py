@@ -18,6 +18,7 @@ from connectors.sandbox.people import FILLER_SYSTEM, make
 from connectors.sandbox.resource import resources
 from connectors.sandbox.siu import Message, acknowledged, trigger_of
 from connectors.sandbox.store import Store
+from hub.demo.ports import free_port
 from tests.connectors.stage import NOW, ZONE, Clock, listening
 
 READER = Hl7v2(Hl7v2Settings(listen="127.0.0.1:2575"))
@@ -245,8 +246,8 @@ async def test_a_listener_that_comes_up_late_gets_everything(store: Store, clock
     tries = 0
     listener = Listener(lambda _, frame: ack(frame, "AA"))
     with socket.socket() as bound:  # bound and not listening: connections are refused
-        bound.bind(("127.0.0.1", 0))
-        port = bound.getsockname()[1]
+        port = free_port()
+        bound.bind(("127.0.0.1", port))
         async with AsyncExitStack() as stack:
 
             async def pause(_: float) -> None:

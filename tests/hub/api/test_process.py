@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from hub.cli import setup
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from hub.vault.home import Home
 from tests.hub.vault.house import running
@@ -35,7 +35,7 @@ bind = "127.0.0.1:{}"
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[Paths]:
     paths = Paths(tmp_path / "practice")
-    setup.make(paths, POLICY.format(free_port(socket.SOCK_STREAM)))
+    setup.make(paths, POLICY.format(free_port()))
     with running(Home(paths.root)):
         yield paths
 
@@ -96,7 +96,7 @@ def test_an_address_that_is_taken_is_named(paths: Paths) -> None:
 
 def test_it_waits_for_the_vault_and_ends_while_it_waits(tmp_path: Path) -> None:
     paths = Paths(tmp_path / "practice")
-    setup.make(paths, POLICY.format(free_port(socket.SOCK_STREAM)))
+    setup.make(paths, POLICY.format(free_port()))
     with hub(paths) as process:
         assert process.stderr is not None
         assert json.loads(process.stderr.readline())["event"] == "waiting for the vault"

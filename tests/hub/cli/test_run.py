@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import SOCK_DGRAM, SOCK_STREAM
 
 import httpx
 import pytest
@@ -17,7 +16,7 @@ from hub.cli import run, setup
 from hub.cli.app import run_command
 from hub.cli.instance import answers
 from hub.cli.run import Part, RunningError, alive, end_orphans, only_one
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from tests.hub.cli.conftest import Shell
 from tests.hub.vault.house import until
@@ -68,7 +67,7 @@ async def upped(paths: Paths) -> AsyncIterator[asyncio.subprocess.Process]:
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     paths = Paths(tmp_path / "practice")
-    ports = {"http": free_port(SOCK_STREAM), "mllp": free_port(SOCK_STREAM), "sip": free_port(SOCK_DGRAM)}
+    ports = {"http": free_port(), "mllp": free_port(), "sip": free_port()}
     setup.make(paths, POLICY.format(**ports))
     return paths
 

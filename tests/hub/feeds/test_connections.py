@@ -11,6 +11,7 @@ from connectors.api import (
     Identifier,
     PatientFacts,
 )
+from hub.demo.ports import free_port
 from hub.feeds import read_row
 from hub.feeds.running import Connections
 from hub.record import inbox
@@ -19,12 +20,6 @@ from tests.connectors.hl7v2.sample import siu
 from tests.connectors.stage import listening
 from tests.hub.feedhouse import Postbox, writing
 from tests.hub.feeds.said import ZONE, Told
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def connection(name: str, port: int, **more: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +15,8 @@ from playwright.async_api import Browser, Page
 
 from hub.cli import setup
 from hub.db import now
-from hub.demo.phone import Caller, Ended, Phones, free_port
+from hub.demo.phone import Caller, Ended, Phones
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import agent, staff
 from hub.record.agent import Presence
@@ -129,7 +129,7 @@ def process(module: str, paths: Paths, ready: str) -> Iterator[None]:
 def opened(root: Path, browser: Browser) -> Iterator[Practice]:
     """Make a practice, and run what it consists of."""
     paths = Paths(root / "practice")
-    http, sip = free_port(socket.SOCK_STREAM), free_port()
+    http, sip = free_port(), free_port()
     setup.make(paths, POLICY.format(http=http, sip=sip, did=DID))
     paths.log.mkdir(exist_ok=True)
     with running(Home(paths.root)), contextlib.ExitStack() as processes:

@@ -13,6 +13,7 @@ from hub.record.task import Task, TaskState
 from hub.record.wrapup import Disposition, WrapUp
 from tests.hub.api.office import Worker, number, phones
 from tests.hub.web.stage import DESK_POLICY, Seat, Stage, chromium, says
+from tests.hub.web.wire import Late, Slow, asked
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
@@ -115,6 +116,25 @@ async def test_presence_is_a_switch_that_others_see(stage: Stage, seat: Seat) ->
     assert stage.office.read(agent.get, ana.id, stage.clock()).presence is Presence.AWAY
     assert await page.evaluate("document.activeElement.id") == "presence-away"
     stage.office.write(agent.presence, ana.id, Presence.AVAILABLE, stage.clock())
+    await page.wait_for_selector("#presence-available[aria-pressed=true]")
+
+
+async def test_an_answer_that_is_late_does_not_replace_what_came_after_it(stage: Stage, seat: Seat) -> None:
+    page, ana, slow, live = seat.page, stage.ana(), Slow(), Late()
+    await page.route_web_socket("**/live*", live.follow)
+    async with page.expect_response("**/desk/part/presence"):
+        await seat.log_in(ana)
+    await page.route("**/desk/presence", slow)
+    looks = asked(page, "/part/presence")
+    await page.click("#presence-away")
+    await slow.answered.wait()
+    live.holds = True
+    stage.office.write(agent.presence, ana.id, Presence.AVAILABLE, stage.clock())
+    await live.has('"presence":"available"')
+    await live.let_through(page)
+    assert looks() == 0  # what is asked for now might be there before the answer
+    async with page.expect_response("**/desk/part/presence"):
+        slow.let_through()
     await page.wait_for_selector("#presence-available[aria-pressed=true]")
 
 

@@ -127,6 +127,17 @@ async def test_a_call_goes_through_its_phases_and_names_nobody(stage: Stage) -> 
         assert personal not in said
 
 
+async def test_a_presence_that_is_there_again_before_anybody_looked_is_told(stage: Stage) -> None:
+    who = stage.ana()
+    async with desk(stage, session(stage, who)[1]) as socket:
+        before = await socket.until("me", lambda me: me["presence"] == "available")
+        with stage.office.instance.db.write() as db:
+            agent.presence(db, who.id, agent.Presence.AWAY, stage.clock())
+            agent.presence(db, who.id, agent.Presence.AVAILABLE, stage.clock())
+        after = await socket.until("me", lambda me: me["since"] != before["since"])
+        assert after["presence"] == "available"
+
+
 async def test_who_comes_back_hears_what_was_missed(stage: Stage) -> None:
     who = stage.ana()
     shown = session(stage, who)[1]

@@ -1,14 +1,12 @@
 """What an agent types at the desk outlives what is shown anew meanwhile, however late `/live` and the answers come."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.async_api import Page
 
 from hub.record.wrapup import WrapUp
 from tests.hub.api.office import number
 from tests.hub.web.stage import Seat, Stage, says, talking
-from tests.hub.web.wire import POP, Late, Slow
+from tests.hub.web.wire import POP, Late, Slow, asked
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
@@ -27,13 +25,6 @@ async def stands(page: Page, birth: str, name: str = "Ana Rivera") -> None:
     assert await page.input_value("#verify-birth") == birth
     at = "[document.activeElement.id, document.activeElement.selectionStart]"
     assert await page.evaluate(at) == ["verify-birth", len(birth) - 1]
-
-
-def asked(page: Page, path: str) -> Callable[[], int]:
-    """Count the requests for a part from now on."""
-    seen: list[str] = []
-    page.on("request", lambda request: seen.append(request.url) if request.url.endswith(path) else None)
-    return lambda: len(seen)
 
 
 async def test_live_that_lags_behind_the_answers_disturbs_nobody(stage: Stage, seat: Seat) -> None:

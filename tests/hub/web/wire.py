@@ -1,6 +1,7 @@
 """What stands between a desk and its hub in tests: lines that are late, slow, or dead."""
 
 import asyncio
+from collections.abc import Callable
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
@@ -68,6 +69,13 @@ class Slow:
     def let_through(self) -> None:
         """Give the page its answer."""
         self._through.set()
+
+
+def asked(page: Page, path: str) -> Callable[[], int]:
+    """Count the requests for a part from now on."""
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url) if request.url.endswith(path) else None)
+    return lambda: len(seen)
 
 
 async def dead(route: Route) -> None:

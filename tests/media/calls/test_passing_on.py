@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import secrets
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from hub import audio
 from hub.cli import setup
 from hub.cli.instance import opened
 from hub.db import now
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import agent, queue, staff
 from hub.record.agent import Presence
@@ -205,7 +204,7 @@ def _talks(one: object) -> bool:
 
 @pytest.fixture
 async def office(instance: Instance) -> AsyncIterator[Office]:
-    nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port(socket.SOCK_STREAM)}"}
+    nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port()}"}
     gateway = await Gateway.open(instance, nobody, "media-passing")
     await gateway.start()
     at = gateway.endpoint.local

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from hub.audio import tone, wav
 from hub.cli import setup
 from hub.cli.instance import opened
 from hub.db import now
-from hub.demo.phone import free_port
+from hub.demo.ports import free_port
 from hub.instance import Instance
 from hub.record import agent, staff
 from hub.record.agent import Presence
@@ -117,7 +116,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     (prompts / "menu-main.en.wav").write_bytes(wav(tone(float(MENU_HZ), seconds=30)))
     (prompts / "hold-music.wav").write_bytes(wav(tone(float(MUSIC_HZ), seconds=1)))
     with opened(root) as instance:
-        nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port(socket.SOCK_STREAM)}"}
+        nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port()}"}
         made = await Gateway.open(instance, nobody, "media-rescue")
         await made.start()
         await relay_of(made).steady()

@@ -3,12 +3,12 @@
 import asyncio
 import itertools
 import os
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from hub.demo.ports import free_port
 from hub.settings.value import Address
 from media.errors import MediaError
 from media.relay import BuiltinRelay
@@ -18,14 +18,7 @@ from media.sound import Sound
 from tests.media.farend import relay
 
 HOST = "127.0.0.1"
-_RANGES = itertools.cycle(range(30_000 + os.getpid() % 4 * 100, 32_700, 400))
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+_RANGES = itertools.cycle(range(22_000 + os.getpid() % 4 * 100, 28_000, 400))
 
 
 class Daemon:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.audio import tone
+from hub.demo.ports import free_port
 from hub.settings.practice import Sip
 from hub.settings.value import Address as Place
 from hub.settings.value import PortRange
@@ -21,7 +22,7 @@ from media.rtpengine.relay import RtpengineRelay
 from media.sound import Sound
 from tests.media.core.cores import answer_of
 from tests.media.farend import far_end, relay
-from tests.media.rtpengine.daemon import Daemon, daemon, edged, free_port
+from tests.media.rtpengine.daemon import Daemon, daemon, edged
 from tests.media.rtpengine.party import plain, protected, until
 from tests.media.rtpengine.test_relay import hear_each_other
 

@@ -9,6 +9,7 @@ import pytest
 from hub.audio import tone
 from hub.cli import setup
 from hub.cli.instance import opened
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from media.offer import answer_audio
 from media.sdp import Session
@@ -17,7 +18,7 @@ from media.sip.status import Cause
 from tests.media.core.cores import offer_of, place_of
 from tests.media.farend import FarEnd, far_end
 from tests.media.office import opened_office, policy
-from tests.media.rtpengine.daemon import Daemon, free_port
+from tests.media.rtpengine.daemon import Daemon
 
 pytestmark = [pytest.mark.peer("rtpengine"), pytest.mark.timeout(60), pytest.mark.xdist_group("gateway")]
 

@@ -10,6 +10,7 @@ import pytest
 
 from hub.cli import setup
 from hub.cli.instance import opened
+from hub.demo.ports import free_port
 from hub.settings import Paths
 from media.sdp import Session
 from media.sip.outgoing import Outgoing
@@ -17,7 +18,7 @@ from media.sip.status import Cause
 from tests.media.core.cores import answer_of, offer_of, place_of
 from tests.media.farend import FarEnd, far_end
 from tests.media.office import Office, Phone, opened_office, policy
-from tests.media.rtpengine.daemon import Daemon, free_port
+from tests.media.rtpengine.daemon import Daemon
 from tests.media.sip.peer import Peer, answering, peer
 
 pytestmark = [pytest.mark.peer("rtpengine"), pytest.mark.timeout(60), pytest.mark.xdist_group("gateway")]

@@ -1,7 +1,6 @@
 """An endpoint with several listeners: calls over each, requests too large for a datagram, streams that are no SIP."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from hub.demo.ports import free_port
 from media.offer import answer_audio, offer_audio
 from media.sip import Address, Cause, Credentials, Endpoint, Hop, Incoming, TrunkTable, Uri
 from media.sip.message import Response, parse
@@ -42,18 +42,6 @@ class Gateway:
         call.answer(answer_audio(call.offer, (HOST, 20000))[0])
 
 
-def both_free() -> int:
-    """Return a port that is free over UDP and TCP."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one, socket.socket() as other:
-            one.bind((HOST, 0))
-            try:
-                other.bind(one.getsockname())
-            except OSError:
-                continue
-            return int(one.getsockname()[1])
-
-
 @asynccontextmanager
 async def two(
     *transports: str, work: Path | None = None, far: tuple[str, ...] = ()
@@ -61,7 +49,7 @@ async def two(
     made = []
     identity = Office(work).identity(HOST) if work is not None else None
     for spoken in (transports, far or transports):
-        port = both_free()
+        port = free_port()
         hops = [Hop(HOST, 0 if name == "tls" else port, name) for name in spoken]
         made.append(Gateway(hops, identity))
     for gateway in made:
@@ -164,7 +152,7 @@ def test_what_cannot_be_listened_on_is_said_at_once(bind: Hop) -> None:
 
 async def test_where_one_address_is_taken_none_is_kept() -> None:
     async with two("tcp") as (near, _):
-        port = both_free()
+        port = free_port()
         other = Gateway([Hop(HOST, port), near.endpoint.local])
         with pytest.raises(OSError, match="in use"):
             await other.endpoint.start()
