@@ -18,7 +18,10 @@ from media.sound import Sound
 from tests.media.farend import relay
 
 HOST = "127.0.0.1"
-_RANGES = itertools.cycle(range(22_000 + os.getpid() % 4 * 100, 28_000, 400))
+ENGINE_PORTS = range(22_000, 28_000)
+"Where rtpengines have their media; no practice of a test has its own there."
+
+_RANGES = itertools.cycle(ENGINE_PORTS[os.getpid() % 4 * 100 :: 400])
 
 
 class Daemon:

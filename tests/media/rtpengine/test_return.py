@@ -18,13 +18,12 @@ from media.sip.status import Cause
 from tests.media.core.cores import answer_of, offer_of, place_of
 from tests.media.farend import FarEnd, far_end
 from tests.media.office import Office, Phone, opened_office, policy
-from tests.media.rtpengine.daemon import Daemon
+from tests.media.rtpengine.daemon import ENGINE_PORTS, Daemon
 from tests.media.sip.peer import Peer, answering, peer
 
 pytestmark = [pytest.mark.peer("rtpengine"), pytest.mark.timeout(60), pytest.mark.xdist_group("gateway")]
 
 NUMBER = "+12125550123"
-ENGINE_PORTS = 30_000
 
 
 @dataclass
@@ -85,20 +84,20 @@ async def test_a_call_comes_back_to_the_gateway_and_the_next_goes_through_the_rt
     scene: Scene,
 ) -> None:
     made, port = await scene.call()
-    assert port >= ENGINE_PORTS
+    assert port in ENGINE_PORTS
     scene.running[0].kill()
     async with asyncio.timeout(3):
         await scene.told.wait()
         await scene.carrier.until(2, "INVITE")
     between, port = await scene.call()
-    assert port < ENGINE_PORTS, "while it is away the gateway carries the sound itself"
+    assert port not in ENGINE_PORTS, "while it is away the gateway carries the sound itself"
     scene.begin_anew()
     await scene.running[-1].ready()
     async with asyncio.timeout(5):
         while not any(engine.up for engine in scene.office.gateway._relay._engines):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     after, port = await scene.call()
-    assert port >= ENGINE_PORTS
+    assert port in ENGINE_PORTS
     for each in (made, between, after):
         assert not each.ended.done()
         each.bye()
