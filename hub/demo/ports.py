@@ -17,7 +17,8 @@ PORTS = 30_000, 32_700
 KEPT = 200
 "Ports of each kind that stay ours after they were given, whether somebody is bound to them at the moment or not."
 
-MEDIA_RANGE = 10_000, 19_000
+MEDIA_RANGE = 10_000, 17_000
+"Where `free_media_port` looks: below the ports of embedded Temporal servers."
 
 MEDIA_PORTS = 8
 "What one sipp may bind: sound and pictures, each with its reports."
