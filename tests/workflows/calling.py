@@ -39,7 +39,7 @@ def come(desk: Appointments, clinic: Clinic, visit: UUID) -> StepDue:
 
 async def asked(clinic: Clinic, calls: int = 1) -> ReminderCall:
     """Wait until a call waits for a line."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             rows = clinic.rows(ReminderCall)
             if len(rows) >= calls and rows[-1].stage is CallStage.WAITING:

@@ -53,6 +53,9 @@ PHONE = "+12125550123"
 AUDITED = Access("system:test", "system", "operations")
 MRN = Identifier(system="urn:harbor", value="", type="MR")
 
+PATIENCE_S = 20.0
+"How long a vault may take on a busy machine."
+
 CONNECTIONS = """
 [[connection]]
 name = "adt"
@@ -187,9 +190,9 @@ def _stock(live: Path, copy: Path, key: bytes) -> None:
         target.close()
 
 
-def _patience(seconds: float = 20.0) -> Iterator[None]:
+def _patience() -> Iterator[None]:
     """Yield until it is no use any more."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         yield
         time.sleep(0.02)
@@ -211,7 +214,7 @@ class Clinic:
         (paths.keys / "secret").write_text(SECRET)
         (paths.keys / "webhook").write_text(WEBHOOK_SECRET)
         paths.vault_socket.symlink_to(house.paths.vault_socket)
-        vault = Vault(paths.vault_socket)
+        vault = Vault(paths.vault_socket, timeout=PATIENCE_S)
         self.instance = Instance(
             paths=paths,
             keys=house.keys,

@@ -27,7 +27,7 @@ from hub.rules.matching import Match
 from hub.rules.routing import Plan
 from hub.temporal import CallStart, TextStart
 from hub.vault.client import Vault, VaultUnavailableError
-from tests.workflows.clinic import NOW, PHONE, Clinic
+from tests.workflows.clinic import NOW, PATIENCE_S, PHONE, Clinic
 from workflows.activities.call import Aftermath, Calls, NotYetError
 from workflows.activities.herald import Herald
 from workflows.activities.text import Texts
@@ -41,7 +41,9 @@ def calls_of(clinic: Clinic, client: Client) -> Calls:
 
 
 @pytest.fixture
-def calls(clinic: Clinic, nobody: Client) -> Calls:
+def calls(clinic: Clinic, nobody: Client, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """The activities for a caller who waits for as long as a busy machine takes."""
+    monkeypatch.setattr("workflows.activities.call.VAULT_S", PATIENCE_S)
     return calls_of(clinic, nobody)
 
 
@@ -131,7 +133,7 @@ async def test_without_the_vault_the_plan_fails_fast(
     soon = clinic.book(starts_at=NOW + timedelta(hours=20))
     monkeypatch.setattr(clinic.instance.opener, "_vault", Vault(clinic.instance.paths.run / "nobody.sock"))
     with pytest.raises(VaultUnavailableError):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S / 2):
             await asyncio.to_thread(calls.route, start_of([patient_of(clinic, soon)]))
 
 
