@@ -89,7 +89,8 @@ class Supervisor:
             await asyncio.gather(*keepers, return_exceptions=True)
 
     async def _until_ready(self, program: Program, stop: asyncio.Event) -> None:
-        while not stop.is_set() and not await program.ready():
+        # Who answers before its process is known here is another's, or could not be ended, nor found by its pid file.
+        while not stop.is_set() and not (program.name in self._running and await program.ready()):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.02):
                     await stop.wait()
