@@ -16,6 +16,7 @@ import typer
 from hub.errors import UnavailableError, UsageError
 from hub.instance import Instance
 from hub.settings import Paths
+from hub.vault.__main__ import RunningError
 from hub.vault.client import Access, Vault, VaultUnavailableError
 
 DirOption = Annotated[Path, typer.Option("--dir", envvar="CHARTLINE_DIR", help="Instance directory.")]
@@ -76,26 +77,31 @@ def vault_of(paths: Paths) -> Iterator[None]:
 
 
 def _await(paths: Paths, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
+    """Wait until the vault answers: ours, or the one that ours made way for, and that was only slow to answer."""
     deadline = time.monotonic() + VAULT_PATIENCE_S
     while not answers(paths):
-        if process.poll() is not None or time.monotonic() > deadline:
-            said.seek(0)
-            raise VaultStartError(f"the vault does not start: {_last_word(said.read())}")
+        late = time.monotonic() > deadline
+        if late or process.poll() is not None:
+            code, word = _last_word(said)
+            if late or code != RunningError.code:
+                raise VaultStartError(f"the vault does not start: {word}")
         time.sleep(0.02)
 
 
-def _last_word(said: bytes) -> str:
-    """Return what the last line of a log says for people."""
-    lines = said.decode(errors="replace").strip().splitlines()
+def _last_word(said: IO[bytes]) -> tuple[str, str]:
+    """Return the code of the last line of a log, and what it says for people."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
     try:
-        return str(json.loads(lines[-1])["said"])
+        last = json.loads(lines[-1])
+        return str(last["code"]), str(last["said"])
     except (IndexError, ValueError, KeyError, TypeError):
-        return "it says nothing; see chartline serve vault"
+        return "", "it says nothing; see chartline serve vault"
 
 
 def answers(paths: Paths) -> bool:
     """Return whether the instance's vault answers."""
-    vault = Vault(paths.vault_socket, timeout=0.5)
+    vault = Vault(paths.vault_socket)
     try:
         vault.health()
     except VaultUnavailableError:

@@ -46,7 +46,7 @@ async def _processes(paths: Paths) -> dict[str, dict[str, Any]]:
 
 
 def _vault(paths: Paths) -> dict[str, Any] | None:
-    with Vault(paths.vault_socket, timeout=0.5) as vault:
+    with Vault(paths.vault_socket) as vault:
         try:
             return vault.health()
         except VaultUnavailableError:

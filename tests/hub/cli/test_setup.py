@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli import setup
+from hub.cli import instance, setup
 from hub.cli.app import run_command
 from hub.cli.instance import opened
 from hub.record import policy, staff
 from hub.settings import Paths
 from hub.vault import keys
+from tests.hub.cli.conftest import Shell
 from tests.hub.policytext import ADT, HARBOR
 
 STAFF = """
@@ -99,6 +100,19 @@ def test_a_vault_that_does_not_start_says_why(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert run_command(["token", "list", "--dir", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "the vault does not start: keys/root.key must have mode 0600\n"
+
+
+def test_a_vault_that_runs_and_is_slow_to_answer_is_waited_for(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-m", "hub.vault", "--dir", str(shell.paths.root)]
+    with (tmp_path / "said").open("w+b") as said:
+        second = subprocess.Popen(command, stderr=said)
+        assert second.wait() == 1
+        answered = iter((False, False, True))
+        monkeypatch.setattr(instance, "answers", lambda _: next(answered))
+        instance._await(shell.paths, second, said)
+    assert list(answered) == []
 
 
 def test_a_sandbox_has_ports_and_secrets_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
