@@ -13,7 +13,7 @@ from hub.cli.app import run_command
 from hub.instance import Instance
 from hub.settings import Paths
 from hub.vault.home import Home
-from tests.hub.vault.house import Process, logged, running
+from tests.hub.vault.house import PATIENCE_S, Process, logged, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Shell:
 
     def acts(self) -> list[dict[str, Any]]:
         """Return the audit log, once everything that was written is in it."""
-        self.vault.vault.settle(timeout=10)
+        self.vault.vault.settle(timeout=PATIENCE_S)
         return logged(Home(self.paths.root))
 
 

@@ -128,11 +128,13 @@ async def test_up_ends_in_order_when_it_is_told_to(paths: Paths) -> None:
         start_new_session=True,
         env=temporal,
     )
-    await asyncio.to_thread(until, lambda: alive(Part.VAULT, paths) is not None and answers(paths))
-    assert alive(Part.TEMPORAL, paths) is None
-    process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(UP_S):
-        out, _ = await process.communicate()
+    try:
+        await asyncio.to_thread(until, lambda: alive(Part.VAULT, paths) is not None and answers(paths))
+        assert alive(Part.TEMPORAL, paths) is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(UP_S):
+            out, _ = await process.communicate()
     assert process.returncode == 0
     lines = out.decode().splitlines()
     assert lines[0] == f"Chartline {paths.root}"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from hub.cli.run import MODULES, Part
+from hub.cli.run import MODULES, Part, alive
 from hub.db import uuid7
 from hub.record import event, task, writeback
 from hub.record.event import DeliveryState
@@ -16,6 +16,7 @@ from hub.settings.practice import Practice
 from hub.vault import file, keys
 from hub.vault.home import Home
 from tests.hub.cli.conftest import Shell
+from tests.hub.vault.house import until
 
 
 def test_status_counts_what_waits(shell: Shell) -> None:
@@ -88,9 +89,12 @@ def test_a_good_log_verifies_and_gives_a_witness(shell: Shell) -> None:
 
 
 def test_a_changed_record_is_named(shell: Shell, tmp_path: Path) -> None:
-    shell.acts()
     copy = tmp_path / "practice"
-    shutil.copytree(shell.paths.root, copy, ignore=shutil.ignore_patterns("run", "log"))
+    shell.vault.kill()  # what it writes into its files while they are copied would tear the copy
+    try:
+        shutil.copytree(shell.paths.root, copy, ignore=shutil.ignore_patterns("run", "log"))
+    finally:
+        shell.vault.start()
     home = Home(copy)
     database = file.connect(home.audit / "audit.db", keys.load(home).derive("audit"))
     for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -110,10 +114,9 @@ def test_a_changed_record_is_named(shell: Shell, tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_read_is_no_good_log(shell: Shell, tmp_path: Path) -> None:
     copy = tmp_path / "practice"
-    shutil.copytree(shell.paths.root, copy, ignore=shutil.ignore_patterns("run", "log"))
+    (copy / "audit").mkdir(parents=True)
+    shutil.copytree(shell.paths.keys, copy / "keys")
     (copy / "audit" / "audit.db").write_bytes(b"nothing of a database" * 500)
-    for wal in copy.glob("audit/audit.db-*"):
-        wal.unlink()
     ran = shell.bare("audit", "verify", "--dir", str(copy))
     assert (ran.code, ran.err) == (1, "the audit log cannot be read: DatabaseError\n")
 
@@ -129,6 +132,7 @@ def test_status_says_how_the_trunks_are_while_somebody_watches_them(shell: Shell
     waiting = [sys.executable, "-c", "input()", MODULES[Part.MEDIA], str(shell.paths.root)]
     with subprocess.Popen(waiting, stdin=subprocess.PIPE) as media:
         pid.write_text(str(media.pid))
+        until(lambda: alive(Part.MEDIA, shell.paths) == media.pid)  # its words are there a moment after it is
         assert shell("status", "--json").said["trunks"] == said
         text = shell("status").out
         media.communicate(b"\n")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -23,7 +24,8 @@ def fill(path: Path) -> None:
 def main(root: Path) -> None:
     home = made(root)
     group = group_in(home)
-    seen = {"served": 0, "refused": 0, "served_after": 0, "slowest_refusal_s": 0.0}
+    seen = {"served": 0, "refused": 0, "served_after": 0}
+    refusals_s: list[float] = []
     with running(home) as process:
         vault, pid = process.vault, process.popen.pid
         assert vault.unwrap(NURSE, [group])[0][0]
@@ -34,15 +36,18 @@ def main(root: Path) -> None:
             try:
                 assert vault.unwrap(NURSE, [group])[0][0]
                 seen["served"] += 1
-            except VaultUnavailableError:
+            except VaultUnavailableError as error:
+                if str(error) != "the vault answers audit-down":
+                    raise
                 seen["refused"] += 1
-                seen["slowest_refusal_s"] = max(seen["slowest_refusal_s"], time.monotonic() - begin)
+                refusals_s.append(time.monotonic() - begin)
         os.unlink(home.audit / "filler")
         for _ in range(20):
             assert vault.unwrap(NURSE, [group])[0][0]
             seen["served_after"] += 1
         same = vault.health()["pid"] == pid
-    sys.stdout.write(json.dumps({**seen, "same_process": same, "on_record": acts(home).count("unwrap")}))
+    told = {"refusal_s": statistics.median(refusals_s), "same_process": same, "on_record": acts(home).count("unwrap")}
+    sys.stdout.write(json.dumps({**seen, **told}))
 
 
 if __name__ == "__main__":

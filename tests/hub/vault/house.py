@@ -87,13 +87,17 @@ class Process:
         for user in allow:
             self._argv += ["--allow", user]
         self._environment = {**os.environ, **(environment or {})}
-        self.vault = Vault(home.vault_socket)
+        self.vault = Vault(home.vault_socket, timeout=PATIENCE_S)
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.popen = subprocess.Popen(self._argv, env=self._environment, stderr=subprocess.DEVNULL)
-        until(self.answers)
+        try:
+            until(self.answers)
+        except BaseException:
+            self.kill()
+            raise
 
     def answers(self) -> bool:
         assert self.popen.poll() is None, "the vault ended"
@@ -146,7 +150,7 @@ class Threaded:
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        self.vault = Vault(home.vault_socket)
+        self.vault = Vault(home.vault_socket, timeout=PATIENCE_S)
 
     def _run(self) -> None:
         try:

@@ -27,12 +27,12 @@ def test_stopped_vault_is_refused_at_the_callers_timeout(home: Home) -> None:
     with running(home) as process:
         assert process.vault.unwrap(NURSE, [group])[0][0]
         process.popen.send_signal(signal.SIGSTOP)
-        for timeout in (0.25, 0.1):
-            with Vault(home.vault_socket) as vault:
+        for timeout in (1.5, 1.0):
+            with Vault(home.vault_socket, timeout=PATIENCE_S) as vault:
                 begin = time.monotonic()
-                with pytest.raises(VaultUnavailableError):
+                with pytest.raises(VaultUnavailableError, match="in time"):
                     vault.unwrap(NURSE, [group], timeout=timeout)
-                assert time.monotonic() - begin < timeout + 0.2
+                assert timeout <= time.monotonic() - begin < timeout * 1.9
         process.popen.send_signal(signal.SIGCONT)
         assert process.vault.unwrap(NURSE, [group], timeout=PATIENCE_S)[0][0]
         # What nobody waited for any more was dropped before it was written.
@@ -43,10 +43,8 @@ def test_killed_vault_is_refused_at_once_and_restarts_quickly(home: Home) -> Non
     group = group_in(home)
     with running(home) as process:
         process.kill()
-        begin = time.monotonic()
-        with pytest.raises(VaultUnavailableError):
+        with pytest.raises(VaultUnavailableError, match="no vault: ConnectionRefusedError"):  # not: no answer in time
             process.vault.unwrap(NURSE, [group])
-        assert time.monotonic() - begin < 0.1
         process.start()
         assert process.vault.unwrap(NURSE, [group])[0][0]
 
@@ -151,11 +149,14 @@ def test_courier_ends_when_the_vault_is_killed(home: Home) -> None:
     with running(home) as process:
         courier = process.courier()
         process.kill()
-        until(lambda: not Path(f"/proc/{courier}/exe").exists() or _is_dead(courier))
+        until(lambda: _is_dead(courier))
 
 
 def _is_dead(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def may_mount() -> bool:
@@ -175,7 +176,7 @@ def test_full_disk_gives_no_key_until_there_is_room(tmp_path: Path) -> None:
     seen = json.loads(done.stdout)
     assert seen["served"] > 0
     assert seen["refused"] == 20
-    assert seen["slowest_refusal_s"] < 0.5
+    assert seen["refusal_s"] < 0.5
     assert seen["served_after"] == 20
     assert seen["on_record"] == seen["served"] + seen["served_after"]
     assert seen["same_process"]

@@ -10,7 +10,7 @@ from hub.vault import keys, verify, wire
 from hub.vault.client import Access, Group, VaultDeniedError, VaultRequestError, VaultUnavailableError
 from hub.vault.home import Home
 from hub.vault.wire import Op, Status
-from tests.hub.vault.house import NURSE, PATIENT, Threaded, lane_for, logged, threaded
+from tests.hub.vault.house import NURSE, PATIENCE_S, PATIENT, Threaded, lane_for, logged, threaded
 
 
 def records(one: Threaded) -> int:
@@ -116,7 +116,7 @@ def test_acts_of_the_vault_cannot_be_noted_by_others(one: Threaded, act: str) ->
 def ask(one: Threaded, *fields: object) -> wire.Reply:
     """Say something that the client would not."""
     with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(5)
+        end.settimeout(PATIENCE_S)
         end.connect(str(one.home.vault_socket))
         end.sendall(wire.frame(fields))
         buffer = bytearray()
@@ -157,7 +157,7 @@ def test_malformed_request_is_answered_by_its_number(one: Threaded) -> None:
 
 def test_noise_ends_the_conversation_and_nothing_else(one: Threaded) -> None:
     with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(5)
+        end.settimeout(PATIENCE_S)
         end.connect(str(one.home.vault_socket))
         end.sendall(b"\xff\xff\xff\xff")
         assert end.recv(10) == b""
@@ -182,7 +182,7 @@ def test_requests_sent_together_are_answered_each(one: Threaded) -> None:
     group, _ = lane_for(one.root, one.ring)
     seen: dict[int, wire.Reply] = {}
     with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(10)
+        end.settimeout(PATIENCE_S)
         end.connect(str(one.home.vault_socket))
         end.sendall(b"".join(frame_of(number, group) for number in range(1, 601)))
         buffer = bytearray()
@@ -198,7 +198,7 @@ def test_peer_that_reads_slowly_gets_all_of_it(one: Threaded) -> None:
     group, _ = lane_for(one.root, one.ring, [uuid4() for _ in range(500)])
     wanted, answers = 40, 0  # 40 answers of 17 kB do not fit the socket's buffers
     with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(10)
+        end.settimeout(PATIENCE_S)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         end.connect(str(one.home.vault_socket))
         end.sendall(b"".join(frame_of(number, group) for number in range(wanted)))
@@ -279,7 +279,7 @@ def test_log_verifies_while_the_vault_writes_it(one: Threaded) -> None:
 
 def test_full_line_tells_the_next_to_come_later(home: Home) -> None:
     with threaded(home, waiting=3), socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(5)
+        end.settimeout(PATIENCE_S)
         end.connect(str(home.vault_socket))
         end.sendall(b"".join(wire.frame((1, number, Op.APPEND, LATER, *WHO, [], "note")) for number in range(1, 8)))
         seen: dict[int, Status] = {}
