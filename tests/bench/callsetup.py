@@ -18,7 +18,7 @@ from tests.bench._datagram import ahead, first_in_line
 from tests.bench._switch import PASSWORD, USER
 from tests.bench.figure import Figure
 from tests.bench.signalling import ENVIRONMENT, LOG, START_SECONDS, Round, cpu_s, family, pinned, resident_kb, sippy
-from tests.peers.sipp import HOST, Sipp, until_taken
+from tests.peers.sipp import HOST, T1_MS, Sipp, until_taken
 
 SECONDS = 3
 HELD_MS = 1000
@@ -72,7 +72,7 @@ async def stretch(name: str, rate: int, work: Path) -> Stretch:
     calls = rate * SECONDS
     place = work / f"{name}-at-{rate}"
     place.mkdir()
-    peers = Sipp(place)
+    peers = Sipp(place, T1_MS)
     apart = [*pinned(-1), *ahead()]
     phone = await peers.start("phone", calls=calls + 1, before=apart)
     port = free_port()

@@ -20,7 +20,7 @@ from pathlib import Path
 from hub.demo.ports import free_port
 from media.sip import Hop
 from tests.bench.figure import BENCH_JSON, Figure
-from tests.peers.sipp import HOST, Outcome, Sipp, until_taken
+from tests.peers.sipp import HOST, T1_MS, Outcome, Sipp, until_taken
 
 SIPPY = "sippy==2.5.0"
 ENVIRONMENT = BENCH_JSON.parent / "sippy"
@@ -116,7 +116,7 @@ def resident_kb(pid: int) -> int:
 async def measure(name: str, rate: int, work: Path) -> Round:
     """Send calls at `rate` a second through a fresh process of `name`; for the floor, `sipp`, straight to the phone."""
     calls = rate * SECONDS
-    peers = Sipp(work)
+    peers = Sipp(work, T1_MS)
     # One call more than comes, so that it does not end before its CPU time is read.
     phone = await peers.start("phone", calls=calls + 1, before=pinned(-1 if name != "sipp" else 0))
     process = None

@@ -8,7 +8,7 @@ from hub.demo.ports import free_port
 from media.sip.hop import Hop
 from media.sip.transport import Identity
 from tests.peers import require
-from tests.peers.sipp import HOST
+from tests.peers.sipp import HOST, LONG, T1_MS
 
 _CONFIG = """
 debug=0
@@ -31,12 +31,14 @@ loadmodule "textops.so"
 loadmodule "siputils.so"
 {load_tls}
 modparam("rr", "enable_double_rr", 1)
-modparam("tm", "fr_timer", 5000)
+modparam("tm", "fr_timer", 20000)
+modparam("tm", "retr_timer1", {t1_ms})
+modparam("tm", "retr_timer2", {t1_ms})
 
 request_route {{
     if (has_totag()) {{
         if (loose_route()) {{
-            xlog("L_ALERT", "PASSED $rm from $proto to $(du{{uri.transport}})\\n");
+            xlog("L_ALERT", "PASSED $rm from $proto to $(du{{uri.transport}}) $cs\\n");
             t_relay();
             exit;
         }}
@@ -80,8 +82,9 @@ class Proxy:
         self._log = log
 
     def said(self, word: str) -> list[str]:
-        """Return what it logged behind a word."""
-        return [line.partition(word)[2].strip() for line in self._log.read_text().splitlines() if f" {word} " in line]
+        """Return what it logged behind a word; a request that came again is one."""
+        lines = self._log.read_text().splitlines()
+        return list(dict.fromkeys(line.partition(word)[2].strip() for line in lines if f" {word} " in line))
 
     async def answers(self, hop: Hop) -> None:
         """Wait until it takes connections; to bind the port instead, as a probe, could keep it from that port.
@@ -148,6 +151,7 @@ async def _start(work: Path, gateway: Hop, phone: Hop | None, identity: Identity
             port=port,
             gateway=_uri(gateway),
             phone=_uri(phone or gateway),
+            t1_ms=T1_MS * LONG,
             with_tls="yes" if identity is not None else "no",
             listen_tls=listen_tls,
             load_tls=load_tls,

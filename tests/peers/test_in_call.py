@@ -8,9 +8,9 @@ import pytest
 
 from media.offer import answer_audio, offer_audio
 from media.sdp import Direction, Session
-from media.sip import Address, Cause, Endpoint, Hop, Incoming, TrunkTable, Uri
+from media.sip import Address, Cause, Endpoint, Hop, Incoming, Outgoing, TrunkTable, Uri
 from media.sip.transfer import Refer
-from tests.peers.sipp import HOST, Outcome, Sipp
+from tests.peers.sipp import HOST, LONG, Outcome, Sipp, unhurried
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -22,7 +22,8 @@ class Desk:
     """An endpoint on loopback that notes what its callers do."""
 
     def __init__(self) -> None:
-        self.endpoint = Endpoint([Hop(HOST, 0)], credentials=lambda _: None, trunks=TrunkTable({"carrier": [HOST]}))
+        trunks = TrunkTable({"carrier": [HOST]})
+        self.endpoint = Endpoint([Hop(HOST, 0)], credentials=lambda _: None, trunks=trunks, clock=unhurried)
         self.endpoint.on_invite = self.take
         self.calls: list[Incoming] = []
         self.held: list[bool] = []
@@ -67,7 +68,7 @@ def went_well(outcome: Outcome, calls: int = 1) -> bool:
 
 
 async def over(desk: Desk) -> list[Cause]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         return [await call.ended for call in desk.calls]
 
 
@@ -92,7 +93,9 @@ async def test_a_caller_acknowledges_early_audio_and_presses_a_key(desk: Desk, s
     assert desk.keys == ["5"] * 5
 
 
-async def test_a_phone_follows_our_changes(desk: Desk, sipp: Sipp) -> None:
+async def test_a_phone_follows_our_changes(desk: Desk, sipp: Sipp, monkeypatch: pytest.MonkeyPatch) -> None:
+    after_glare = Outgoing._after_glare
+    monkeypatch.setattr(Outgoing, "_after_glare", lambda leg: after_glare(leg) / LONG)
     phone = await sipp.start("phone-changes")
     offer = offer_audio(MEDIA)
     leg = desk.endpoint.call(Uri.parse(f"sip:101@{HOST}:{phone.port}"), offer, from_=FROM)

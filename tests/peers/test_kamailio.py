@@ -11,7 +11,7 @@ from media.offer import offer_audio
 from media.sip import Address, Cause, Endpoint, Hop, TrunkTable, Uri
 from tests.media.sip.certificate import Office
 from tests.peers import kamailio
-from tests.peers.sipp import HOST, Sipp
+from tests.peers.sipp import HOST, Sipp, unhurried
 from tests.peers.test_sip import FROM, MEDIA, Desk, went_well
 
 pytestmark = [pytest.mark.peer("sipp", "kamailio")]
@@ -35,6 +35,7 @@ class Behind(Desk):
             identity=self.identity,
             credentials=lambda _extension: None,
             trunks=TrunkTable({"carrier": [HOST]}),
+            clock=unhurried,
         )
         self.endpoint.on_invite = self.take
 

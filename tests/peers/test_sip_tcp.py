@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from media.sip import Cause, Hop, Incoming
-from tests.peers.sipp import Sipp
+from tests.peers.sipp import LONG, Sipp
 from tests.peers.test_sip import Desk, went_well
 
 pytestmark = pytest.mark.peer("sipp")
@@ -98,8 +98,8 @@ async def test_fifty_phones_are_called_over_one_connection(desk: Desk, sipp: Sip
 
 async def test_a_phone_that_rings_in_vain(desk: Desk, sipp: Sipp) -> None:
     phone = await sipp.start("phone-rings", transport="tcp")
-    leg = desk.call(phone.port, "tcp", ring_seconds=1.0)
-    async with asyncio.timeout(10):
+    leg = desk.call(phone.port, "tcp", ring_seconds=1.0 / LONG)
+    async with asyncio.timeout(20):
         assert await leg.ended is Cause.NO_ANSWER
         await leg.gone
         assert went_well(await phone.done())
