@@ -33,8 +33,10 @@ class Contacts:
         return [row for row in rows if self._line.credentials(row.extension) is not None]
 
     def restore(self, rows: Sequence[Contact]) -> None:
-        """Let the registrar know the phones of `kept`."""
+        """Let the registrar know the phones of `kept`; one that has registered meanwhile stays as it said."""
         for row in rows:
+            if row.key in self._registrar.bindings(row.extension):
+                continue
             left = (row.expires_at - self._line.now()).total_seconds()
             self._registrar.restore(row.extension, row.key, left, _binding(row))
 

@@ -102,8 +102,15 @@ class Gateway:
         """Close what a process that died has left, then listen.
 
         Raises:
-            OSError: the SIP address is taken.
+            OSError: the SIP address is taken; nothing that was begun goes on.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
         await self._relay.start()
         lost = await self._close_orphans()
         tapes = await self._house.taping.left()

@@ -136,7 +136,7 @@ class Phone:
 
     async def hears(self, data: bytes) -> bool:
         """Tell whether this very sound comes in, among whatever else does."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 packet = await asyncio.get_running_loop().sock_recv(self.sound, 2048)
                 if packet[12:] == data:
@@ -160,9 +160,9 @@ class Office:
             return staff.add_device(db, person.id, extension, REALM, now())
 
         phone = Phone(extension, await self.instance.db.run(secret, write=True), self.port)
-        await phone.endpoint.start()
         phone.endpoint.on_invite = phone._ring
         try:
+            await phone.endpoint.start()
             yield phone
         finally:
             await phone.endpoint.close(0.2)
@@ -170,7 +170,7 @@ class Office:
 
     async def rows(self, holds: Callable[[list[Call]], bool], direction: str = call.OUT) -> list[Call]:
         """Return the calls of one direction once they are as a test waits for."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 rows = await self.instance.db.run(partial(_calls, direction))
                 if holds(rows):
@@ -189,15 +189,21 @@ def _calls(direction: str, db: Session) -> list[Call]:
 
 
 @asynccontextmanager
-async def opened_office(instance: Instance) -> AsyncIterator[Office]:
+async def opened_gateway(instance: Instance, host: str) -> AsyncIterator[Gateway]:
     """Run a gateway on this loop, with Temporal away."""
     nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
-    gateway = await Gateway.open(instance, nobody, "media-test")
+    gateway = await Gateway.open(instance, nobody, host)
     await gateway.start()
     try:
-        yield Office(instance, gateway)
+        yield gateway
     finally:
         await gateway.close()
+
+
+@asynccontextmanager
+async def opened_office(instance: Instance) -> AsyncIterator[Office]:
+    async with opened_gateway(instance, "media-test") as gateway:
+        yield Office(instance, gateway)
 
 
 def rtp(payload: bytes) -> bytes:

@@ -50,6 +50,21 @@ async def test_a_phone_that_only_its_connection_led_to_is_not_called_until_it_is
     assert [(found.hop().transport, found.hop().flow) for found in after.contacts()] == [(transport, 11)]
 
 
+async def test_a_phone_that_is_back_before_it_is_restored_stays_where_it_is(line: Line) -> None:
+    await add_phone(line, "101")
+    before, after, ledger = Pages("tls"), Pages("tls"), Ledger(line.instance.db)
+    message = at("<sip:abc@10.0.0.5:5061>", "TLS", "10.0.0.5:5061")
+    assert statuses(before.say(message, 11)) == [200]
+    Contacts(line, ledger, before.endpoint.registrar).changed("101")
+    ledger.close()
+    contacts = Contacts(line, ledger, after.endpoint.registrar)
+    kept = await contacts.kept()
+    message.headers["CSeq"] = ["2 REGISTER"]
+    assert statuses(after.say(message, 14)) == [200]
+    contacts.restore(kept)
+    assert [found.hop().flow for found in after.contacts()] == [14]
+
+
 @pytest.mark.parametrize(
     ("contact", "hop"),
     [

@@ -17,6 +17,7 @@ from media.offer import offer_audio
 from media.sip import Address, Endpoint, Hop, Uri
 from media.sip.transport import Identity
 from tests.media import cove
+from tests.media.office import opened_gateway
 from tests.media.sip.certificate import Office
 from tests.peers.sipp import HOST, Sipp
 
@@ -40,11 +41,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> tuple[Identity, Path]:
 @pytest.fixture
 async def gateway(office: tuple[Identity, Path]) -> AsyncIterator[Gateway]:
     with opened(office[1]) as instance:
-        nobody = {"TEMPORAL_ADDRESS": f"{HOST}:{free_port()}"}
-        made = await Gateway.open(instance, nobody, "media-streams")
-        await made.start()
-        yield made
-        await made.close()
+        async with opened_gateway(instance, "media-streams") as made:
+            yield made
 
 
 async def test_a_carrier_calls_over_tcp(gateway: Gateway, tmp_path: Path) -> None:
@@ -60,7 +58,9 @@ async def test_tls_shows_the_practice_s_certificate_and_believes_its_authorities
     listener = Hop(HOST, 0, "tls")
     carrier = Endpoint([listener], identity=office[0], credentials=lambda _name: None, trunks=lambda _address: None)
     await carrier.start()
-    target = Uri.parse(f"sips:+12125550100@{HOST}:{port}")
-    leg = carrier.call(target, offer_audio((HOST, 30000)), from_=Address.parse("<sip:+12125550199@127.0.0.1>"))
-    assert await leg.answered is not None
-    await carrier.close()
+    try:
+        target = Uri.parse(f"sips:+12125550100@{HOST}:{port}")
+        leg = carrier.call(target, offer_audio((HOST, 30000)), from_=Address.parse("<sip:+12125550199@127.0.0.1>"))
+        assert await leg.answered is not None
+    finally:
+        await carrier.close()

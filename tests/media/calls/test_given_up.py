@@ -1,12 +1,19 @@
 """What a call takes for somebody is given back where that comes to nothing: legs with their ports, and phones."""
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
+from hub.demo.ports import is_free
+from hub.instance import Instance
 from hub.record.call import ANSWERED, Call, CallState
+from media.core.process import Process
 from media.core.relay import CoreRelay
+from media.gateway import Gateway
 from media.offer import answer_audio, offer_audio
 from media.relay import BuiltinRelay
 from media.sdp import Session
@@ -16,6 +23,7 @@ from tests.media.calls import test_passing_on as house
 from tests.media.calls.test_passing_on import CALLER_HZ, HOST, Office
 from tests.media.calls.test_returning import page
 from tests.media.calls.test_sending_on import current, over, until, waits
+from tests.media.core.cores import alive
 from tests.media.sip.peer import answering, speaking_early
 from tests.media.trunk.house import NUMBER, peers, practice, trunk
 from tests.media.trunk.house import house as trunks_of
@@ -131,3 +139,46 @@ async def test_a_gateway_that_is_closed_while_a_call_ends_writes_how_it_went(off
     row = await office.instance.db.run(lambda db: db.get_one(Call, talk.id))
     assert (row.state, row.cause, row.path) == (CallState.ENDED, "caller", ANSWERED)
     assert not office.gateway.calls
+
+
+@contextlib.contextmanager
+def sip_taken(instance: Instance) -> Iterator[None]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((HOST, instance.policy()[1].sip.udp.port))
+        yield
+
+
+@contextlib.contextmanager
+def phones_taken(instance: Instance) -> Iterator[None]:
+    """What comes last of all that is listened on cannot be had."""
+    path = instance.paths.phone_socket
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    try:
+        yield
+    finally:
+        path.rmdir()
+
+
+@pytest.mark.parametrize("taken", [sip_taken, phones_taken])
+async def test_a_gateway_that_cannot_listen_leaves_nothing_behind(
+    instance: Instance,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: Callable[[Instance], contextlib.AbstractContextManager[None]],
+) -> None:
+    started: list[int] = []
+    start = Process.start
+
+    async def noted() -> Process:
+        process = await start()
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(Process, "start", noted)
+    gateway = await Gateway.open(instance, {}, "media-passing")
+    with taken(instance), pytest.raises(OSError, match="in use|[Dd]irectory"):
+        await gateway.start()
+    assert started
+    assert not any(alive(pid) for pid in started)
+    assert is_free(instance.policy()[1].sip.udp.port)
+    assert not gateway._ledger._thread.is_alive()
