@@ -125,7 +125,7 @@ async def test_a_receiver_that_hangs_up_or_is_gone_is_not() -> None:
     async with receiving(treat) as receiver:
         connect, url = way(receiver.port)
         with pytest.raises(TransientError, match="hung up"):
-            await greet(connect, url)
+            await greet(connect, url, quiet_s=20)
     with pytest.raises(TransientError, match="no connection"):
         await greet(connect, url)
 

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.api import ConnectorError, Context, RejectedError, TransientError
 from connectors.hl7v2.mllp import IN_FLIGHT, IN_FLIGHT_BYTES
+from hub.demo.ports import free_port
 from tests.connectors.hl7v2.sample import connector, siu
 from tests.connectors.hl7v2.talk import NOW, Inbox, Sender, framed, listening, numbered, sending
 
@@ -170,8 +171,8 @@ async def test_a_sender_that_does_not_close_is_closed() -> None:
 
 async def test_the_connector_listens_until_it_is_cancelled() -> None:
     inbox = Inbox()
-    async with httpx.AsyncClient() as http, listening(Inbox()) as other:
-        port = other.port
+    port = free_port()
+    async with httpx.AsyncClient() as http, listening(Inbox(), listen=f"127.0.0.1:{port}") as other:
         ctx = Context("adt", http, lambda: NOW, ZoneInfo("UTC"), "US", inbox)
         with pytest.raises(OSError, match="in use"):
             await connector(listen=f"127.0.0.1:{port}").listen(ctx)
@@ -190,7 +191,7 @@ async def test_the_connector_listens_until_it_is_cancelled() -> None:
 
 
 async def _connected(port: int) -> Sender:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             try:
                 return Sender(*await asyncio.open_connection("127.0.0.1", port))

@@ -48,9 +48,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_a_new_package_passes_at_once(made: Package, capsys: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert run_command(["connector", "check", made.target]) == 0
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     said = capsys.readouterr()
     assert said.err == ""
     assert " 0 failed" in said.out.splitlines()[-1]

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import orjson
+import pytest
 
 from connectors.api import (
     Identifier,
@@ -14,8 +16,10 @@ from connectors.api import (
 from hub.demo.ports import free_port
 from hub.feeds import read_row
 from hub.feeds.running import Connections
+from hub.instance import Instance
 from hub.record import inbox
 from hub.record.inbox import Form, State
+from hub.settings import Practice
 from tests.connectors.hl7v2.sample import siu
 from tests.connectors.stage import listening
 from tests.hub.feedhouse import Postbox, writing
@@ -29,7 +33,7 @@ def connection(name: str, port: int, **more: str) -> str:
 
 async def sent(port: int, raw: bytes) -> bytes:
     """Send one message as soon as somebody listens, and return the answer."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -45,7 +49,7 @@ async def sent(port: int, raw: bytes) -> bytes:
 
 async def unused(port: int) -> None:
     """Return once nobody listens; asks by binding, for asyncio 3.11 leaks a connection that meets a closing server."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -65,7 +69,7 @@ async def running(box: Postbox) -> AsyncIterator[asyncio.Event]:
         connections = Connections(box.instance, writer, lambda _: told.set())
         task = asyncio.ensure_future(connections.run(started.set))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await started.wait()
             yield told
         finally:
@@ -96,9 +100,8 @@ async def test_connections_come_change_and_go_with_the_policy(box: Postbox) -> N
 
 
 async def test_a_connection_that_cannot_start_holds_up_no_other(box: Postbox) -> None:
-    good = free_port()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        busy = taken.getsockname()[1]
+    good, busy = free_port(), free_port()
+    with socket.create_server(("127.0.0.1", busy)) as taken:
         box.publish(connection("adt", busy) + connection("lab", good) + connection("odd", 0, charset="EBCDIC"))
         async with running(box):
             assert b"MSA|AA" in await sent(good, siu())
@@ -107,7 +110,17 @@ async def test_a_connection_that_cannot_start_holds_up_no_other(box: Postbox) ->
     assert {row.connection for row in box.rows()} == {"adt", "lab"}
 
 
-async def test_while_the_policy_cannot_be_read_what_runs_goes_on(box: Postbox) -> None:
+async def test_while_the_policy_cannot_be_read_what_runs_goes_on(box: Postbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, policy = threading.Event(), Instance.policy
+
+    def seen_to_fail(instance: Instance) -> tuple[int, Practice]:
+        try:
+            return policy(instance)
+        except Exception:
+            failed.set()
+            raise
+
+    monkeypatch.setattr(Instance, "policy", seen_to_fail)
     first, second = free_port(), free_port()
     box.publish(connection("adt", first))
     async with running(box):
@@ -115,6 +128,7 @@ async def test_while_the_policy_cannot_be_read_what_runs_goes_on(box: Postbox) -
         with box.instance.db.write() as db:
             db.connection().exec_driver_sql("ALTER TABLE policy RENAME TO gone")
         try:
+            assert await asyncio.to_thread(failed.wait, 20)
             assert b"MSA|AA" in await sent(first, siu("S14"))
         finally:
             with box.instance.db.write() as db:
@@ -158,7 +172,7 @@ async def test_a_connection_that_can_be_asked_is_asked(box: Postbox) -> None:
         settings = f'{{ base_url = "http://127.0.0.1:{port}/fhir" }}'
         box.publish(f'\n[[connection]]\nname = "ehr"\nconnector = "fhir"\nsettings = {settings}\n')
         async with running(box) as told:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 await told.wait()
             assert box.read(inbox.cursor_of, "ehr") is not None
     (row,) = box.rows()

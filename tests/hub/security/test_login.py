@@ -36,9 +36,9 @@ def test_who_is_not_there_takes_as_long() -> None:
     def seconds(hashed: str | None) -> float:
         times = []
         for _ in range(7):
-            begin = time.perf_counter()
+            begin = time.process_time()
             login.verify(hashed, "other")
-            times.append(time.perf_counter() - begin)
+            times.append(time.process_time() - begin)
         return min(times)
 
     assert seconds(None) > seconds(kept) / 3
