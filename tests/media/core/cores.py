@@ -5,12 +5,13 @@ import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from media.core.leg import RemoteLeg
 from media.core.relay import CoreRelay
 from media.latch import Address
+from media.leg import LegStats
 from media.offer import answer_audio, offer_audio
 from media.rtp import FRAME
 from media.sdp import PCMA, PCMU, Codec, Session
@@ -23,15 +24,22 @@ _PORTS = itertools.count(40_000, 400)
 
 @asynccontextmanager
 async def cores(
-    count: int = 1, *, music: Sound | None = None, run: Path | None = None, pairs: int = 200, steady: bool = False
+    count: int = 1,
+    *,
+    music: Sound | None = None,
+    run: Path | None = None,
+    first: int | None = None,
+    pairs: int = 200,
+    steady: bool = False,
 ) -> AsyncIterator[CoreRelay]:
-    first = next(_PORTS)
+    """Start some; a few of their ports may be taken by tests in other processes, unless `first` says from where on."""
+    first = first or next(_PORTS)
     relay = CoreRelay(HOST, first, first + 2 * pairs - 1, music or Sound(b"\xff" * FRAME), cores=count, run=run)
-    async with asyncio.timeout(30):
-        await relay.start()
-        if steady:
-            await relay.steady()
     try:
+        async with asyncio.timeout(60):
+            await relay.start()
+            if steady:
+                await relay.steady()
         yield relay
     finally:
         await relay.close()
@@ -79,10 +87,47 @@ def kill(leg: RemoteLeg) -> int:
     return pid
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in processes
             await asyncio.sleep(0.005)
+
+
+async def hears(phone: FarEnd, *hz: int) -> None:
+    """See that a phone hears these tones and no others, once what was sent to it has come."""
+    with suppress(TimeoutError):
+        await until(lambda: phone.hz() == [*hz])
+    assert phone.hz() == [*hz]
+
+
+async def took(relay: CoreRelay, leg: RemoteLeg, packets: int) -> LegStats:
+    """Return what is known of a leg once its core has read so many packets; what the core is told overtakes them."""
+    async with asyncio.timeout(20):
+        while (stats := await relay.last_stats(leg)).packets < packets:  # noqa: ASYNC110 - another process reads them
+            await asyncio.sleep(0.005)
+    return stats
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """See that something takes no longer, but for the time in which we, and those we started, wait for a CPU."""
+    loop = asyncio.get_running_loop()
+    began, before = loop.time(), _starved_s()
+    async with asyncio.timeout(60):
+        yield
+    starved = sum(max(0.0, waited - before.get(task, 0.0)) for task, waited in _starved_s().items())
+    assert loop.time() - began - starved < seconds
+
+
+def _starved_s() -> dict[int, float]:
+    """Return for how long each thread has waited for a CPU so far (Linux, scheduler/sched-stats.rst)."""
+    found: dict[int, float] = {}
+    started = [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
+    for pid in ("self", *started):
+        for task in Path("/proc", pid, "task").glob("*"):
+            with suppress(OSError):  # it has ended
+                found[int(task.name)] = int((task / "schedstat").read_text().split()[1]) / 1e9
+    return found
 
 
 def alive(pid: int) -> bool:

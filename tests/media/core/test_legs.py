@@ -28,7 +28,7 @@ from media.relay import Leg, RelayEngine
 from media.sdp import PCMU, Direction
 from media.sdp import Codec as Coding
 from media.sound import Sound
-from tests.media.core.cores import called, connected, cores, place_of, until
+from tests.media.core.cores import called, connected, cores, hears, place_of, took, until
 from tests.media.farend import far_end
 from tests.media.greeting import noise, on_the_line
 from tests.media.hearing.test_inband import pressed, quiet
@@ -92,8 +92,8 @@ async def test_each_hears_the_other_and_figures_outlast_the_legs(relay: CoreRela
         assert to_caller.peer is to_agent
         await asyncio.gather(caller.say(at_caller, tone(440, seconds=0.4)), agent.say(at_agent, tone(620, seconds=0.4)))
         await asyncio.gather(caller.hear(20), agent.hear(20))
-        assert (caller.hz(), agent.hz()) == ([620], [440])
-        assert (await relay.last_stats(to_caller)).packets == 20
+        await asyncio.gather(hears(caller, 620), hears(agent, 440))
+        assert [(await took(relay, leg, 20)).packets for leg in (to_caller, to_agent)] == [20, 20]
         to_caller.close()
         to_caller.close()
         assert to_agent.peer is None
@@ -128,8 +128,8 @@ async def test_a_sound_is_played_whole_and_the_next_behind_it(relay: CoreRelay) 
         await connected(leg, phone)
         sounds = [Sound.of(tone(hz, seconds=0.2)) for hz in (440, 1000)]
         assert await asyncio.gather(*(leg.play(sound) for sound in sounds)) == [True, True]
+        await hears(phone, 440, 1000)
         heard = phone.sound()
-        assert phone.hz() == [440, 1000]
         assert [round(peak.hz, -1) for peak in frequencies(heard[: 8 * 160])] == [440]
         leg.close()
 
@@ -141,7 +141,7 @@ async def test_a_key_cuts_a_sound_short_and_is_there_to_be_read(relay: CoreRelay
         playing = asyncio.create_task(leg.play(long_sound(), barge_in=True))
         await phone.hear(3)
         await phone.press(at, "5")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert not await playing
         assert leg.digits.get_nowait() == "5"
         leg.close()
@@ -166,7 +166,7 @@ async def test_a_key_cuts_the_sounds_that_wait_behind_the_first_as_well(relay: C
         tasks = [asyncio.create_task(leg.play(long_sound(), barge_in=True)) for _ in range(2)]
         await phone.hear(3)
         await phone.press(at, "1")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await asyncio.gather(*tasks) == [False, False]
         leg.close()
 
@@ -179,9 +179,9 @@ async def test_who_is_cancelled_stops_the_sound(relay: CoreRelay) -> None:
         await phone.hear(3)
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await leg.play(Sound.of(tone(1000, seconds=0.1)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while 1000 not in phone.hz():  # noqa: ASYNC110 - the core process sent it, it may still be on its way
                 await asyncio.sleep(0.02)
         leg.close()
@@ -205,12 +205,11 @@ async def test_music_a_loop_and_silence_follow_each_other(relay: CoreRelay) -> N
         await connected(leg, phone)
         leg.hold_music()
         await phone.hear(15)
-        assert phone.hz() == [350]
+        await hears(phone, 350)
         leg.loop(Sound.of(tone(900, seconds=0.1)))
         await until(lambda: 900 in phone.hz())
         leg.quiet()
-        await phone.hear(len(phone.heard) + 5)
-        assert set(phone.heard[-1].payload) == {0xFF}
+        await until(lambda: set(phone.heard[-1].payload) == {0xFF})
         leg.close()
 
 
@@ -219,6 +218,7 @@ async def test_keys_are_pressed_for_the_far_end_and_only_keys(relay: CoreRelay) 
         leg = await relay.allocate()
         await connected(leg, phone)
         await leg.press("42#")
+        await until(lambda: len(phone.keys()) >= 3)
         assert phone.keys() == "42#"
         with pytest.raises(ProtocolError):
             await leg.press("x")
@@ -250,13 +250,14 @@ async def test_both_voices_are_recorded_but_for_a_pause(relay: CoreRelay, tmp_pa
         relay.bridge(*legs)
         recording = relay.record(place_in(tmp_path), legs)
         await asyncio.gather(caller.say(at_caller, tone(440, seconds=0.4)), agent.say(at_agent, tone(620, seconds=0.4)))
-        await agent.hear(20)
+        await asyncio.gather(*(took(relay, leg, 20) for leg in legs))
         recording.pause()
+        await relay.last_stats(legs[0])  # answered behind the pause
         await caller.say(at_caller, tone(1000, seconds=0.2))
-        await agent.hear(30)
+        await took(relay, legs[0], 30)
         recording.resume()
         await caller.say(at_caller, tone(440, seconds=0.2))
-        await agent.hear(40)
+        await took(relay, legs[0], 40)
         first, again = await recording.stop(), await recording.stop()
         assert first == again == recording.ended.result()
         assert first.state == "sealed"
@@ -271,7 +272,7 @@ async def test_both_voices_are_recorded_but_for_a_pause(relay: CoreRelay, tmp_pa
 async def test_a_disk_that_takes_nothing_fails_the_recording(relay: CoreRelay, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     recording = relay.record(place_in(tmp_path / "file"), [])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         ended = await recording.ended
     assert ended.state == "failed"
     assert await recording.stop() == ended
@@ -296,7 +297,8 @@ async def test_a_sound_is_sent_once_and_forgotten_when_there_are_too_many(
         leg.close()
 
 
-async def test_what_is_listened_for_in_a_core_is_told(relay: CoreRelay) -> None:
+async def test_what_is_listened_for_in_a_core_is_told(relay: CoreRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.dtmf.APART_S", 60)
     async with far_end() as phone:
         leg = await relay.allocate()
         plain = offer_audio(phone.address, codecs=(PCMU,))
@@ -348,6 +350,6 @@ async def test_a_phone_without_g711_is_understood_in_a_core(relay: CoreRelay) ->
         relay.bridge(*legs)
         await say(modern, place, G722, tone(440, seconds=1))
         await plain.hear(45)
-        assert plain.hz() == [440]
+        await hears(plain, 440)
         for leg in legs:
             leg.close()

@@ -21,7 +21,7 @@ from media.recorder import Place
 from media.relay import Relay, Wanted
 from media.sdp import Session
 from tests.media.browser.farpage import FarPage
-from tests.media.core.cores import cores, pid_of, until
+from tests.media.core.cores import cores, hears, pid_of, took, until
 from tests.media.core.test_death import Call, on_call
 from tests.media.farend import far_end, relay
 
@@ -51,24 +51,24 @@ async def test_who_is_recorded_stays_and_the_other_comes(tmp_path: Path) -> None
         await a.moves()
         assert pid_of(a.leg) == pid_of(b.leg) == before
         await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
-        assert (caller.hz(), agent.hz()) == ([620], [440])
+        await asyncio.gather(hears(caller, 620), hears(agent, 440))
         assert (await recording.stop()).reason == ""
     assert tones(tmp_path / "one")[0] == [620]
 
 
 async def test_of_two_that_are_recorded_one_moves_and_its_recording_says_so(tmp_path: Path) -> None:
     async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
-        a, b = await on_call(engine, caller), await on_call(engine, agent)
+        a, b, began = await on_call(engine, caller), await on_call(engine, agent), asyncio.get_running_loop().time()
         stays, moves = record(engine, tmp_path / "a", [a.leg]), record(engine, tmp_path / "b", [b.leg])
-        await asyncio.gather(say(b, 620), agent.hear(1))
+        await asyncio.gather(say(b, 620), agent.hear(1), took(engine, b.leg, 15))
         engine.bridge(a.leg, b.leg)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             ended = await moves.ended
         assert (ended.state, ended.reason) == ("sealed", MOVED)
-        assert 0.2 < ended.seconds < 1
+        assert 0.2 < ended.seconds < asyncio.get_running_loop().time() - began + 0.1
         after = record(engine, tmp_path / "c", [b.leg])
         await b.moves()
-        await asyncio.gather(say(a, 440), say(b, 1000), caller.hear(15), agent.hear(15))
+        await asyncio.gather(say(a, 440), say(b, 1000), took(engine, a.leg, 15), took(engine, b.leg, 15))
         assert [(await each.stop()).reason for each in (stays, after)] == ["", ""]
     assert [tones(tmp_path / name)[0] for name in "abc"] == [[440], [620], [1000]]
 
@@ -80,7 +80,7 @@ async def test_who_is_recorded_together_is_brought_together(tmp_path: Path) -> N
         recording = record(engine, tmp_path / "one", [a.leg, b.leg])
         await b.moves()
         engine.bridge(a.leg, b.leg)
-        await asyncio.gather(say(a, 440), say(b, 620), caller.hear(15), agent.hear(15))
+        await asyncio.gather(say(a, 440), say(b, 620), took(engine, a.leg, 15), took(engine, b.leg, 15))
         assert (await recording.stop()).state == "sealed"
     assert tones(tmp_path / "one") == [[440], [620]]
 
@@ -91,7 +91,7 @@ async def test_a_leg_that_closes_before_it_is_brought_ends_nobody_else_s_recordi
         recording = record(engine, tmp_path / "one", [a.leg, b.leg])
         b.leg.close()
         await until((tmp_path / "one").exists)
-        await asyncio.gather(say(a, 440), caller.hear(1))
+        await asyncio.gather(say(a, 440), took(engine, a.leg, 15))
         assert (await recording.stop()).state == "sealed"
     assert tones(tmp_path / "one")[0] == [440]
 
@@ -110,7 +110,7 @@ async def test_a_far_end_with_somebody_else_s_certificate_is_told_as_lost() -> N
         one.on_lost, one.on_gone = lost.set, gone.set
         answer = await other.answer(await one.offer())
         await one.settle(forged(answer))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await lost.wait()
         assert one.closed
         assert not gone.is_set()
@@ -123,7 +123,7 @@ async def test_a_page_that_leaves_is_told_as_gone() -> None:
         lost, gone = asyncio.Event(), asyncio.Event()
         leg.on_lost, leg.on_gone = lost.set, gone.set
         await page.take(await leg.answer(await page.describe("actpass")))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await page.keyed.wait()
             await page.close()
             await gone.wait()
@@ -156,7 +156,7 @@ async def test_a_call_without_sound_is_hung_up(where: str) -> None:
         await page.take(await leg.answer(await page.describe("actpass")))
         other = await engine.allocate()
         await phone.settle(forged(await other.answer(await phone.offer())))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await page.keyed.wait()
             await page.close()
             await socket.over.wait()

@@ -131,7 +131,7 @@ class Ends:
 
     async def __aexit__(self, *_: object) -> None:
         self.link.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self.ended.wait()
         self.theirs.close()
 
@@ -148,7 +148,8 @@ async def test_what_is_said_in_one_turn_goes_out_at_once_and_in_order() -> None:
         assert Unpacker(wire.Command).messages(data) == [wire.Quiet(0), wire.Quiet(1), wire.Quiet(2)]
 
 
-async def test_what_is_mentioned_goes_in_its_order_with_what_is_said() -> None:
+async def test_what_is_mentioned_goes_in_its_order_with_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "IDLE_S", 60)
     async with Ends() as ends:
         ends.link.mention(wire.Quiet(0))
         await asyncio.sleep(0)
@@ -165,7 +166,7 @@ async def test_what_is_mentioned_goes_by_itself_before_long() -> None:
         for number in range(3):
             ends.link.mention(wire.Quiet(number))
         ends.theirs.setblocking(False)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             data = await asyncio.get_running_loop().sock_recv(ends.theirs, 1000)
         assert Unpacker(wire.Command).messages(data) == [wire.Quiet(0), wire.Quiet(1), wire.Quiet(2)]
 
@@ -173,7 +174,7 @@ async def test_what_is_mentioned_goes_by_itself_before_long() -> None:
 async def test_the_other_side_that_talks_nonsense_is_given_up() -> None:
     async with Ends() as ends:
         ends.theirs.sendall(packed(wire.Done(1)) + b"\x00\x00\x00\x01\x00")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ends.ended.wait()
         assert ends.heard == []
         ends.link.say(wire.Ping(1))  # said to nobody
@@ -183,7 +184,7 @@ async def test_the_other_side_that_talks_nonsense_is_given_up() -> None:
 async def test_the_other_side_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "BACKLOG", 1 << 20)
     async with Ends() as ends:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not ends.ended.is_set():
                 ends.link.say(wire.Learn(1, bytes(1 << 16)))
                 await asyncio.sleep(0)
