@@ -54,7 +54,7 @@ function changed(parts) {
   }
   if (parts.includes("asked")) asks();
   if (parts.includes("me") && me?.ended !== changed.ended) {
-    if (changed.ended !== undefined) htmx.trigger(body, "live:calls");
+    htmx.trigger(body, "live:calls");
     changed.ended = me?.ended;
   }
 }
@@ -121,8 +121,14 @@ function again(part) {
 function unanswered({ requestConfig, target }, why = "Chartline does not answer.") {
   const alone = requestConfig.verb === "get" && !byHand(requestConfig);
   problem(`${why} ${alone ? "Trying again." : "Try again."}`);
-  if (alone) again(target.id);
+  if (alone || target.id === "presence") again(target.id); // a press takes the place of looks
 }
+
+// What was asked for before the answer that a part shows is not shown any more; what came of it /live says.
+const numbers = new WeakMap(); // by request, in the order in which they were begun
+const latest = new Map(); // by part: the number of the request whose answer it shows
+let begun = 0;
+let pressed = false; // a press is about to be sent: the answer to a look that waits would take its button away before
 
 const byHand = ({ triggeringEvent }) => /^(click|submit)$/.test(triggeringEvent?.type ?? "");
 
@@ -132,7 +138,16 @@ body.addEventListener("htmx:configRequest", ({ detail }) => {
   const background = detail.triggeringEvent?.type.startsWith("live:");
   detail.headers[HEADER] = background ? "background" : "desk";
 });
+body.addEventListener("htmx:confirm", (event) => {
+  const { target, verb } = event.detail;
+  if (target.id !== "presence") return;
+  if (verb !== "get") pressed = true;
+  else if (pressed) event.preventDefault();
+});
 body.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, target, xhr } }) => {
+  begun += 1;
+  numbers.set(xhr, begun);
+  pressed = false;
   if (target.id !== "pop") return;
   if (requestConfig.verb !== "get") sent += 1;
   looks.set(xhr, sent);
@@ -144,12 +159,14 @@ body.addEventListener("htmx:afterRequest", ({ detail: { successful, target, xhr 
   due = false;
 });
 body.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  keep(detail.target);
+  if (numbers.get(detail.xhr) < (latest.get(detail.target.id) ?? 0)) detail.shouldSwap = false;
+  if (detail.shouldSwap) keep(detail.target);
   if (!looks.has(detail.xhr) || looks.get(detail.xhr) === sent) return;
   detail.shouldSwap = false; // what was asked for before the caller's answer was sent is older than what comes of that
   due = true;
 });
 body.addEventListener("htmx:afterSwap", ({ detail }) => {
+  latest.set(detail.target.id, numbers.get(detail.xhr));
   retype(detail.target);
   const saved = detail.target.id === "asked" && detail.requestConfig.formData?.get("call");
   if (saved && saved !== live.state.asked) asks();
