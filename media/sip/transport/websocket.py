@@ -55,13 +55,16 @@ class _Phone:
         self.extension = extension
         self.source = source
         self.unsent: asyncio.Queue[tuple[bytes, Hop]] = asyncio.Queue(UNSENT)
+        self.leaving: tuple[bytes, Hop] | None = None
+        "What is no longer in the queue and perhaps not sent yet."
         self.slow = asyncio.Event()
 
     async def write(self) -> None:
         """Send what waits, in order, as fast as it is read."""
         while True:
-            data, _ = await self.unsent.get()
-            await self.socket.send(_text(data))
+            self.leaving = await self.unsent.get()
+            await self.socket.send(_text(self.leaving[0]))
+            self.leaving = None
 
 
 class WebSocketTransport:
@@ -174,6 +177,8 @@ class WebSocketTransport:
         self._each[phone.extension] -= 1
         if not self._each[phone.extension]:
             del self._each[phone.extension]
+        if phone.leaving is not None:
+            self._receiver.unsent(*phone.leaving)
         while not phone.unsent.empty():
             self._receiver.unsent(*phone.unsent.get_nowait())
         if not self._closing:

@@ -53,12 +53,13 @@ class Peer(asyncio.DatagramProtocol):
         self._transport.sendto(bytes(Request("BYE", str(invite.contacts[0].uri), headers)), self._source)
 
     def of(self, method: str) -> list[Request]:
-        """Return the requests of a method so far."""
-        return [request for request in self.requests if request.method == method]
+        """Return the requests of a method so far, each once: on a slow machine they are sent again."""
+        copies = {request.via.branch: request for request in self.requests if request.method == method}
+        return list(copies.values())
 
     async def until(self, count: int, method: str) -> list[Request]:
         """Wait for that many requests of a method."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(self.of(method)) < count:
                 self._more.clear()
                 await self._more.wait()

@@ -280,11 +280,11 @@ async def test_closing_hangs_up_refuses_and_waits_for_the_peers() -> None:
     uri = Uri.parse(f"sip:+12125550100@127.0.0.1:{far.local[1]}")
     caller = Address.parse("<sip:+12125550123@127.0.0.1>")
     first = near.call(uri, offer_audio(("127.0.0.1", 30000)), from_=caller)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await first.answered is not None
         second = near.call(uri, offer_audio(("127.0.0.1", 30002)), from_=caller)
         await rang.wait()
-        await far.close()
+        await far.close(20)
         assert await first.ended is Cause.HANGUP
         assert await second.ended is Cause.NO_ANSWER
     assert far.calls == 0

@@ -1,6 +1,7 @@
 """TCP and TLS on loopback: connections that are used again, slow, silent, greedy, broken, or of the wrong name."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -53,11 +54,11 @@ class End:
         return self.transport.local
 
     async def takes(self) -> tuple[bytes, Hop]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.heard.messages.get()
 
     async def loses(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return (await self.heard.lost.get())[0]
 
 
@@ -70,7 +71,7 @@ async def end(identity: Identity | None = None, **limits: float) -> AsyncIterato
         yield End(heard, made)
     finally:
         made.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await made.wait_closed()
         assert len(made) == 0
 
@@ -81,7 +82,7 @@ async def stranger(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection(to.host, to.port, ssl=tls)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             yield reader, writer
     finally:
         writer.transport.abort()
@@ -149,7 +150,7 @@ async def test_a_peer_that_goes_in_the_middle_of_a_message_is_forgotten() -> Non
         async with stranger(far.hop) as (_, writer):
             writer.write(ASK + ASK[:40])
             await far.takes()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await far.heard.gone.get()
         assert far.heard.messages.empty()
         assert len(far.transport) == 0
@@ -168,15 +169,17 @@ async def test_a_slow_or_silent_peer_is_closed(sent: bytes) -> None:
 
 
 async def test_a_peer_that_says_something_now_and_then_is_kept_and_a_quiet_one_is_not() -> None:
-    async with (
-        end(first_seconds=0.2, message_seconds=0.2, idle_seconds=0.6) as far,
-        stranger(far.hop) as (reader, writer),
-    ):
-        started = asyncio.get_running_loop().time()
-        writer.write(ASK)
-        await far.takes()
-        await reader.read()
-        assert 0.5 < asyncio.get_running_loop().time() - started < 5
+    async with end(first_seconds=0.2, message_seconds=0.2, idle_seconds=0.6) as far:
+        # What it says is there before it is let in: nothing is late, however slow the machine is.
+        with socket.create_connection(far.hop[:2]) as quick:
+            quick.sendall(ASK)
+            quick.setblocking(False)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await far.takes()
+            async with asyncio.timeout(20):
+                assert await loop.sock_recv(quick, 1) == b""
+            assert loop.time() - started > 0.5
 
 
 async def test_what_cannot_be_cut_is_refused_and_the_connection_closed() -> None:
@@ -207,7 +210,7 @@ async def test_a_peer_that_does_not_read_is_cut_off() -> None:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(ASK)
         _, source = await far.takes()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while far.heard.gone.empty():
                 far.transport.send(ASK * 50, source)
                 await asyncio.sleep(0)
@@ -219,7 +222,7 @@ async def test_a_peer_that_neither_reads_nor_goes_is_closed_in_time() -> None:
         writer.write(ASK)
         _, source = await far.takes()
         far.transport.send(ASK * 20_000, source)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await far.heard.gone.get()
 
 
@@ -297,6 +300,7 @@ async def test_old_versions_plain_text_and_silence_get_no_connection(tmp_path: P
                 writer.write(said)
                 assert b"SIP" not in await reader.read()
         assert far.heard.messages.empty()
+        far.transport._handshake_seconds = 20  # who shakes hands may take its time
         async with stranger(far.hop, ssl.create_default_context(cafile=office.file)) as (_, writer):
             writer.write(ASK)
             assert (await far.takes())[1].transport == "tls"

@@ -34,7 +34,7 @@ class Ear:
         self.told.put_nowait(("closed", flow, None))
 
     async def next(self) -> tuple[str, object, Hop | None]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             return await self.told.get()
 
 
@@ -136,6 +136,19 @@ async def test_a_page_that_goes_is_told_of_and_what_is_for_it_is_not_lost_in_sil
     assert await ear.next() == ("unsent", b"INVITE", source)
 
 
+async def test_what_is_for_a_page_that_is_just_going_is_not_lost_in_silence(
+    transport: WebSocketTransport, ear: Ear, tmp_path: Path
+) -> None:
+    async with page(tmp_path) as socket:
+        source = await flow_of(ear, socket)
+        going = asyncio.create_task(transport._phones[source.flow].socket.close())
+        await asyncio.sleep(0)
+        transport.send(b"INVITE", source)
+        assert await ear.next() == ("unsent", b"INVITE", source)
+        assert await ear.next() == ("closed", source.flow, None)
+        await going
+
+
 async def test_a_message_longer_than_any_ends_the_connection(
     transport: WebSocketTransport, ear: Ear, tmp_path: Path
 ) -> None:
@@ -153,7 +166,7 @@ async def test_a_page_that_reads_nothing_is_given_up(transport: WebSocketTranspo
     async with page(tmp_path, max_queue=1, close_timeout=1) as socket:
         source = await flow_of(ear, socket)
         message = b"x" * 60_000
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while transport.owner(source.flow):
                 transport.send(message, source)
                 await asyncio.sleep(0)
@@ -165,7 +178,7 @@ async def test_a_page_that_reads_nothing_is_given_up(transport: WebSocketTranspo
 async def test_one_extension_has_so_many_pages_and_no_more(
     transport: WebSocketTransport, ear: Ear, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         pages = [page(tmp_path) for _ in range(EACH)]
         sockets = [await each.__aenter__() for each in pages]
         for socket in sockets:

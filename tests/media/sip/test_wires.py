@@ -52,13 +52,13 @@ async def two(
         port = free_port()
         hops = [Hop(HOST, 0 if name == "tls" else port, name) for name in spoken]
         made.append(Gateway(hops, identity))
-    for gateway in made:
-        await gateway.endpoint.start()
     try:
+        for gateway in made:
+            await gateway.endpoint.start()
         yield made[0], made[1]
     finally:
         for gateway in made:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await gateway.endpoint.close()
 
 
@@ -72,7 +72,7 @@ def test_a_call_over_each_transport_to_one_endpoint(
                 port = far.endpoint.listening[transport].port
                 target = Uri.parse(f"sip:x@{HOST}:{port};transport={transport.title()}")
                 leg = near.endpoint.call(target, OFFER, from_=FROM)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(20):
                     assert await leg.answered is not None
                     call = far.calls[-1]
                     assert await call.acked
@@ -89,7 +89,7 @@ async def test_a_sips_target_takes_tls_and_nothing_else(tmp_path: Path) -> None:
     async with two("udp", "tls", work=tmp_path) as (near, far):
         port = far.endpoint.listening["tls"].port
         leg = near.endpoint.call(Uri.parse(f"sips:x@{HOST}:{port};transport=udp"), OFFER, from_=FROM)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await leg.answered is not None
         assert far.calls[0].source.transport == "tls"
 
@@ -99,7 +99,7 @@ async def test_a_call_too_large_for_a_datagram_takes_tcp() -> None:
         target = Uri.parse(f"sip:x@{HOST}:{far.endpoint.local.port}")
         small = near.endpoint.call(target, OFFER, from_=FROM)
         large = near.endpoint.call(target, OFFER, from_=FROM, headers=LARGE)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await small.answered is not None
             assert await large.answered is not None
             assert sorted(call.source.transport for call in far.calls) == ["tcp", "udp"]
@@ -112,7 +112,7 @@ async def test_a_call_too_large_for_a_datagram_goes_in_one_where_nobody_takes_tc
         target = Uri.parse(f"sip:x@{HOST}:{far.endpoint.local.port}")
         for _ in range(2):
             leg = near.endpoint.call(target, OFFER, from_=FROM, headers=LARGE)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 assert await leg.answered is not None
         assert [call.source.transport for call in far.calls] == ["udp", "udp"]
         assert near.endpoint.wires.widen(request("OPTIONS"), far.endpoint.local) is None
@@ -175,7 +175,7 @@ async def test_a_stream_that_cannot_be_read_on_is_told_why_and_closed(change: tu
     gateway = Gateway([Hop(HOST, 0, "tcp")])
     await gateway.endpoint.start()
     reader, writer = await asyncio.open_connection(HOST, gateway.endpoint.local.port)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         writer.write(bytes(request("OPTIONS", via="SIP/2.0/TCP 127.0.0.1:9")).replace(*change))
         answer = parse(await reader.readuntil(b"\r\n\r\n"))
         assert isinstance(answer, Response)

@@ -58,7 +58,7 @@ class House:
         self.changed.set()
 
     async def states(self, count: int) -> list[tuple[str, bool, str]]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(self.said) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -66,7 +66,7 @@ class House:
 
     async def reach(self, *names: str, **more: Any) -> tuple[Outgoing | None, str]:
         wish = Wish(NUMBER, "+12125550100", offer_audio(("127.0.0.1", 30_000)), **more)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             return await self.trunks.reach(names, wish, self._ring)
 
     def _ring(self, status: int, _early: object) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from hub.demo.ports import free_port
 from media.sip import client_transaction, locate
 from media.sip.locate import Locator
 from media.sip.message import Request, Response
@@ -14,7 +15,7 @@ from media.sip.status import Cause
 from media.sip.transport import Limits
 from media.trunk import trunks as module
 from tests.media.sip.names import serving
-from tests.media.sip.peer import Conduct, Peer, answering, challenging, saying, silent
+from tests.media.sip.peer import Conduct, Peer, answering, challenging, peer, saying, silent
 from tests.media.trunk.house import ACCOUNT, LOGIN, house, named, peers, practice, trunk
 
 
@@ -75,7 +76,7 @@ async def test_a_silent_server_that_wakes_late_is_told_to_stop(monkeypatch: pyte
 
 
 async def test_a_server_that_asks_for_a_password_and_says_nothing_more_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", 0.2)
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
     async with (
         peers(challenging(LOGIN, silent, status=407), answering) as (mute, spare),
         house(practice(trunk("first", mute, **ACCOUNT), trunk("second", spare))) as built,
@@ -91,12 +92,12 @@ async def test_a_server_that_asks_for_a_password_and_says_nothing_more_is_left(m
 async def test_a_call_too_large_for_a_datagram_waits_for_tcp_and_then_goes_to_the_same_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", 0.4)
-    monkeypatch.setattr(client_transaction, "CONNECT_S", 0.4)
-    async with peers(answering, answering) as (first, spare):
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
+    monkeypatch.setattr(client_transaction, "CONNECT_S", 1.0)
+    async with peer(answering, free_port()) as first, peers(answering) as (spare,):
         table = trunk("carrier", first, spare)
         with dropping_tcp(first.address):
-            async with house(practice(table), limits=Limits(connect_seconds=0.4)) as built:
+            async with house(practice(table), limits=Limits(connect_seconds=1.0)) as built:
                 call, _ = await built.reach("carrier", headers={"Subject": "y" * 1300})
                 assert call is not None
                 assert call.answered.result() is not None
@@ -149,7 +150,7 @@ async def test_a_caller_who_hangs_up_stops_the_ringing() -> None:
     async with peers(rings) as (carrier,), house(practice(trunk("carrier", carrier))) as built:
         task = asyncio.create_task(built.reach("carrier"))
         await carrier.until(1, "INVITE")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await built.rung.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
