@@ -23,7 +23,7 @@ from hub.settings import Paths
 from hub.vault import keys
 from hub.vault.home import Home
 from tests.connectors.hl7v2.sample import siu
-from tests.hub.vault.house import Process, running, until
+from tests.hub.vault.house import PATIENCE_S, Process, running, until
 
 KILLS = 3
 
@@ -47,14 +47,20 @@ class House:
         self.home = Home(root)
         self.log = root / "log" / "feeds.log"
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    @contextmanager
+    def started(self) -> Iterator["subprocess.Popen[bytes]"]:
         (self.paths.run / "feeds.ready").unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "hub.feeds", "--dir", str(self.paths.root)],
                 stderr=log,
                 env={name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL")},
             )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
 
     def ready(self) -> bool:
         return (self.paths.run / "feeds.ready").exists()
@@ -70,14 +76,9 @@ class House:
 
     @contextmanager
     def feeding(self) -> Iterator["subprocess.Popen[bytes]"]:
-        process = self.start()
-        try:
+        with self.started() as process:
             until(self.listens)
             yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait()
 
     def listens(self) -> bool:
         with socket.socket() as probe:
@@ -99,7 +100,7 @@ def exchange(port: int, control_id: str) -> str:
     """Send one message and return MSA-1, or an empty string if no answer came."""
     raw = siu().replace(b"M0001", control_id.encode())
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as line:
             line.sendall(b"\x0b" + raw + b"\x1c\r")
             answer = b""
             while not answer.endswith(b"\x1c\r"):
@@ -151,10 +152,12 @@ def test_nothing_acknowledged_is_lost_when_the_process_is_killed(house: House) -
         with house.feeding() as process:
             senders = Senders(house.port, f"K{kill}")
             wanted = chance.randrange(20, 200)
-            until(lambda: senders.total() >= wanted)  # noqa: B023 - asked at once
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            senders.stop()
+            try:
+                until(lambda: senders.total() >= wanted)  # noqa: B023 - asked at once
+            finally:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                senders.stop()
         stored = house.stored()
         assert len(set(stored)) == len(stored)
         for acked in senders.acked:
@@ -174,17 +177,17 @@ def test_without_the_vault_messages_are_acknowledged_still(house: House) -> None
 
 
 def test_the_process_waits_for_the_vault_and_ends_when_told(house: House) -> None:
-    waiting = house.start()
-    until(lambda: b"waiting for the vault" in house.log.read_bytes())
-    assert not house.ready()
-    waiting.terminate()
-    assert waiting.wait(10) == 0
-    process = house.start()
-    with running(house.home):
+    before = house.log.stat().st_size if house.log.exists() else 0
+    with house.started() as waiting:
+        until(lambda: b"waiting for the vault" in house.log.read_bytes()[before:])
+        assert not house.ready()
+        waiting.terminate()
+        assert waiting.wait(PATIENCE_S) == 0
+    with house.started() as process, running(house.home):
         until(house.listens)
         assert exchange(house.port, "W1") == "AA"
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert "W1" in house.stored()
 
 

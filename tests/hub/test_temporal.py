@@ -34,6 +34,9 @@ from hub.temporal import (
 )
 from hub.vault.client import ServiceKeys
 
+PATIENCE_S = 60.0
+"For the server, on a busy machine."
+
 KEYS = ServiceKeys(
     tenant=b"t" * 16,
     database=b"d" * 32,
@@ -62,14 +65,14 @@ def server(paths: Paths) -> Iterator[subprocess.Popen[bytes]]:
 
 async def test_a_new_flow_survives_the_servers_death_and_the_client_finds_it_again(paths: Paths) -> None:
     with server(paths) as first:
-        where = await embedded.until_ready(paths)
+        where = await embedded.until_ready(paths, seconds=PATIENCE_S)
         client = await connect(paths, KEYS, {})
         await wake_feed(client, "adt")
         await appointment_changed(client, "0198")
         first.kill()
         first.wait()
         with server(paths):
-            assert await embedded.until_ready(paths) == where
+            assert await embedded.until_ready(paths, seconds=PATIENCE_S) == where
             await wake_feed(client, "adt")
             for flow in ("feed-adt", "appointment-0198"):
                 history = await client.get_workflow_handle(flow).fetch_history()
@@ -78,7 +81,7 @@ async def test_a_new_flow_survives_the_servers_death_and_the_client_finds_it_aga
 
 async def test_what_the_server_keeps_is_unreadable_but_for_ids(paths: Paths) -> None:
     with server(paths) as process:
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         client = await connect(paths, KEYS, {})
         await appointment_answered(client, "0198-visit", "kind-of-answer")
         await call_ended(client, "0198-call")
@@ -94,24 +97,24 @@ async def test_what_the_server_keeps_is_unreadable_but_for_ids(paths: Paths) -> 
 
 async def test_the_files_are_the_owners_alone(paths: Paths) -> None:
     with server(paths):
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         for path in (paths.temporal, embedded.address_file(paths), paths.run / "temporal.lock"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
 async def test_a_server_that_outlived_its_supervisor_is_ended_first(paths: Paths) -> None:
     with server(paths) as orphan:
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         with server(paths) as heir:
-            assert await asyncio.to_thread(orphan.wait, 15) == 0
-            await embedded.until_ready(paths)
+            assert await asyncio.to_thread(orphan.wait, PATIENCE_S) == 0
+            await embedded.until_ready(paths, seconds=PATIENCE_S)
             assert int((paths.run / "temporal.lock").read_text()) == heir.pid
 
 
 async def test_a_server_that_hangs_is_killed(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "ORPHAN_PATIENCE_S", 0.2)
     with server(paths) as hung:
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         hung.send_signal(signal.SIGSTOP)
         lock = await asyncio.to_thread(embedded.take_lock, paths)
         os.close(lock)
@@ -133,7 +136,7 @@ async def test_nobody_answers_before_the_first_start(paths: Paths) -> None:
 
 async def test_an_address_in_the_environment_means_an_outside_server(paths: Paths) -> None:
     with server(paths):
-        where = await embedded.until_ready(paths)
+        where = await embedded.until_ready(paths, seconds=PATIENCE_S)
         elsewhere = Paths(paths.root / "elsewhere")
         client = await connect(elsewhere, KEYS, {"TEMPORAL_ADDRESS": where})
         assert client.service_client.config.target_host == where
@@ -160,17 +163,17 @@ def test_a_profile_meant_for_clients_does_not_reach_the_server() -> None:
 
 async def test_a_plan_is_waited_for_no_longer_than_the_deadline(paths: Paths) -> None:
     with server(paths):  # a server, but no worker
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         client = await connect(paths, KEYS, {})
         began = time.monotonic()
         with pytest.raises(PlanUnavailableError):
-            await plan_call(client, CallStart("0198-call", "+12125550100"), deadline=0.25)
-        assert 0.2 < time.monotonic() - began < 0.6
+            await plan_call(client, CallStart("0198-call", "+12125550100"), deadline=1.0)
+        assert 0.8 < time.monotonic() - began < 2.4
 
 
 async def test_a_caller_who_hangs_up_ends_the_wait_for_the_plan(paths: Paths) -> None:
     with server(paths):
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         client = await connect(paths, KEYS, {})
         asking = asyncio.create_task(plan_call(client, CallStart("0198-call"), deadline=5))
         await asyncio.sleep(0)
@@ -198,14 +201,14 @@ async def test_what_the_sdk_says_of_an_outage_goes_where_all_libraries_words_go(
     paths: Paths, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with server(paths) as process:
-        await embedded.until_ready(paths)
+        await embedded.until_ready(paths, seconds=PATIENCE_S)
         client = await connect(paths, KEYS, {})
         await wake_feed(client, "adt")
         process.kill()
         process.wait()
     with pytest.raises(TemporalUnavailableError):
         await wake_feed(client, "adt")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not any(record.name.startswith("temporalio.core") for record in caplog.records):  # noqa: ASYNC110 - the SDK sets no event
             await asyncio.sleep(0.05)
     assert "Unavailable" not in capfd.readouterr().err
@@ -216,7 +219,7 @@ async def test_a_server_that_comes_late_or_moves_is_reached_all_the_same(paths: 
     with pytest.raises(TemporalUnavailableError):
         await reach.client()
     with server(paths) as first:
-        where = await embedded.until_ready(paths)
+        where = await embedded.until_ready(paths, seconds=PATIENCE_S)
         await wake_feed(await reach.client(), "adt")
         before = await reach.client()
         assert await reach.client() is before
@@ -227,8 +230,8 @@ async def test_a_server_that_comes_late_or_moves_is_reached_all_the_same(paths: 
         taken.bind((embedded.HOST, int(where.rpartition(":")[2])))
         taken.listen()
         with server(paths):
-            async with asyncio.timeout(20):
-                while await embedded.until_ready(paths) == where:  # noqa: ASYNC110 - another process
+            async with asyncio.timeout(PATIENCE_S):
+                while await embedded.until_ready(paths, seconds=PATIENCE_S) == where:  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.05)
             await wake_feed(await reach.client(), "adt")
             assert await reach.client() is not before
