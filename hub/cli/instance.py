@@ -22,7 +22,7 @@ from hub.vault.client import Access, Vault, VaultUnavailableError
 DirOption = Annotated[Path, typer.Option("--dir", envvar="CHARTLINE_DIR", help="Instance directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-VAULT_PATIENCE_S = 10.0
+VAULT_PATIENCE_S = 30.0
 
 
 class NoInstanceError(UsageError):

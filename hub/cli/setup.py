@@ -89,7 +89,7 @@ def make(paths: Paths, text: str, *, sandbox: bool = False) -> str:
         with opened(paths.root) as instance:
             schema.create(instance.db)
             schema.create(instance.inbox)
-            instance.vault.settle(timeout=10)  # the vault puts keys for new patients into the databases
+            instance.vault.settle(timeout=60)  # the vault puts keys for new patients into the databases
             with instance.db.write() as db:
                 policy.publish(db, text, None, by="system:init", now=now())
                 staff.follow(db, practice, now())
