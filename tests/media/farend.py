@@ -79,7 +79,7 @@ class FarEnd(asyncio.DatagramProtocol):
 
     async def hear(self, count: int) -> list[Packet]:
         """Wait until so many packets have come in all."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.heard) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -157,7 +157,7 @@ async def settled(leg: AudioLeg, phone: FarEnd) -> None:
     ear, last = Ear(), b"last of all".ljust(FRAME)
     leg.tap(ear)
     phone.send(leg.local, last)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while last not in ear.payloads:
             ear.one_more.clear()
             await ear.one_more.wait()

@@ -95,7 +95,7 @@ class Ends:
     async def shake(self) -> None:
         for each in self._ends.values():
             each.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             client, server = await self.keys["client"], await self.keys["server"]
         assert client == server[::-1]
         assert self.failed == []

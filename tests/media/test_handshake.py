@@ -95,13 +95,13 @@ async def phone_leg(engine: BuiltinRelay) -> PhoneLeg:
 
 async def shaken(leg: PhoneLeg, far: FarDtls) -> None:
     """Return once both have keys, which a packet proves."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await far.keyed.wait()
     assert far.dtls.writes is not None
     ear = Ear()
     leg.tap(ear)
     far.say(Writer(far.dtls.writes).protect(bytes(Packet(0, True, 1, FRAME, 9, b"\x11" * FRAME))))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await ear.one_more.wait()
     assert leg.remote == far.address
 
@@ -145,7 +145,7 @@ async def test_a_stranger_s_certificate_ends_nothing() -> None:
         async with far_dtls(leg, "127.0.0.1") as far, far_dtls(leg, "127.0.0.99") as stranger:
             await leg.answer(offered(far.address, far))
             stranger.greet()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await stranger.answered.wait()
             far.greet()
             await shaken(leg, far)

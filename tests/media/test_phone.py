@@ -20,6 +20,7 @@ from media.sdp import Codec as Named
 from media.sound import SILENCE, Sound, pause
 from media.srtp import SUITES, Key, Writer
 from tests.media.farend import EVENT, Ear, FarEnd, far_end, relay, settled
+from tests.media.kept import Kept
 
 PROMPT = Sound.of(tone(440, seconds=0.4))
 WAYS = [
@@ -46,7 +47,7 @@ async def heard_by(leg: PhoneLeg, frames: int) -> list[int]:
     """The tones in the next frames that are no silence."""
     ear = Ear()
     leg.tap(ear)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(voiced := [each for each in ear.payloads if each != SILENCE[Codec.PCMU]]) < frames:
             ear.one_more.clear()
             await ear.one_more.wait()
@@ -93,7 +94,7 @@ def voice(sequence: int, ssrc: int = 9, payload: bytes = b"\x11" * FRAME) -> byt
 
 
 async def arrived(ear: Ear, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(ear.payloads) < count:
             ear.one_more.clear()
             await ear.one_more.wait()
@@ -141,6 +142,7 @@ async def test_new_keys_in_the_middle_of_a_call_begin_a_new_stream_both_ways() -
         leg.tap(ear)
         phone.send_raw(leg.local, Writer(reads).protect(voice(7)))
         await arrived(ear, 1)
+        await phone.hear(sent)
         phone.heard.clear()
         await phone.hear(2)
         assert not before & {packet.ssrc for packet in phone.heard}
@@ -171,7 +173,7 @@ async def test_somebody_else_s_certificate_ends_the_handshake_and_nothing_is_hea
             "fingerprint:sha-256 " + "00:" * 31 + "00" if "finger" in text else text for text in media.attributes
         )
         await one.settle(replace(answer, media=(replace(media, attributes=said),)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await lost.wait()
         await one.play(PROMPT)
         assert one.stats.sent == other.stats.packets == 0
@@ -182,9 +184,11 @@ async def test_both_ends_report_how_it_sounds(calls: Wanted, called: Wanted) -> 
     async with relay() as engine:
         one, other = await phone_leg(engine, calls), await phone_leg(engine, called)
         await meet(one, other)
-        loop = asyncio.get_running_loop()
+        for leg in (one, other):
+            engine._reporter.remove(leg)  # they report when they are told to alone
+        late, loop = Kept(), asyncio.get_running_loop()
         await asyncio.gather(one.play(pause(0.1)), other.play(pause(0.1)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for leg, peer in ((one, other), (other, one)) * 2:
                 heard = peer.report.heard
                 leg.send_report(loop.time())
@@ -195,11 +199,11 @@ async def test_both_ends_report_how_it_sounds(calls: Wanted, called: Wanted) -> 
             assert leg.stats.remote_loss == 0
             assert leg.stats.remote_jitter_ms is not None
             assert leg.stats.rtt_ms is not None
-            assert 0 <= leg.stats.rtt_ms < 1000
+            assert 0 <= leg.stats.rtt_ms < 1000 * (1 + late.seconds)
             assert leg.stats.mos is not None
             assert 3 < leg.stats.mos <= 4.5
         one.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while other.report.heard < 3:
                 await other.play(pause(0.02))
 
@@ -212,6 +216,7 @@ async def test_reports_of_strangers_and_floods_of_them_are_refused() -> None:
         stranger.send_raw(above, report)
         await settled(leg, phone)
         assert (leg.report.heard, leg.stats.refused) == (0, 1)
+        leg._reports_since = asyncio.get_running_loop().time() + 60  # all of it within one second
         for _ in range(30):
             phone.send_raw(above, report)
         phone.send_raw(above, b"\x80\xc9")
@@ -232,7 +237,7 @@ async def test_once_the_far_end_is_found_strangers_still_count_and_a_move_is_fol
         stranger.send_raw((leg.local[0], leg.local[1] + 1), leg.report.make(0.0))
         for _ in range(20):
             stranger.send(leg.local, b"\x00" * FRAME)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while leg.stats.refused < 21:
                 await settled(leg, phone)
         assert (leg.stats.refused, leg.remote, stranger.heard) == (21, phone.address, [])
@@ -261,9 +266,9 @@ async def test_a_silent_far_end_s_noise_is_heard_until_it_speaks() -> None:
         assert 150 < (loud**2).mean() ** 0.5 < 700  # -40 dBov is 328
         caller.send(legs[0].local, b"\x11" * FRAME)
         await settled(legs[0], caller)
-        count = len(agent.heard)
+        count = legs[1].stats.sent
         await legs[1].play(pause(0.06))
-        assert {packet.payload for packet in agent.heard[count + 1 :]} <= {SILENCE[Codec.PCMA]}
+        assert {packet.payload for packet in (await agent.hear(count + 3))[count:]} <= {SILENCE[Codec.PCMA]}
         caller.send(legs[0].local, b"", payload_type=13)
         count = len(agent.heard)
         assert {each.payload for each in (await agent.hear(count + 3))[count + 1 :]} == {SILENCE[Codec.PCMA]}
@@ -299,7 +304,7 @@ def test_a_far_end_that_opens_its_port_late_is_heard_all_the_same() -> None:
 async def hears(leg: PhoneLeg, packets: int) -> None:
     ear = Ear()
     leg.tap(ear)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while leg.stats.packets < packets:
             ear.one_more.clear()
             await ear.one_more.wait()

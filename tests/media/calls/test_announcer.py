@@ -59,7 +59,7 @@ async def heard(instance: Instance, phone: FarEnd, settings: Queue) -> list[int]
         announcer = Announcer(Line(instance, "media-test"), Prompts(instance.paths.root / "prompts"), second, leg, "en")
         announcer.begin(settings)
         last = 900 if settings.announce_place else 300
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while last not in phone.hz():
                 await phone.hear(len(phone.heard) + 5)
         announcer.stop()

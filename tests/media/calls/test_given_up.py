@@ -176,7 +176,7 @@ async def test_a_gateway_that_cannot_listen_leaves_nothing_behind(
 
     monkeypatch.setattr(Process, "start", noted)
     gateway = await Gateway.open(instance, {}, "media-passing")
-    with taken(instance), pytest.raises(OSError, match="in use|[Dd]irectory"):
+    with taken(instance), pytest.raises(OSError, match=r"in use|[Dd]irectory"):
         await gateway.start()
     assert started
     assert not any(alive(pid) for pid in started)

@@ -1,13 +1,12 @@
 """When the end of a call is told: in a lull, or when patience is over."""
 
 import asyncio
-from itertools import pairwise
 
 from media.calls.plan import Lull
 
 
 async def test_where_nobody_asked_it_is_a_lull_already() -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await Lull(quiet_s=3600, patience_s=3600).come()
 
 
@@ -30,7 +29,7 @@ async def test_it_does_not_wait_for_ever_for_those_who_always_ask() -> None:
 
 
 async def test_where_nobody_pauses_they_come_one_by_one() -> None:
-    lull = Lull(quiet_s=0.2, patience_s=0.1, pace_s=0.15)
+    lull = Lull(quiet_s=3600, patience_s=0.1, pace_s=0.15)
     loop = asyncio.get_running_loop()
     began, came = loop.time(), []
 
@@ -43,12 +42,11 @@ async def test_where_nobody_pauses_they_come_one_by_one() -> None:
         lull.asked()
         await asyncio.sleep(0.01)
     await asyncio.gather(*waiting)
-    assert came[0] >= 0.1
-    assert min(after - before for before, after in pairwise(came)) >= 0.14
+    assert all(at >= 0.1 + 0.15 * number for number, at in enumerate(came))
 
 
 async def test_a_lull_lets_all_of_them_go_at_once() -> None:
-    lull = Lull(quiet_s=0.1, patience_s=0.05, pace_s=5.0)
+    lull = Lull(quiet_s=0.1, patience_s=0.05, pace_s=3600)
     lull.asked()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await asyncio.gather(*(lull.come() for _ in range(4)))
