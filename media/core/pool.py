@@ -137,7 +137,7 @@ class Pool:
         standing, self._next = self._next, None
         self._stands.clear()
         process = await (standing if standing is not None else self._started())
-        if process.lost:
+        while process.lost:
             process = await self._started()
         process.on_lost = lambda: self._lost(slot, process)
         process.on_told = lambda report: self.on_told(slot, report)

@@ -94,7 +94,11 @@ class Process:
                 raise
         ours.setblocking(False)
         self = cls(started)
-        await self._loop.create_unix_connection(lambda: self.link, sock=ours)
+        try:
+            await self._loop.create_unix_connection(lambda: self.link, sock=ours)
+        except BaseException:
+            await self.end()
+            raise
         return self
 
     def tell(self, message: wire.Command) -> None:

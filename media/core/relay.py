@@ -19,7 +19,7 @@ from media.core.pool import Pool, Slot, shares
 from media.core.process import CoreLostError, Process, error_of
 from media.core.recording import RemoteRecording
 from media.errors import MediaError
-from media.leg import LegStats
+from media.leg import LegClosedError, LegStats
 from media.ports import Ports
 from media.recorder import Place, Recorded
 from media.relay import PLAIN, BuiltinRelay, Relay, Wanted
@@ -151,13 +151,11 @@ class CoreRelay:
     def record(self, place: Place, legs: Sequence[RemoteLeg]) -> RemoteRecording:
         """Record what legs say, the caller's first; legs that move are recorded once they are there."""
         recording = RemoteRecording(next(self._numbers), place, legs)
-        numbers = [leg.number for leg in legs]
-        order = wire.Record(recording.number, str(place.path), place.key, place.aad, place.lane_id, numbers)
         slot = self._slot_of(legs[0].core) if self._gather(legs) else None
         if slot is not None:
-            self._begin(slot, recording, order)
+            self._begin(slot, recording, place)
         else:
-            self._pool.spawn(self._begin_later(recording, order))
+            self._pool.spawn(self._begin_later(recording, place))
         return recording
 
     def watch(self, leg: RemoteLeg, moved: Callable[[], Awaitable[None]]) -> None:
@@ -208,7 +206,8 @@ class CoreRelay:
         while waiting := [leg for leg in legs if leg.core is None and not leg.closed]:
             there = next((leg.core for leg in legs if leg.core is not None), None)
             if there is None and beside is not None and not beside.closed:
-                there = await beside.home()
+                with suppress(LegClosedError):
+                    there = await beside.home()
             slot = self._slot_of(there) or await self._pool.roomiest()
             with suppress(CoreLostError):
                 for leg in waiting:
@@ -282,6 +281,7 @@ class CoreRelay:
         if slot is not None and slot.process is not None:
             del slot.legs[leg.number]
             slot.process.tell(wire.Close(leg.number))
+            leg.number = next(self._numbers)  # it may come back before that core has told of its end
         leg.moving = True
         leg.displace()
         self._pool.spawn(self._move([leg], beside))
@@ -347,14 +347,16 @@ class CoreRelay:
 
     # Recordings and sounds
 
-    def _begin(self, slot: Slot, recording: RemoteRecording, order: wire.Record) -> None:
+    def _begin(self, slot: Slot, recording: RemoteRecording, place: Place) -> None:
         if slot.process is not None:
             slot.recordings[recording.number] = recording
+            numbers = [leg.number for leg in recording.legs]
+            order = wire.Record(recording.number, str(place.path), place.key, place.aad, place.lane_id, numbers)
             recording.begin(slot.process, order)
 
-    async def _begin_later(self, recording: RemoteRecording, order: wire.Record) -> None:
+    async def _begin_later(self, recording: RemoteRecording, place: Place) -> None:
         if not recording.legs:
-            self._begin(await self._pool.roomiest(), recording, order)
+            self._begin(await self._pool.roomiest(), recording, place)
             return
         first, *others = recording.legs
         try:
@@ -367,7 +369,7 @@ class CoreRelay:
         except MediaError:
             recording.end(Recorded("failed", 0.0, "the leg was closed"))
             return
-        self._begin(slot, recording, order)
+        self._begin(slot, recording, place)
 
     def _name_of(self, core: Process, sound: Sound) -> int:
         """Return the number of a sound, which the core is told where it does not know it."""

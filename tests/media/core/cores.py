@@ -122,12 +122,16 @@ async def within(seconds: float) -> AsyncIterator[None]:
 def _starved_s() -> dict[int, float]:
     """Return for how long each thread has waited for a CPU so far (Linux, scheduler/sched-stats.rst)."""
     found: dict[int, float] = {}
-    started = [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
-    for pid in ("self", *started):
+    for pid in ("self", *started()):
         for task in Path("/proc", pid, "task").glob("*"):
             with suppress(OSError):  # it has ended
                 found[int(task.name)] = int((task / "schedstat").read_text().split()[1]) / 1e9
     return found
+
+
+def started() -> list[str]:
+    """Return the processes that we started and have not waited for."""
+    return [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
 
 
 def alive(pid: int) -> bool:

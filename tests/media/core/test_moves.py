@@ -1,6 +1,8 @@
 """Legs of two cores come together, with what records them; and what a core tells of far ends that are gone."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,13 +17,14 @@ from hub.security.container import binding_of, read
 from hub.tape import channels, frames
 from media.calls.rescue import follow
 from media.core.leg import RemoteLeg
+from media.core.pool import Pool
 from media.core.recording import MOVED, RemoteRecording
 from media.core.relay import CoreRelay
 from media.recorder import Place
 from media.relay import Relay, Wanted
 from media.sdp import Session
 from tests.media.browser.farpage import FarPage
-from tests.media.core.cores import cores, hears, pid_of, took, until
+from tests.media.core.cores import cores, hears, kill, pid_of, took, until
 from tests.media.core.test_death import Call, on_call
 from tests.media.farend import far_end, relay
 
@@ -94,6 +97,39 @@ async def test_a_leg_that_closes_before_it_is_brought_ends_nobody_else_s_recordi
         await asyncio.gather(say(a, 440), took(engine, a.leg, 15))
         assert (await recording.stop()).state == "sealed"
     assert tones(tmp_path / "one")[0] == [440]
+
+
+async def test_a_leg_that_comes_back_to_a_core_is_not_the_one_that_core_still_closes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("media.core.process.SILENT_LOOKS", 1000)
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, b = await on_call(engine, caller), await on_call(engine, agent)
+        other, first = await engine.allocate(beside=b.leg), pid_of(b.leg)
+        os.kill(first, signal.SIGSTOP)
+        engine.bridge(a.leg, b.leg)
+        await b.moves()
+        engine.bridge(other, b.leg)
+        os.kill(first, signal.SIGCONT)
+        await until(lambda: b.leg.closed or b.moved.is_set())
+        assert not b.leg.closed
+        assert pid_of(b.leg) == first
+
+
+async def test_a_new_leg_has_a_place_also_where_the_one_it_is_to_be_beside_closes_while_that_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Pool, "_stand_by", lambda _: None)  # so that the move takes its time
+    monkeypatch.setattr("media.core.relay.PATIENCE_S", 60)
+    async with cores() as engine, far_end() as phone:
+        call = await on_call(engine, phone)
+        dead = call.leg.core
+        kill(call.leg)
+        await until(lambda: call.leg.core is not dead)
+        allocating = asyncio.create_task(engine.allocate(beside=call.leg))
+        await asyncio.sleep(0)
+        call.leg.close()
+        assert (await allocating).core is not None
 
 
 def forged(said: Session) -> Session:

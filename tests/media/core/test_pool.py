@@ -12,12 +12,12 @@ from hub.demo.ports import free_media_port
 from hub.settings.practice import Sip
 from media.core import pool
 from media.core.pool import shares
-from media.core.process import SILENT_LOOKS
+from media.core.process import SILENT_LOOKS, Process
 from media.core.relay import CoreRelay, cores_of, relay_for
 from media.ports import NoPortError
 from media.relay import BuiltinRelay
 from media.sound import Sound
-from tests.media.core.cores import alive, cores, pid_of, until
+from tests.media.core.cores import alive, cores, pid_of, started, until
 
 
 def pids_in(run: Path) -> set[int]:
@@ -112,6 +112,19 @@ async def test_a_core_that_cannot_be_started_is_tried_again(
             out += "".join(capfd.readouterr())
     monkeypatch.undo()
     await starting
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_core_that_nobody_waits_for_any_more_as_it_starts_is_ended(turns: int) -> None:
+    before = started()
+    starting = asyncio.create_task(Process.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    starting.cancel()
+    for made in await asyncio.gather(starting, return_exceptions=True):
+        if isinstance(made, Process):
+            await made.end()
+    assert started() == before
 
 
 async def _start_and_end() -> None:
