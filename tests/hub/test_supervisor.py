@@ -47,7 +47,7 @@ def pid_of(paths: Paths, name: str) -> int:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - other processes set no event of ours
             await asyncio.sleep(0.01)
 
@@ -57,12 +57,12 @@ async def running(watch: Supervisor) -> AsyncIterator[None]:
     stop, started = asyncio.Event(), asyncio.Event()
     task = asyncio.create_task(watch.run(stop, started=started.set))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await started.wait()
         yield
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -130,7 +130,7 @@ async def test_programs_end_with_a_supervisor_that_is_killed(paths: Paths) -> No
     up = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert up.stdout is not None
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await up.stdout.readline() == b"up\n"
     finally:
         up.kill()
@@ -164,6 +164,6 @@ async def test_stop_before_everything_answers_ends_what_was_started(paths: Paths
     await until(lambda: (paths.run / "slow.pid").exists())
     pid = pid_of(paths, "slow")
     stop.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await task
     assert not alive(pid)

@@ -27,12 +27,12 @@ async def program(*arguments: str, **env: str) -> AsyncIterator[str]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             line = await process.stdout.readline()
         yield line.decode().strip()
     finally:
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             _, errors = await process.communicate()
     assert errors.decode() == ""
 
@@ -57,7 +57,7 @@ async def test_the_ehr_answers_and_feeds_a_listener() -> None:
         async with program("ehr", *arguments) as base, httpx.AsyncClient(base_url=base) as client:
             assert (await client.get("/fhir/metadata")).json()["fhirVersion"] == "4.0.1"
             assert (await client.get("/fhir/Patient?_summary=count")).json()["total"] == 40
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 heard = [await frames.get() for _ in range(80)]
     kinds = {frame.split(b"|")[8] for frame in heard}
     assert kinds >= {b"ADT^A28^ADT_A05", b"SIU^S12^SIU_S12"}

@@ -108,7 +108,7 @@ def test_what_a_killed_up_left_behind_is_ended(paths: Paths) -> None:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as orphan:
         (paths.run / "vault.pid").write_text(f"{orphan.pid}\n")
         until(lambda: answers(paths))
-        end_orphans(paths)
+        end_orphans(paths, patience_s=UP_S)
         assert alive(Part.VAULT, paths) is None
         assert orphan.wait(UP_S) == 0
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as stubborn:

@@ -26,7 +26,7 @@ from hub.vault.ring import Ring
 
 NURSE = Access("staff-7", "nurse", "treatment", session="call-1")
 PATIENT = 1
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def made(root: Path) -> Home:
