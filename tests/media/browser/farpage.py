@@ -98,7 +98,7 @@ class FarPage:
         for text in values_of("candidate", session.audio.attributes):
             await ice.add_remote_candidate(Candidate.from_sdp(text))
         await ice.add_remote_candidate(None)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ice.connect()
         self._tasks.append(asyncio.create_task(self._read(ice)))
         if self._dtls is None:
@@ -148,7 +148,7 @@ class FarPage:
         await self.send_raw(self._writer.protect(bytes(packet)))
 
     async def hear(self, count: int) -> list[Packet]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.heard) < count:
                 self.more.clear()
                 await self.more.wait()

@@ -95,7 +95,7 @@ async def connected(leg: BrowserLeg, page: Page, *, offers: str) -> None:
         await connection.setRemoteDescription(RTCSessionDescription(bytes(offer).decode(), "offer"))
         await connection.setLocalDescription(await connection.createAnswer())
         await leg.settle(Session.parse(connection.localDescription.sdp.encode()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await leg.connected
 
 
@@ -110,7 +110,7 @@ async def test_a_phone_and_another_webrtc_hear_each_other(
     other.connect(phone.address, phone.codec, 101)
     engine.bridge(leg, other)
     speaking = asyncio.create_task(phone.say(other.local, tone(1000, seconds=2)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         heard = await page.sound(1.2)
         await speaking
     assert 1000 in [round(peak.hz, -1) for peak in frequencies(heard[-RATE // 2 :])]

@@ -71,14 +71,14 @@ async def test_a_session_finds_the_other_by_its_checks_alone_and_tells_where_it_
     pipe.b.know(pipe.a.local_username, pipe.a.local_password)
     # One of the two is a browser, which knows where the other is.
     await pipe.a.add_remote_candidate(pipe.b.candidate)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(pipe.a.connect(), pipe.b.connect())
     assert pipe.proven == {"a": ("127.0.0.1", 2222), "b": ("127.0.0.1", 1111)}
     assert pipe.b.has_checked(("127.0.0.1", 1111))
     assert not pipe.b.has_checked(("127.0.0.1", 1112))
     for each in (pipe.a, pipe.b):
         await each.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             await each.lost()
 
 
@@ -99,7 +99,7 @@ async def test_a_check_that_comes_before_the_other_s_description_proves_where_it
     pipe = Pipe()
     pipe.a.know(pipe.b.local_username, pipe.b.local_password)
     await pipe.a.add_remote_candidate(pipe.b.candidate)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await pipe.a.connect()
     assert pipe.b.has_checked(("127.0.0.1", 1111))
     assert not pipe.b.has_checked(("127.0.0.1", 1112))
