@@ -199,10 +199,10 @@ class House:
 
 async def serve(instance: Instance, env: Mapping[str, str], stop: asyncio.Event, *, ready: asyncio.Event) -> None:
     """Connect, and work until `stop` is set, or until the embedded server is somewhere else."""
-    client = await _connected(instance, env, stop)
-    if client is None:
+    found = await _connected(instance, env, stop)
+    if found is None:
         return
-    where = embedded.address(instance.paths)
+    client, where = found
     watch = asyncio.create_task(_moved(instance, env, where, stop))
     try:
         await House(instance, client, env).run(stop, ready=ready)
@@ -211,11 +211,15 @@ async def serve(instance: Instance, env: Mapping[str, str], stop: asyncio.Event,
         await asyncio.gather(watch, return_exceptions=True)
 
 
-async def _connected(instance: Instance, env: Mapping[str, str], stop: asyncio.Event) -> Client | None:
+async def _connected(
+    instance: Instance, env: Mapping[str, str], stop: asyncio.Event
+) -> tuple[Client, str | None] | None:
+    """Return a client, and where the embedded server was before it connected: it may move meanwhile."""
     told = False
     while not stop.is_set():
+        where = embedded.address(instance.paths)
         try:
-            return await connect(instance.paths, instance.keys, env)
+            return await connect(instance.paths, instance.keys, env), where
         except TemporalUnavailableError:
             if not told:
                 log.warning("waiting for Temporal")

@@ -8,16 +8,19 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 from connectors.api import ReplyFacts
 from connectors.sandbox.carrier import Carrier
 from connectors.sandbox.people import morning
 from hub import embedded
 from hub.db import now, uuid7
+from hub.demo.ports import free_port
 from hub.record import call, inbox
 from hub.record.appointment import Appointment
 from hub.record.call import Call
@@ -29,6 +32,7 @@ from hub.rules.matching import Match
 from hub.rules.routing import Plan
 from hub.temporal import CallStart, PlanUnavailableError, call_ended, connect, plan_call, wake_feed
 from tests.workflows.clinic import PHONE, Clinic
+from workflows.worker import serve
 
 pytestmark = pytest.mark.xdist_group("worker")
 
@@ -233,3 +237,21 @@ async def test_a_worker_outlives_the_server(clinic: Clinic, server: Client, work
         await until(lambda: counts(clinic)["applied"] == 1)
     assert worker.poll() is None
     assert clinic.rows(Call) == []
+
+
+async def test_a_worker_that_connects_while_the_server_moves_ends_to_find_it(
+    clinic: Clinic, env: WorkflowEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = embedded.address_file(clinic.instance.paths)
+    told.write_text(env.client.service_client.config.target_host)
+
+    async def moving(*how: Any) -> Client:
+        client = await connect(*how)
+        told.write_text(f"127.0.0.1:{free_port()}")
+        return client
+
+    monkeypatch.setattr("workflows.worker.connect", moving)
+    stop = asyncio.Event()
+    async with asyncio.timeout(PATIENCE_S):
+        await serve(clinic.instance, {}, stop, ready=asyncio.Event())
+    assert stop.is_set()
