@@ -37,7 +37,7 @@ from tests.workflows.clinic import serving
 
 DID = "+12125550100"
 AGENTS = {"101": "ana@cove.example", "102": "ben@cove.example"}
-NOTICED_S = 15
+NOTICED_S = 30
 "Until media has noticed a phone that was added, on a busy machine."
 
 SPOKEN = ["please-hold", "this-call-may-be-recorded", "callback-offered", "goodbye", "leave-message-after-tone"]
@@ -116,6 +116,7 @@ class House:
         port = await self.sign_in(extension)
         phone = asyncio.create_task(self.phones.agent("answers", extension, port, calls=100_000, talk_s=talk_s))
         try:
+            await self.phones.listens(port)
             yield
         finally:
             phone.cancel()

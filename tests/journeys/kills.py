@@ -35,7 +35,7 @@ FIRST_S = 25.0
 MOST_DUE = 80
 "Visits whose reminder falls due during a run."
 
-CORES_END_S = 15.0
+CORES_END_S = 60.0
 "Until the cores of a media process that was killed have sealed what they recorded, and are gone."
 
 MOVED_S = 2.0
@@ -110,7 +110,8 @@ async def under_load(
     house: House, story: Story, feed: Feed, befalls: Callable[[Sequence[Callers]], Awaitable[list[str]]]
 ) -> list[str]:
     """Let something befall the practice while it works, let all come to rest, and return what does not agree."""
-    strangers, callers = Strangers(house), [Callers(house, numbers_of(feed, 10)[n::2]) for n in range(2)]
+    strangers, numbers = Strangers(house), numbers_of(feed, 10)
+    callers = [Callers(house, numbers[n::2], hasty=n == 0) for n in range(2)]
     async with AsyncExitStack() as stack:
         for extension in house.secrets:
             await stack.enter_async_context(house.agent(extension, talk_s=TALK_S))
@@ -146,7 +147,7 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
             at, cores = time.monotonic(), house.stand.started_by("media")
             before = await house.stand.kill(kill.part)
             story.say(f"killed {kill.part} ({before}){f', carrier: {kill.fault}' if kill.fault else ''}")
-            returns[kill.part] = asyncio.create_task(_back(house, story, kill.part, before, at))
+            returns[kill.part] = asyncio.create_task(_back(house, story, callers, kill.part, before, at))
             if kill.part == "media":
                 story.dead.append(clock())
                 for caller in callers:
@@ -160,11 +161,13 @@ async def _carry_out(house: House, story: Story, kills: Sequence[Kill], callers:
     return found
 
 
-async def _back(house: House, story: Story, part: str, before: int, at: float) -> None:
+async def _back(house: House, story: Story, callers: Sequence[Callers], part: str, before: int, at: float) -> None:
     await house.stand.back(part, before)
     story.say(f"{part} is back after {time.monotonic() - at:.2f} s")
     if part == "media":
         story.outages.append((at, time.monotonic()))
+        for caller in callers:
+            caller.line_is_back()
     elif part == CORE:
         story.strikes.append((at, time.monotonic()))
 
@@ -201,7 +204,6 @@ async def _settled(house: House, feed: Feed) -> list[str]:
         await until(at_rest, seconds=SETTLED_S, every=0.5)
     except TimeoutError:
         return [f"not at rest: {', '.join(left)}"]
-    house.instance.vault.settle()
     return []
 
 

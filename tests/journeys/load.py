@@ -116,7 +116,7 @@ class Strangers:
         stamp = str(int(time.time()))
         headers = {"Sandbox-Timestamp": stamp, "Sandbox-Signature": signature(self._house.carrier.secret, stamp, body)}
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+            async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
                 url = f"{self._house.http}/carriers/carrier/replies"
                 answer = await http.post(url, content=body, headers=headers)
         except httpx.HTTPError:
@@ -146,12 +146,18 @@ class Callers:
 
     house: House
     numbers: Sequence[str]
+    hasty: bool
+    "Whether they call on while nobody can answer: by then their phones repeat themselves only every few seconds."
+
     attempts: list[Attempt] = field(default_factory=list)
     _ringing: set[asyncio.Task[Ended]] = field(default_factory=set)
+    _line: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Call again and again until cancelled; the call under way is brought to its end."""
+        self.line_is_back()
         for number in itertools.cycle(self.numbers):
+            await self._line.wait()
             await self.call(number)
 
     async def call(self, number: str) -> Attempt:
@@ -178,8 +184,14 @@ class Callers:
 
     def cut(self) -> None:
         """Take the phones away whose calls were lost with the process that had them."""
+        if not self.hasty:
+            self._line.clear()
         for phone in self._ringing:
             phone.cancel()
+
+    def line_is_back(self) -> None:
+        """Let those call again who waited for that."""
+        self._line.set()
 
 
 @asynccontextmanager

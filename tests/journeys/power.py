@@ -71,6 +71,8 @@ async def _cut(house: House, story: Story, callers: Sequence[Callers]) -> list[s
         caller.cut()
     story.say("everything is dead")
     await house.stand.start()
+    for caller in callers:
+        caller.line_is_back()
     story.outages.append((at, time.monotonic()))
     story.say(f"everything is back after {time.monotonic() - at:.2f} s")
     return await asyncio.to_thread(books.audit, house)

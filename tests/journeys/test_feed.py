@@ -52,8 +52,14 @@ def counts(instance: Instance) -> dict[str, int]:
 
 
 async def drained(stand: Stand) -> dict[str, int]:
+    """Wait until all was read; what came before its booking is put aside, let out again, and read once more."""
     with stand.open() as instance:
-        await until(lambda: counts(instance)[State.STORED] == 0, seconds=60)
+
+        def over() -> bool:
+            with instance.inbox.read() as db:
+                return inbox.counts(db, "adt")[State.STORED] == 0 and inbox.UNMATCHED not in inbox.reasons(db, "adt")
+
+        await until(over, seconds=90)
         return counts(instance)
 
 

@@ -139,7 +139,8 @@ async def back(house: House, part: str) -> None:
 
 def untold(house: House, lines: Sequence[tuple[Call, httpx.Response]]) -> bool:
     """Return whether media says of these calls that it could not tell their flows of the end."""
-    said = map(orjson.loads, (house.stand.paths.log / "media.log").read_text().splitlines())
+    whole, _, _ = (house.stand.paths.log / "media.log").read_text().rpartition("\n")  # a line may be half written
+    said = map(orjson.loads, whole.splitlines())
     calls = {line["call"] for line in said if line["event"] == "flow not told of the end"}
     return calls >= {str(row.id) for row, _ in lines}
 
@@ -176,8 +177,12 @@ async def test_without_temporal_calls_are_served_and_what_was_missed_is_done_lat
         for row in missed:
             await until(partial(finished, client, row), seconds=90)
         await until(lambda: not books.told(house), seconds=90)
-        after, _ = await desk.call(KNOWN.phone)
-        assert (after.plan or {})["source"] == "workflow"
+
+        async def planned_anew() -> bool:
+            after, _ = await desk.call(KNOWN.phone)
+            return bool((after.plan or {})["source"] == "workflow")
+
+        await until(planned_anew, seconds=90)  # not at once: on a busy machine one plan or other comes too late
         await until(lambda: all(desk.stored(f"cb-mo-{way}") is Stored.APPLIED for way in WAYS))
         assert books.calls(house) == []
 
@@ -202,5 +207,4 @@ async def test_without_the_vault_calls_are_served_unknown_and_the_feed_is_acknow
         assert all(desk.heard(row) for row in served)
         _, shown = await desk.call(KNOWN.phone)
         assert (shown.status_code, shown.json()["match"]) == (200, "one")
-        house.instance.vault.settle()
         assert books.audit(house) + books.audited(house) + books.calls(house) == []

@@ -47,7 +47,7 @@ VOICE = (
     + """
 [sip]
 udp = "127.0.0.1:%d"
-rtp_ports = "18800-18999"
+rtp_ports = "29000-29199"
 cores = 1
 
 [[trunk]]
@@ -105,12 +105,14 @@ def book(season: Season, number: str) -> None:
 async def gateway(season: Season) -> AsyncIterator[Gateway]:
     """Run the media process of the instance, on this loop."""
     instance = await asyncio.to_thread(Instance.open, season.instance.paths, "media", season.clock)
-    opened = await Gateway.open(instance, {"TEMPORAL_ADDRESS": season.address}, "media-test")
-    await opened.start()
     try:
-        yield opened
+        opened = await Gateway.open(instance, {"TEMPORAL_ADDRESS": season.address}, "media-test")
+        try:
+            await opened.start()
+            yield opened
+        finally:
+            await opened.close()
     finally:
-        await opened.close()
         instance.close()
 
 
