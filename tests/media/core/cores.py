@@ -13,6 +13,7 @@ from media.core.relay import CoreRelay
 from media.latch import Address
 from media.leg import LegStats
 from media.offer import answer_audio, offer_audio
+from media.relay import Leg, Relay
 from media.rtp import FRAME
 from media.sdp import PCMA, PCMU, Codec, Session
 from media.sound import Sound
@@ -100,11 +101,16 @@ async def hears(phone: FarEnd, *hz: int) -> None:
     assert phone.hz() == [*hz]
 
 
-async def took(relay: CoreRelay, leg: RemoteLeg, packets: int) -> LegStats:
-    """Return what is known of a leg once its core has read so many packets; what the core is told overtakes them."""
+async def took(relay: Relay, leg: Leg, packets: int) -> LegStats:
+    """Return what is known of a leg once so many packets were read; what another process is told overtakes them."""
     async with asyncio.timeout(20):
-        while (stats := await relay.last_stats(leg)).packets < packets:  # noqa: ASYNC110 - another process reads them
+        while (stats := await _known(relay, leg)).packets < packets:  # noqa: ASYNC110 - another process reads them
             await asyncio.sleep(0.005)
+    return stats
+
+
+async def _known(relay: Relay, leg: Leg) -> LegStats:
+    stats: LegStats = await relay.last_stats(leg)
     return stats
 
 

@@ -53,7 +53,7 @@ class Party:
         self.hung_up.set()
 
     async def has_moved(self) -> None:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             await self.moved.wait()
         self.moved.clear()
 
@@ -131,9 +131,17 @@ class Protected(Party):
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait for what happens in another process."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.02)
+
+
+async def drained(*parties: Party) -> None:
+    """Return once nothing more comes to our legs that was on its way: the loop has turned, and no packet was there."""
+    before = [-1]
+    while before != (now := [party.leg.inner.stats.packets for party in parties]):
+        before = now
+        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

@@ -15,6 +15,13 @@ from media.rtpengine.ng import Engine, EngineLostError, EngineRefusedError, answ
 PONG = {"result": "pong"}
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask once, and look at nothing: what is counted here must not depend on how fast the machine is."""
+    monkeypatch.setattr(ng, "AGAIN_S", (20.0,))
+    monkeypatch.setattr(ng, "LOOK_S", 60.0)
+
+
 class Wire(asyncio.DatagramProtocol):
     """Where an rtpengine would be: what comes is kept, and answered as the test says."""
 
@@ -57,7 +64,8 @@ async def wired() -> AsyncIterator[tuple[Engine, Wire]]:
         await asyncio.sleep(0)
 
 
-async def test_a_lost_answer_is_asked_for_again_under_the_same_cookie() -> None:
+async def test_a_lost_answer_is_asked_for_again_under_the_same_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ng, "AGAIN_S", (0.05, 0.05, 20.0))
     async with wired() as (engine, wire):
         wire.answers = lambda cookie, asked: wire.pong(cookie, asked) if len(wire.heard) > 2 else []
         assert (await engine.ask("query", {"call-id": "one"}))["result"] == b"pong"
@@ -111,8 +119,8 @@ async def test_nonsense_is_passed_over() -> None:
 
 
 async def test_silence_is_the_end_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ng, "AGAIN_S", (0.01, 0.02))
     async with wired() as (engine, wire):
+        monkeypatch.setattr(ng, "AGAIN_S", (0.01, 0.02))
         ends: list[bool] = []
         engine.on_lost = lambda: ends.append(engine.up)
         wire.answers = lambda *_: []
@@ -121,6 +129,7 @@ async def test_silence_is_the_end_and_is_told_once(monkeypatch: pytest.MonkeyPat
         assert ends == [False]
         assert 2 <= len(wire.heard) <= 6
         # It comes back.
+        monkeypatch.setattr(ng, "AGAIN_S", (20.0,))
         wire.answers = wire.pong
         await engine.ping()
         assert engine.up
@@ -130,10 +139,9 @@ async def test_a_closed_port_is_known_at_once() -> None:
     async with wired() as (engine, wire):
         wire.close()
         await asyncio.sleep(0)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(EngineLostError):
-            await engine.ping()
-        assert asyncio.get_running_loop().time() - began < ng.AGAIN_S[0]
+        async with asyncio.timeout(ng.AGAIN_S[0] / 2):
+            with pytest.raises(EngineLostError):
+                await engine.ping()
 
 
 async def test_it_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +155,7 @@ async def test_it_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) 
             return wire.pong(cookie, asked)
 
         wire.answers = counted
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await thrice.wait()
         assert len(set(wire.heard)) == len(wire.heard)
     with pytest.raises(EngineLostError):

@@ -86,14 +86,14 @@ async def test_a_call_comes_back_to_the_gateway_and_the_next_goes_through_the_rt
     made, port = await scene.call()
     assert port in ENGINE_PORTS
     scene.running[0].kill()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         await scene.told.wait()
         await scene.carrier.until(2, "INVITE")
     between, port = await scene.call()
     assert port not in ENGINE_PORTS, "while it is away the gateway carries the sound itself"
     scene.begin_anew()
     await scene.running[-1].ready()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not any(engine.up for engine in scene.office.gateway._relay._engines):  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     after, port = await scene.call()
@@ -110,7 +110,7 @@ async def test_a_phone_that_does_not_follow_is_hung_up_and_the_record_says_why(s
     made, _ = await scene.call()
     made.on_offer = None
     scene.running[0].kill()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await made.ended is Cause.HANGUP
     await scene.carrier.until(1, "BYE")
     (row,) = await scene.office.rows(lambda rows: bool(rows) and all(row.ended_at is not None for row in rows))
