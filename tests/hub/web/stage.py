@@ -13,9 +13,10 @@ from uuid import uuid4
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from hub.record import agent, call, queue, staff
+from hub.record import agent, call, queue, staff, wrapup
 from hub.record.pop import Pop
 from hub.record.queue import Offer, OfferState
+from hub.record.wrapup import Disposition
 from hub.settings.practice import Role
 from tests.hub.api.office import POLICY, Office, Worker, number, opened, phones
 from tests.peers import npm
@@ -23,7 +24,7 @@ from tests.peers import npm
 CHROMIUM = "/usr/bin/chromium"
 PASSWORD = "a long sentence of my own"
 WRAP_UP_S = 60
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 
 DESK_POLICY = POLICY.replace(
     '[[queue]]\nname = "appointments"\n', f'[[queue]]\nname = "appointments"\nwrap_up_seconds = {WRAP_UP_S}\n'
@@ -90,7 +91,7 @@ class Stage:
         return self.let_in(Worker(row.id, email, ""))
 
     def ana(self) -> Worker:
-        """Return the agent of the policy, who can log in and has no call, whatever another test left."""
+        """Return the agent of the policy, who can log in and has no call or wrap-up, whatever another test left."""
         self.tick()
         row = self.office.read(staff.find, "ana@harbor.example")
         who = self.let_in(Worker(row.id, row.email, ""))
@@ -100,6 +101,9 @@ class Stage:
             free = agent.get(db, who.id, self.office.now)
             free.call_id = None
             agent.presence(db, who.id, agent.Presence.AVAILABLE, self.office.now)
+            if (last := wrapup.asked(db, who.id, self.office.now)) is not None:
+                seal = self.office.instance.sealer
+                wrapup.note(db, last.id, who.id, Disposition.OTHER, "", seal=seal, now=self.office.now)
         return who
 
     def let_in(self, who: Worker) -> Worker:
@@ -189,6 +193,7 @@ class Seat:
 
     async def violations(self) -> list[str]:
         """Return what axe-core finds on the page as it stands."""
+        await self.page.wait_for_selector(".htmx-request", state="detached")  # no part is about to be another
         script = npm.require("axe") / "node_modules" / "axe-core" / "axe.js"
         await self.page.evaluate(script.read_text())
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -249,6 +249,7 @@ async def test_a_small_screen_holds_it(stage: Stage, browser: Browser, width: in
         await seat.log_in(ana)
         stage.offer(ana, calls_from)
         await page.wait_for_selector("#verify-name")
+        await page.wait_for_selector(".head--ringing")
         assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
         if width >= DESK_WIDTH:
             button = await page.locator(".verify button").bounding_box()

@@ -75,8 +75,8 @@ async def test_a_colleague_who_declines_sees_nothing_more_of_the_caller(practice
         await chooses(ana.page, "102", "#phone-hand button[type=submit]")
         await ben.page.wait_for_selector("#verify-name")
         await ben.page.click("#phone-hangup")
+        await ana.page.wait_for_selector("#problem:not([hidden])")  # first: it goes by itself
         await ben.page.wait_for_selector("#pop .nothing")
-        await ana.page.wait_for_selector("#problem:not([hidden])")
         await has_the_caller(ana)
         await hangs_up(ana)
 

@@ -14,7 +14,7 @@ from tests.hub.web.wire import POP, Late, dead, mute
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
 
-SOON_MS = 3000
+SOON_MS = 7000
 "Less than the page waits for an answer."
 
 
@@ -69,7 +69,8 @@ async def test_a_look_that_hangs_is_given_up_for_the_caller_after(stage: Stage, 
 async def test_the_other_parts_are_asked_for_again_as_well(stage: Stage, seat: Seat) -> None:
     page, late, ana = seat.page, Late(), stage.ana()
     await page.route_web_socket("**/live*", late.follow)
-    await seat.log_in(ana)
+    async with page.expect_response("**/desk/part/head"), page.expect_response("**/desk/part/tasks"):
+        await seat.log_in(ana)
     await page.wait_for_selector("#pop .nothing")
     for part in ("head", "tasks"):
         await page.route(f"**/desk/part/{part}", dead, times=1)

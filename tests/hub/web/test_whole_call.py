@@ -84,8 +84,8 @@ async def test_an_agent_stops_the_recording_and_takes_it_up_again(practice: Prac
 
 async def recorded(page: Page, pressed: str, words: str) -> None:
     """See how the call is recorded, as the button and the words have it."""
+    await page.wait_for_selector(f"#phone-recorded:has-text('{words}')")
     await page.wait_for_selector(f"#phone-record:enabled[aria-pressed={pressed}]")
-    assert words in await page.inner_text("#phone-recorded")
 
 
 async def talk(seat: Seat) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from playwright.async_api import Page, Route, WebSocketRoute
 
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 POP = "**/desk/part/pop"
 "Where a page asks for what it shows of the call."
 
