@@ -41,6 +41,7 @@ from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.uri import Address, Uri
 from tests.media import cove
+from tests.media.office import opened_gateway
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
 
@@ -103,7 +104,7 @@ class Desk:
             key = self.instance.index.phone(number)
             return db.exec(select(Call).where(Call.caller_key == key)).one_or_none()
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 row = await self.instance.db.run(look)
                 if row is not None and holds(row):
@@ -130,11 +131,13 @@ async def crm(port: int, secret: str) -> AsyncIterator[list[dict[str, Any]]]:
     app = Starlette(routes=[Route("/pops", take, methods=["POST"])])
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off"))
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn sets no event
-        await asyncio.sleep(0.01)
-    yield told
-    server.should_exit = True
-    await serving
+    try:
+        while not server.started:  # noqa: ASYNC110 - uvicorn sets no event
+            await asyncio.sleep(0.01)
+        yield told
+    finally:
+        server.should_exit = True
+        await serving
 
 
 @pytest.fixture
@@ -142,12 +145,8 @@ async def desk(instance: Instance, tmp_path: Path) -> AsyncIterator[Desk]:
     _, practice = instance.policy()
     port = int(practice.webhooks[0].url.split(":")[2].split("/")[0])
     secret = (instance.paths.keys / "pop.secret").read_text()
-    nobody = {"TEMPORAL_ADDRESS": f"127.0.0.1:{free_port()}"}
-    async with crm(port, secret) as told:
-        gateway = await Gateway.open(instance, nobody, "media-test")
-        await gateway.start()
+    async with crm(port, secret) as told, opened_gateway(instance, "media-test") as gateway:
         yield Desk(instance, gateway, Phones(tmp_path, str(practice.sip.udp)), told)
-        await gateway.close()
     await instance.db.run(_all_go_home, write=True)
 
 
@@ -161,16 +160,19 @@ def _all_go_home(db: Session) -> None:
         db.delete(phone)
 
 
-async def phoned(desk: Desk, kind: str, extension: str, port: int, *, calls: int = 1) -> "asyncio.Task[Ended]":
-    phone = asyncio.create_task(desk.phones.agent(kind, extension, port, calls=calls, ring_s=0.1, talk_s=1.0))
+async def phoned(
+    desk: Desk, kind: str, extension: str, port: int, *, calls: int = 1, talk_s: float = 1.0
+) -> "asyncio.Task[Ended]":
+    phone = asyncio.create_task(desk.phones.agent(kind, extension, port, calls=calls, ring_s=0.1, talk_s=talk_s))
     await desk.phones.listens(port)
     return phone
 
 
 async def test_talk_is_bridged_both_ways_recorded_and_told(desk: Desk) -> None:
     port = await desk.sign_in("101")
-    picking_up = await phoned(desk, "answers", "101", port)
-    caller = Caller(desk.number(), DESK, 20, waits=True)
+    # Long enough for a webhook: what comes to it only when the call is over is not told in the live lane.
+    picking_up = await phoned(desk, "answers", "101", port, talk_s=3.0)
+    caller = Caller(desk.number(), DESK, 40, waits=True)
     ended = await desk.phones.call(caller)
     assert ended.ok, ended.detail
     assert (await picking_up).ok
@@ -194,8 +196,7 @@ async def test_talk_is_bridged_both_ways_recorded_and_told(desk: Desk) -> None:
     )
     assert set(legs) == {"caller", "agent"}
     assert all(leg.protection == "rtp" and leg.loss < 0.05 for leg in legs.values())
-    await until(lambda: "call.ended" in kinds(desk, row) or len(kinds(desk, row)) >= 3)
-    assert {"call.ringing", "call.offered", "call.answered"} <= set(kinds(desk, row))
+    await until(lambda: {"call.ringing", "call.offered", "call.answered"} <= set(kinds(desk, row)))
     offered = next(one for one in desk.told if one["type"] == "call.offered" and one["call"] == str(row.id))
     assert offered["pop"].startswith(f"{desk.gateway.line.practice.http.base_url}/v1/pops/")
     assert caller.number not in str(desk.told)
@@ -206,7 +207,7 @@ def kinds(desk: Desk, row: Call) -> list[str]:
 
 
 async def until(holds: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in threads and sockets
             await asyncio.sleep(0.02)
 
@@ -228,7 +229,7 @@ async def test_a_call_that_is_over_leaves_nothing_for_the_collector(desk: Desk) 
 async def test_caller_who_hangs_up_while_a_phone_rings_leaves_nobody_ringing(desk: Desk) -> None:
     port = await desk.sign_in("101")
     ringing = await phoned(desk, "lets-it-ring", "101", port)
-    caller = Caller(desk.number(), DESK, 1.5)
+    caller = Caller(desk.number(), DESK, 4)
     assert (await desk.phones.call(caller)).ok
     assert (await ringing).ok, "the phone was told to stop"
     row = await desk.row(caller.number)
@@ -347,7 +348,7 @@ async def test_two_callers_and_one_agent_are_served_in_turn(desk: Desk) -> None:
     picking_up = await phoned(desk, "answers", "101", port, calls=2)
     callers = [Caller(desk.number(), DESK, 30, waits=True) for _ in range(2)]
     first = asyncio.create_task(desk.phones.call(callers[0]))
-    await until(lambda: len(desk.gateway.calls) == 1)
+    await desk.row(callers[0].number, lambda row: row.queued_at is not None)
     second = asyncio.create_task(desk.phones.call(callers[1]))
     assert [(await one).ok for one in (first, second)] == [True, True]
     assert (await picking_up).ok
@@ -365,7 +366,7 @@ async def test_policy_that_was_published_holds_for_the_next_call(desk: Desk) -> 
         base, text = policy.current(db)
     changed = text.replace('did = "+12125550102"\nqueue = "nurses"', 'did = "+12125550102"\nqueue = "desk"')
     await desk.instance.db.run(lambda db: policy.publish(db, changed, base, by="system:test", now=now()), write=True)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         while desk.gateway.line.version == base:  # noqa: ASYNC110 - as the gateway itself looks
             await asyncio.sleep(0.01)
     number = desk.gateway.line.practice.find_number(NURSES)
@@ -376,10 +377,10 @@ async def test_policy_that_was_published_holds_for_the_next_call(desk: Desk) -> 
 
 
 async def test_dead_process_leaves_ended_calls_and_callbacks(desk: Desk) -> None:
-    caller = Caller(desk.number(), DESK, 3)
+    caller = Caller(desk.number(), DESK, 5)
     calling = asyncio.create_task(desk.phones.call(caller))
     waiting: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not waiting:
             waiting = await desk.instance.db.run(queue.waiting)
             await asyncio.sleep(0.02)

@@ -108,7 +108,7 @@ async def ask(office: Office, number: str = PATIENT, language: str = "en") -> UU
 
 async def row_of(office: Office, call_id: UUID, holds: Callable[[ReminderCall], bool]) -> ReminderCall:
     """Wait until the row is as a test waits for."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while True:
             row = await office.instance.db.run(lambda db: db.get_one(ReminderCall, call_id))
             if holds(row):
@@ -142,7 +142,7 @@ async def place_of(carrier: Peer) -> Address:
 
 async def hears(far: FarEnd, name: str) -> None:
     """Wait until a text is heard."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while TONES[name] not in far.hz():
             await far.hear(len(far.heard) + 5)
 

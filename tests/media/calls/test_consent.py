@@ -27,6 +27,7 @@ async def test_who_was_told_to_the_last_sample_may_be_recorded(prompts: Prompts)
         leg = await engine.allocate()
         leg.connect(phone.address, phone.codec, 101)
         assert await consented(leg, prompts, Consent.NOTICE, "en")
+        await phone.hear(leg.stats.sent)
         assert phone.hz() == [300]
 
 

@@ -70,7 +70,7 @@ async def test_a_fax_goes_to_the_machine_as_it_is(office: Office, carrier: Endpo
     async with office.phone("102") as machine:
         await machine.register()
         sent = send(carrier, office)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             taken = await machine.rung.get()
         assert taken.offer == FAX
         assert taken.from_number == "+12125550123"
@@ -105,7 +105,7 @@ async def test_a_machine_that_takes_no_fax_says_so_to_the_sender(office: Office,
     async with office.phone("102") as machine:
         await machine.register()
         sent = send(carrier, office)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             taken = await machine.rung.get()
         taken.reject(488)
         assert await sent.ended is Cause.UNACCEPTABLE

@@ -70,7 +70,7 @@ async def test_a_fax_that_is_heard_in_a_queue_rings_at_those_who_see_to_faxes(
     async with office.phone("102") as clerk, far_end(host="127.0.0.9") as phone:
         uri = Uri.parse(f"sip:{QUEUED}@127.0.0.1:{office.port}")
         sent = carrier.call(uri, offer_audio(phone.address), from_=Address(Uri.parse("sip:+12125550123@127.0.0.9")))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             place = "127.0.0.1", port_of(await sent.answered)
             while not await office.instance.db.run(_waiting):  # noqa: ASYNC110 - the rows say so
                 await asyncio.sleep(0.02)

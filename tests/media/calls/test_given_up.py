@@ -28,7 +28,7 @@ from tests.media.sip.peer import answering, speaking_early
 from tests.media.trunk.house import NUMBER, peers, practice, trunk
 from tests.media.trunk.house import house as trunks_of
 
-pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(90)]
 
 instance, office = house.instance, house.office
 
@@ -102,7 +102,7 @@ async def test_who_takes_a_call_over_too_late_is_hung_up(office: Office, caller:
         await taken.ended
         assert not call.ended.done()
         late.acknowledges.set()
-        async with asyncio.timeout(5):  # a leg that nobody speaks on ends by itself, later
+        async with asyncio.timeout(20):  # a leg that nobody speaks on ends by itself, later
             assert await call.ended is Cause.HANGUP
         left = before - 2 if caller == "hangs up" else before - 1
         await until(lambda: legs(office) == left)

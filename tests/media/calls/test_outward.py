@@ -17,7 +17,7 @@ from hub.record import agent, staff
 from hub.record.agent import Presence
 from hub.record.call import Call
 from hub.settings import Paths
-from media.calls import talk
+from media.calls import switchboard, talk
 from media.calls.switchboard import RESUME
 from media.offer import answer_audio, offer_audio
 from media.rtp import FRAME
@@ -28,7 +28,7 @@ from tests.media.calls.test_returning import Page, page
 from tests.media.office import Office, Phone, opened_office, policy, port_of, rtp
 from tests.media.sip.peer import Peer, answering, peer
 
-pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(40)]
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(90)]
 
 HOST = "127.0.0.1"
 NUMBER = "+12125550123"
@@ -71,7 +71,7 @@ class Scene:
 
     async def picked_up(self, phone: Phone) -> Incoming:
         """Let a phone that rings be picked up."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             rung = await phone.rung.get()
         assert rung.offer is not None
         rung.answer(answer_audio(rung.offer, phone.sound.getsockname())[0])
@@ -176,7 +176,7 @@ async def test_who_is_held_hears_music(scene: Scene) -> None:
     place = scene.ana.sound.getsockname()
     origin = scene.made.local.origin.next()
     await scene.made.reinvite(offer_audio(place, origin=origin, direction=Direction.SENDONLY))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(await asyncio.get_running_loop().sock_recv(scene.far, 2048)) != FRAME + 12:
             pass
     await scene.made.reinvite(offer_audio(place, origin=origin.next()))
@@ -191,7 +191,7 @@ async def called_outside(made: Page) -> Outgoing:
     answered = await call.answered
     assert answered is not None
     await made.sound.take(answered)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.sound.keyed.wait()
     return call
 
@@ -200,8 +200,8 @@ async def called_outside(made: Page) -> Outgoing:
 async def test_who_was_called_waits_for_a_page_that_is_loaded_anew(
     instance: Instance, monkeypatch: pytest.MonkeyPatch, returns: bool
 ) -> None:
-    if not returns:
-        monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    monkeypatch.setattr(talk, "PARKED_S", 60.0 if returns else 0.3)
+    monkeypatch.setattr(switchboard, "RESUME_SECONDS", 60.0)
     async with opened_office(instance) as office, outside(office) as (carrier, far), office.phone("101"):
         path = instance.paths.phone_socket
         async with page("first", path) as first:

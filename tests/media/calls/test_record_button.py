@@ -19,7 +19,7 @@ from tests.media.calls import test_passing_on as house
 from tests.media.calls.test_passing_on import AGENT_HZ, CALLER_HZ, COLLEAGUE_HZ, HOST, Office
 from tests.media.calls.test_sending_on import ACCESS, audited, button, current, hz, over, parts, until
 
-pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(90)]
 
 instance, office = house.instance, house.office
 
@@ -61,7 +61,7 @@ async def follow(sip: Leg) -> asyncio.Queue[str]:
 
 
 async def hears(told: asyncio.Queue[str], state: str) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         while await told.get() != state:
             pass
 

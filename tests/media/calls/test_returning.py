@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from media.calls import talk
+from media.calls import switchboard, talk
 from media.calls.switchboard import RESUME, Side
 from media.rtp import FRAME
 from media.sip import Address, Endpoint, Hop, Incoming, Outgoing, Uri
@@ -22,10 +22,19 @@ from tests.media.browser.farpage import FarPage
 from tests.media.calls import test_passing_on as house
 from tests.media.calls.test_passing_on import CALLER_HZ, COLLEAGUE_HZ, DESK, HOST, Office
 from tests.media.calls.test_sending_on import current, until
+from tests.media.farend import until as moment
 
 instance, office = house.instance, house.office
 
-pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(30)]
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pages take their time to come back."""
+    monkeypatch.setattr(talk, "PARKED_S", 60.0)
+    monkeypatch.setattr(switchboard, "RESUME_SECONDS", 60.0)
+
+
+pytestmark = [pytest.mark.xdist_group("gateway"), pytest.mark.timeout(90)]
 
 REGISTER = """REGISTER sip:127.0.0.1 SIP/2.0\r
 Via: SIP/2.0/WS {name}.invalid;branch=z9hG4bK{once}\r
@@ -132,7 +141,7 @@ async def page(name: str, path: Path) -> AsyncIterator[Page]:
 async def heard(office: Office, payload: bytes) -> None:
     """Wait until the caller has heard a packet with that payload."""
     sound, seen = office.caller.sound, 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while all(packet.payload != payload for packet in sound.heard[seen:]):
             seen = len(sound.heard)
             await sound.hear(seen + 1)
@@ -184,7 +193,7 @@ async def test_a_page_that_does_not_come_back_has_hung_up(office: Office, monkey
     monkeypatch.setattr(talk, "PARKED_S", 0.3)
     async with page("gone", office.instance.paths.phone_socket) as only:
         made, _ = await talking(office, only)
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         await made.ended
 
 
@@ -232,17 +241,19 @@ async def test_who_transferred_and_whose_page_is_gone_is_rung_where_the_colleagu
 async def test_a_colleague_who_takes_the_call_of_a_lost_page_has_it(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "PARKED_S", 0.3)
+    monkeypatch.setattr(talk, "PARKED_S", 3.0)
     async with page("lost", office.instance.paths.phone_socket) as only:
         made, taken = await talking(office, only)
-    await office.caller.sound.hear(len(office.caller.sound.heard) + 1)  # music
-    await office.sign_in(office.ben)
+        await office.sign_in(office.ben)
     assert taken.replacement is not None
     anas = current(office).agent
+    await office.caller.sound.hear(len(office.caller.sound.heard) + 1)  # music
+    waited_until = asyncio.get_running_loop().time() + talk.PARKED_S
     with_ben, _ = await office.ben.dial("101", taken.replacement)
     await passed_on(office, anas)
+    await moment(waited_until)
     assert await office.caller.hears(COLLEAGUE_HZ, office.ben, with_ben)
-    assert await office.ben.hears(CALLER_HZ, office.caller, made)  # the page was waited for less long
+    assert await office.ben.hears(CALLER_HZ, office.caller, made)
     assert not with_ben.ended.done()
     with_ben.bye()
     await made.ended

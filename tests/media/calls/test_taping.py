@@ -31,6 +31,7 @@ from media.rtp import FRAME
 from media.sound import Sound
 from tests.media.core.cores import connected, cores, kill, pid_of
 from tests.media.farend import far_end
+from tests.media.kept import Kept
 
 PORTS = Ports("127.0.0.1", 20_000, 29_999)
 SILENCE = Sound(b"\xff" * FRAME)
@@ -64,7 +65,7 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
     tape = await taping.start(call_id, subject, [], box=box)
     assert tape is not None
     assert isinstance(tape.recording, Recording)
-    track, began = tape.recording.track(CALLER), asyncio.get_running_loop().time()
+    track, began = tape.recording.track(CALLER), tape.recording._began_at
     coded = encode(Codec.PCMU, tone(440.0, seconds=seconds))
     for number, place in enumerate(range(0, len(coded), FRAME)):
         track.heard(Codec.PCMU, 1, place, coded[place : place + FRAME], began + number * FRAME / RATE)
@@ -78,11 +79,15 @@ async def begun(instance: Instance, taping: Taping, *, seconds: float, box: str 
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             if holds():
                 return
             await asyncio.sleep(0.02)
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 @contextlib.contextmanager
@@ -128,7 +133,7 @@ async def test_a_recording_waits_for_the_vault_and_keeps_nobody_from_writing(ins
     with vault_held(instance):
         recovering = asyncio.create_task(after.recover(left))
         await until(lambda: instance.vault._broken_until > 0.0)  # the first try has given up
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             await ledger.do(lambda db: task.ask(db, "callback", key="callback:meanwhile", now=now()))
         assert not recovering.done()
     async with asyncio.timeout(20):
@@ -149,23 +154,25 @@ async def test_what_a_media_core_process_was_recording_goes_on_in_a_second_part(
         leg = await relay.allocate()
         at = await connected(leg, phone)
         call_id, subject = await rung(instance)
+        began = clock()
         tape = await taping.start(call_id, subject, [leg], box=box)
         assert tape is not None
         first = tape.id
         await phone.say(at, tone(440.0, seconds=2.5))
         tape.recording.pause()
+        killed = clock()
         kill(leg)
         await until(lambda: tape.id != first and leg.core is not None)
         assert tape.recording.paused
         at = await connected(leg, phone)
         tape.recording.resume()
         await phone.say(at, tone(620.0, seconds=1.2))
-        assert await tape.stop() == pytest.approx(1.2, abs=0.5)
+        assert 0.7 <= await tape.stop() <= clock() - killed
         assert (tape.state, tape.id != first) == (RecordingState.FILED, True)
         await until(lambda: row_of(instance, first, box)[0] not in ("running", "recording"))
         state, seconds = row_of(instance, first, box)
         assert state == ("partial" if box is None else "new")
-        assert 0.5 < seconds <= 2.6
+        assert 0.5 < seconds <= killed - began + 0.1
         await taping.close()
     ledger.close()
 
@@ -179,10 +186,12 @@ async def test_a_talk_that_ends_before_it_went_on_in_another_core_leaves_a_part_
         leg = await engine.allocate()
         at = await connected(leg, phone)
         call_id, subject = await rung(instance)
+        began = clock()
         tape = await taping.start(call_id, subject, [leg])
         assert tape is not None
         first = tape.id
         await phone.say(at, tone(440.0, seconds=2.5))
+        killed = clock()
         kill(leg)
         await tape.recording.ended
         leg.close()
@@ -191,7 +200,7 @@ async def test_a_talk_that_ends_before_it_went_on_in_another_core_leaves_a_part_
         await until(lambda: row_of(instance, first, None)[0] != "running")
         state, seconds = row_of(instance, first, None)
         assert state == "partial"
-        assert 0.5 < seconds <= 2.6
+        assert 0.5 < seconds <= killed - began + 0.1
         await taping.close()
     ledger.close()
 
@@ -253,7 +262,7 @@ async def test_a_talk_that_was_over_before_it_could_be_recorded_is_lost(instance
 
 
 async def test_a_talk_whose_legs_move_is_filed_in_two_whole_parts(instance: Instance) -> None:
-    ledger = Ledger(instance.db)
+    ledger, late = Ledger(instance.db), Kept()
     async with cores(2) as relay, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
         legs = await relay.allocate(), await relay.allocate()
         assert pid_of(legs[0]) != pid_of(legs[1])
@@ -276,7 +285,7 @@ async def test_a_talk_whose_legs_move_is_filed_in_two_whole_parts(instance: Inst
         def filed() -> bool:
             with instance.db.read() as db:
                 row = db.get_one(RecordingRow, first)
-            return row.state is RecordingState.FILED and 0.2 < row.seconds < 2
+            return row.state is RecordingState.FILED and 0.2 < row.seconds < 2 + late.seconds
 
         await until(filed)
         await taping.close()
