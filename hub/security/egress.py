@@ -248,10 +248,12 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         if origin not in self._addresses:
             _, host, port = origin
             try:
-                self._addresses[origin] = await resolved(host, port, self._destination.reach, self._resolve)
+                found = await resolved(host, port, self._destination.reach, self._resolve)
             except HostUnknownError:
                 raise httpx.ConnectError("the host has no address") from None
-            self._transports[origin] = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+            if origin not in self._addresses:  # another request may have come to know it meanwhile
+                self._addresses[origin] = found
+                self._transports[origin] = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
         return self._addresses[origin]
 
     async def _send(self, request: httpx.Request, origin: Origin, address: IP) -> httpx.Response:

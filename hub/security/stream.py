@@ -81,11 +81,12 @@ class PinnedStreams:
             _, host, port = origin
             reach = Reach.LOOPBACK if literal_loopback(host) else Reach.PRACTICE
             try:
-                self._addresses[origin] = await resolved(host, port, reach, self._resolve)
+                found = await resolved(host, port, reach, self._resolve)
             except HostUnknownError:
                 raise TransientError("no connection") from None
             except AddressDeniedError:
                 raise RejectedError("address-denied") from None
+            self._addresses.setdefault(origin, found)  # another connection may have come to know it meanwhile
         return self._addresses[origin]
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -286,6 +287,28 @@ async def test_a_name_is_resolved_once_in_a_clients_life(port: int) -> None:
             answer = await client.get(f"http://ehr.test:{port}/x")
             assert answer.json()["host"] == f"ehr.test:{port}"
     assert resolver.asked == ["ehr.test"]
+
+
+async def test_requests_at_once_go_over_one_transport_to_the_first_address_known(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[httpx.AsyncHTTPTransport] = []
+
+    class Counted(httpx.AsyncHTTPTransport):
+        def __init__(self, **how: Any) -> None:
+            super().__init__(**how)
+            made.append(self)
+
+    async def resolve(_: str, __: int) -> Sequence[str]:
+        await asyncio.sleep(0)
+        return ["127.0.0.1"]
+
+    destination = Destination(frozenset({("http", "ehr.test", port)}), Reach.LOOPBACK)
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", Counted)
+    async with httpx.AsyncClient(transport=PinnedTransport(destination, resolve)) as client:
+        answers = await asyncio.gather(*(client.get(f"http://ehr.test:{port}/x") for _ in range(4)))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len(made) == 1  # one that is forgotten for the next would never be closed
 
 
 async def test_the_next_address_is_tried_where_nothing_listens(port: int) -> None:
