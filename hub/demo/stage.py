@@ -87,19 +87,15 @@ async def raised(root: Path, soon: Sequence[timedelta]) -> AsyncIterator[Stage]:
     policy, agents = await asyncio.to_thread(_hire, root)
     people = make(SEED, began, ZoneInfo(policy.practice.timezone), soon=soon)
     stage = Stage(paths, policy, people, password, agents)
-    servers = [await _server(paths, *_carrier(stage)), await _server(paths, *_ehr(stage, began, soon))]
     stop, up = asyncio.Event(), asyncio.Event()
-    keeping = asyncio.create_task(run.supervisor(paths).run(stop, started=up.set))
-    try:
-        await _wait_for(up, paths)
-        yield stage
-    finally:
-        stop.set()
-        await keeping
-        for server in servers:
-            with contextlib.suppress(ProcessLookupError):
-                server.terminate()
-            await server.wait()
+    async with _server(paths, *_carrier(stage)), _server(paths, *_ehr(stage, began, soon)):
+        keeping = asyncio.create_task(run.supervisor(paths).run(stop, started=up.set))
+        try:
+            await _wait_for(up, paths)
+            yield stage
+        finally:
+            stop.set()
+            await keeping
 
 
 async def _wait_for(up: asyncio.Event, paths: Paths) -> None:
@@ -164,8 +160,9 @@ def _ehr(stage: Stage, began: datetime, soon: Sequence[timedelta]) -> tuple[str,
     return ("ehr", "--bind", bind, "--feed", listen, *when, "--soon", *(str(each.total_seconds()) for each in soon))
 
 
-async def _server(paths: Paths, *arguments: str) -> asyncio.subprocess.Process:
-    """Start a sandbox server, and return once it says that it listens."""
+@asynccontextmanager
+async def _server(paths: Paths, *arguments: str) -> AsyncIterator[None]:
+    """Run a sandbox server from when it says that it listens."""
     out = os.open(paths.log / f"sandbox-{arguments[0]}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -180,6 +177,11 @@ async def _server(paths: Paths, *arguments: str) -> asyncio.subprocess.Process:
         )
     finally:
         os.close(out)
-    if process.stdout is None or not await process.stdout.readline():
-        raise StageError(f"the sandbox {arguments[0]} did not start; see log/sandbox-{arguments[0]}.log")
-    return process
+    try:
+        if process.stdout is None or not await process.stdout.readline():
+            raise StageError(f"the sandbox {arguments[0]} did not start; see log/sandbox-{arguments[0]}.log")
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
