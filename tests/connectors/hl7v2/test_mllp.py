@@ -163,7 +163,8 @@ async def test_a_sender_that_has_said_all_still_gets_its_answers() -> None:
 
 async def test_a_sender_that_does_not_close_is_closed() -> None:
     async with listening(Inbox()) as listener, sending(listener) as sender:
-        await sender.send(framed(numbered(1))[:20])
+        await sender.send(framed(numbered(1)) + framed(numbered(2))[:20])
+        assert await sender.answer() == ("AA", "N1")
         await listener.close()
         assert listener.connections == set()
         assert await sender.reader.read() == b""
