@@ -48,7 +48,8 @@ async def test_a_key_in_the_sound_is_read_like_any_other(codec: Codec) -> None:
         assert leg.digits.empty()
 
 
-async def test_one_press_is_one_key_however_it_is_told() -> None:
+async def test_one_press_is_one_key_however_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.dtmf.APART_S", 60)
     async with relay() as engine, far_end() as phone:
         leg = await leg_to(engine, phone, EVENT)
         # A phone that sends events, and lets the tone be heard as well.
@@ -111,13 +112,14 @@ async def test_silence_is_waited_for_behind_the_last_word() -> None:
     async with relay() as engine, far_end() as phone:
         leg = await leg_to(engine, phone, EVENT)
         loop = asyncio.get_running_loop()
-        waiting = asyncio.create_task(leg.silence(0.3))
+        waiting = asyncio.create_task(leg.silence(0.8))
         await phone.say(leg.local, np.concatenate((quiet(0.1), speech(1.0))))
         assert not waiting.done()
         ended = loop.time()
         # Packets with nothing in them are as silent as none.
-        await asyncio.gather(waiting, phone.say(leg.local, quiet(0.2)))
-        assert 0.1 < loop.time() - ended < 1.5
+        async with asyncio.timeout(20):
+            await asyncio.gather(waiting, phone.say(leg.local, quiet(0.2)))
+        assert loop.time() - ended > 0.6
         assert leg._tap is None
 
 
@@ -139,7 +141,7 @@ async def test_a_fax_machine_is_heard_by_all_who_listen_for_it() -> None:
         both = asyncio.gather(leg.fax(), leg.fax())
         await settled(leg, phone)
         await phone.say(leg.local, np.concatenate((quiet(0.1), tone(CNG_HZ, seconds=0.5), quiet(0.1))))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await both
         assert leg._tap is None
 
