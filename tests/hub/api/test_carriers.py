@@ -129,7 +129,7 @@ async def test_the_flow_is_woken_and_a_wake_that_fails_is_no_fault_of_the_carrie
     waking = asyncio.create_task(office.app.state.waker.run())
     try:
         assert (await called_back(office, reply())).status_code == 204
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await woken.get() == "sms"
     finally:
         waking.cancel()

@@ -17,6 +17,7 @@ from connectors.sandbox import ehr
 from connectors.sandbox.people import People, Person, make
 from connectors.sandbox.resource import resources
 from connectors.sandbox.store import Store
+from hub import finder
 from hub.feeds import read_row
 from hub.record import inbox
 from hub.record.inbox import Form, InboxMessage
@@ -41,6 +42,13 @@ class Acme(Connector[Where]):
         facts = PatientFacts(ids=ids, version=Version(at=ctx.clock(), tag=""))
         return [PatientRef(id="c1", facts=facts, url="https://crm.example.org/c1")]
 """
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that answers is late, however busy the machine is."""
+    for limit in ("WITHIN_S", "LINKS_WITHIN_S"):
+        monkeypatch.setattr(finder, limit, 60.0)
 
 
 def callers(people: People) -> list[Person]:

@@ -25,6 +25,7 @@ from hub.security.access import Scope
 from tests.hub.api.office import POLICY, Office, Worker
 
 SIP = Subprotocol("sip")
+PATIENCE_S = 20.0
 
 
 class Media:
@@ -40,7 +41,7 @@ class Media:
             await self.heard.put(message)
 
     async def connection(self) -> ServerConnection:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.came.get()
 
 
@@ -64,10 +65,10 @@ async def serving(office: Office) -> AsyncIterator[str]:
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        await server.listening.wait()
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
     try:
+        async with asyncio.timeout(PATIENCE_S):
+            await server.listening.wait()
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
         yield f"{host}:{port}"
     finally:
         server.should_exit = True
@@ -103,7 +104,7 @@ def page(address: str, cookie: str = "", origin: str = "", protocols: tuple[Subp
 
 
 async def code_of(opened: ClientConnection) -> int | None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await opened.wait_closed()
     return opened.close_code
 
@@ -184,7 +185,7 @@ async def test_a_page_that_goes_takes_its_connection_with_it(office: Office, med
     async with serving(office) as address:
         async with page(address, session_of(office, office.listed())):
             there = await media.connection()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await there.wait_closed()
 
 

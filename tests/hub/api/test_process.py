@@ -69,7 +69,7 @@ def test_it_says_when_it_answers_and_logs_nothing_that_was_asked(paths: Paths) -
         assert process.poll() is None
         awaited(paths.run / "hub.ready")
         assert int((paths.run / "hub.ready").read_text()) == process.pid
-        with httpx.Client(base_url=base, trust_env=False) as http:
+        with httpx.Client(base_url=base, trust_env=False, timeout=PATIENCE_S) as http:
             assert http.get("/v1/health").json()["vault"] == "ok"
             for path in ("/v1/pops/secretsecret", "/v1/patients?phone=%2B12125550142", "/rivera", "/v1/calls?limit=x"):
                 assert http.get(path).status_code in {401, 404}
