@@ -16,6 +16,7 @@ log_stderror=yes
 fork=yes
 children=1
 tcp_children=1
+tcp_conn_wq_max={queue}
 disable_core_dump=yes
 auto_aliases=no
 enable_tls={with_tls}
@@ -56,6 +57,9 @@ request_route {{
     t_relay();
 }}
 """
+
+_QUEUE = 1 << 20
+"Bytes that wait for a connection, its opening included; what is more, kamailio drops: by itself from 32 KiB on."
 
 _TLS = """
 [server:default]
@@ -143,7 +147,8 @@ async def _start(work: Path, gateway: Hop, phone: Hop | None, identity: Identity
         listen_tls = f"listen=tls:{HOST}:{hops['tls'].port}"
         paths = {"certificate": identity.certificate, "key": identity.key, "authorities": identity.authorities}
         (work / "tls.cfg").write_text(_TLS.format(**paths))
-        load_tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{work / "tls.cfg"}")'
+        load_tls = f'loadmodule "tls.so"\nmodparam("tls", "config", "{work / "tls.cfg"}")\n'
+        load_tls += f'modparam("tls", "con_ct_wq_max", {_QUEUE})'
     config = work / "kamailio.cfg"
     config.write_text(
         _CONFIG.format(
@@ -152,6 +157,7 @@ async def _start(work: Path, gateway: Hop, phone: Hop | None, identity: Identity
             gateway=_uri(gateway),
             phone=_uri(phone or gateway),
             t1_ms=T1_MS * LONG,
+            queue=_QUEUE,
             with_tls="yes" if identity is not None else "no",
             listen_tls=listen_tls,
             load_tls=load_tls,

@@ -139,6 +139,7 @@ class Sipp:
         self._work = work
         self._t1_ms = t1_ms
         self._count = itertools.count()
+        self._runs: list[Run] = []
 
     async def start(
         self,
@@ -186,13 +187,15 @@ class Sipp:
             cwd=self._work,
         )
         run = Run(process, Hop(HOST, port, transport), self._work, name)
+        self._runs.append(run)
         if target is None:
-            try:
-                await run.listens()
-            except BaseException:
-                await run.stop()
-                raise
+            await run.listens()
         return run
+
+    async def close(self) -> None:
+        """End all that still run."""
+        for run in self._runs:
+            await run.stop()
 
     async def run(self, scenario: str, target: Hop, **options: object) -> Outcome:
         """Run a scenario towards `target` to its end; options as `start` takes them."""

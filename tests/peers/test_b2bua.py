@@ -16,9 +16,11 @@ pytestmark = pytest.mark.peer("sipp")
 
 @pytest.fixture
 async def phone(tmp_path: Path) -> AsyncIterator[Run]:
-    run = await Sipp(tmp_path).start("phone", calls=20)
-    yield run
-    await run.stop()
+    made = Sipp(tmp_path)
+    try:
+        yield await made.start("phone", calls=20)
+    finally:
+        await made.close()
 
 
 @pytest.fixture
@@ -27,10 +29,13 @@ async def between(phone: Run) -> AsyncIterator[int]:
     port = free_port()
     program = [sys.executable, "-m", "tests.bench.b2bua", str(port), str(phone.port)]
     process = await asyncio.create_subprocess_exec(*program)
-    await until_taken(port, process, 20)
-    yield port
-    process.kill()
-    await process.wait()
+    try:
+        await until_taken(port, process, 60)
+        yield port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def test_twenty_calls_go_through_two_legs_each(phone: Run, between: int, tmp_path: Path) -> None:

@@ -22,8 +22,10 @@ pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("peers")]
 
 
 @pytest.fixture
-def sipp(tmp_path: Path) -> Sipp:
-    return Sipp(tmp_path)
+async def sipp(tmp_path: Path) -> AsyncIterator[Sipp]:
+    made = Sipp(tmp_path)
+    yield made
+    await made.close()
 
 
 def policy(*servers: Run, password: str = "hush", registers: bool = False) -> Practice:

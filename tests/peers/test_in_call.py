@@ -58,8 +58,10 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-def sipp(tmp_path: Path) -> Sipp:
-    return Sipp(tmp_path)
+async def sipp(tmp_path: Path) -> AsyncIterator[Sipp]:
+    made = Sipp(tmp_path)
+    yield made
+    await made.close()
 
 
 def went_well(outcome: Outcome, calls: int = 1) -> bool:

@@ -24,6 +24,13 @@ TRANSPORTS = [
 ]
 
 
+@pytest.fixture
+async def sipp(tmp_path: Path) -> AsyncIterator[Sipp]:
+    made = Sipp(tmp_path)
+    yield made
+    await made.close()
+
+
 class Behind(Desk):
     """A desk whose carrier is a proxy on loopback, and which speaks TLS too."""
 
@@ -50,11 +57,11 @@ async def desk(tmp_path: Path) -> AsyncIterator[Behind]:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_call_that_comes_in_follows_the_proxy_s_route_to_its_end(
-    desk: Behind, transport: str, tmp_path: Path
+    desk: Behind, sipp: Sipp, transport: str, tmp_path: Path
 ) -> None:
     proxy = await kamailio.start(tmp_path, gateway=desk.endpoint.listening[transport], identity=desk.identity)
     try:
-        caller = await Sipp(tmp_path).start("call-routed", proxy.hops["udp"])
+        caller = await sipp.start("call-routed", proxy.hops["udp"])
         async with asyncio.timeout(20):
             await proxy.passes(3)  # the ACK of the answer, the re-INVITE, its ACK
             (call,) = desk.calls
@@ -73,9 +80,9 @@ async def test_a_call_that_comes_in_follows_the_proxy_s_route_to_its_end(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_call_that_goes_out_follows_the_proxy_s_route_to_its_end(
-    desk: Behind, transport: str, tmp_path: Path
+    desk: Behind, sipp: Sipp, transport: str, tmp_path: Path
 ) -> None:
-    phone = await Sipp(tmp_path).start("phone-routed")
+    phone = await sipp.start("phone-routed")
     gateway = desk.endpoint.listening[transport]
     proxy = await kamailio.start(tmp_path, gateway=gateway, phone=phone.hop, identity=desk.identity)
     try:
@@ -98,10 +105,12 @@ async def test_a_call_that_goes_out_follows_the_proxy_s_route_to_its_end(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_hundred_calls_at_once_over_one_connection(desk: Behind, transport: str, tmp_path: Path) -> None:
+async def test_a_hundred_calls_at_once_over_one_connection(
+    desk: Behind, sipp: Sipp, transport: str, tmp_path: Path
+) -> None:
     proxy = await kamailio.start(tmp_path, gateway=desk.endpoint.listening[transport], identity=desk.identity)
     try:
-        outcome = await Sipp(tmp_path).run("call-proxied", proxy.hops["udp"], calls=100, rate=200, hold_ms=1000)
+        outcome = await sipp.run("call-proxied", proxy.hops["udp"], calls=100, rate=200, hold_ms=1000)
         assert went_well(outcome, 100)
         assert await desk.causes() == [Cause.HANGUP] * 100
         assert len({call.source.flow for call in desk.calls}) == 1

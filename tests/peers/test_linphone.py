@@ -13,10 +13,10 @@ from media.sdp import Session
 from media.sip import Address, Credentials, Endpoint, Hop, Incoming
 from media.sip.transfer import Refer
 from tests.peers.sipp import HOST
+from tests.peers.test_baresip import MEDIA
 
 pytestmark = pytest.mark.peer("linphonec")
 
-MEDIA = (HOST, 20000)
 SETTINGS = "[sip]\nsip_port=-1\nsip_tcp_port=0\nguess_hostname=1\nuse_ipv6=0\n[rtp]\naudio_rtp_port=-1\n"
 
 
@@ -57,7 +57,7 @@ async def linphone(work: Path, target: int) -> AsyncIterator[Linphone]:
         await phone.types(f"register sip:101@{HOST} sip:{HOST}:{target} right")
         yield phone
         await phone.types("quit")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await process.wait()
     finally:
         if process.returncode is None:

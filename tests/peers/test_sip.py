@@ -64,8 +64,10 @@ class Desk:
 
 
 @pytest.fixture
-def sipp(tmp_path: Path) -> Sipp:
-    return Sipp(tmp_path)
+async def sipp(tmp_path: Path) -> AsyncIterator[Sipp]:
+    made = Sipp(tmp_path)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

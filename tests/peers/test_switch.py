@@ -19,19 +19,24 @@ CALLS = 20
 
 @pytest.fixture
 async def phone(tmp_path: Path) -> AsyncIterator[Run]:
-    run = await Sipp(tmp_path).start("phone", calls=CALLS)
-    yield run
-    await run.stop()
+    made = Sipp(tmp_path)
+    try:
+        yield await made.start("phone", calls=CALLS)
+    finally:
+        await made.close()
 
 
 @pytest.fixture
 async def switch(phone: Run) -> AsyncIterator[int]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(*command_of("chartline", port, phone.port))
-    await until_taken(port, process, 20)
-    yield port
-    process.kill()
-    await process.wait()
+    try:
+        await until_taken(port, process, 60)
+        yield port
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def called(port: int, work: Path, scenario: str, password: str, calls: int) -> Outcome:

@@ -18,7 +18,7 @@ from media.sdp import Direction, Session
 from media.sip import Address, Credentials, Endpoint, Hop, Incoming, Outgoing
 from media.sip.transfer import Refer
 from tests.peers.sipp import HOST
-from tests.peers.test_baresip import MODULES, pytestmark
+from tests.peers.test_baresip import MEDIA, MODULES, pytestmark
 
 __all__ = ["pytestmark"]  # the same phone is needed, in the same place
 
@@ -35,7 +35,6 @@ audio_player aufile,{work}/heard.wav
 audio_alert aufile,{voice}
 ctrl_tcp_listen 127.0.0.1:{control}
 """
-MEDIA = (HOST, 20000)
 FROM = Address.parse("<sip:+12125550123@127.0.0.1>")
 
 
