@@ -27,7 +27,8 @@ def granting(seconds: str) -> Conduct:
 # Registration
 
 
-async def test_a_trunk_registers_with_its_password_and_again_before_that_ends() -> None:
+async def test_a_trunk_registers_with_its_password_and_again_before_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("media.trunk.trunks.CLOSE_S", 20)
     async with peers(challenging(LOGIN, granting("1"))) as (carrier,):
         policy = practice(trunk("carrier", carrier, registers="true", **ACCOUNT))
         async with house(policy) as built:
