@@ -27,6 +27,7 @@ def test_a_hash_that_is_none_opens_nothing(kept: str) -> None:
 
 def test_an_older_cost_is_noticed() -> None:
     assert not login.outdated(login.hash_of("words"))
+    assert not login.outdated(login._NOBODY)
     assert login.outdated("$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaA")
 
 
