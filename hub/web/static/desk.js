@@ -117,6 +117,18 @@ function again(part) {
   }, pause * (0.5 + Math.random() / 2)); // by chance, as in live.js
 }
 
+// What came and went between two words of /live stands in an answer, and is taken back by nothing that /live says.
+const said = {
+  head: ({ caller }) => caller?.phase ?? "",
+  pop: ({ caller }) => offerOf(caller?.key ?? ""),
+  queues: ({ queues }) => queues?.map(({ waiting }) => waiting).join(" ") ?? "",
+};
+const marks = { head: "phase", pop: "key", queues: "waiting" };
+
+function compared(part) {
+  if (live.up && part in said && offerOf(keyOf(part, marks[part])) !== said[part](live.state)) again(part);
+}
+
 // What a person asked for, a person asks for again.
 function unanswered({ requestConfig, target }, why = "Chartline does not answer.") {
   const alone = requestConfig.verb === "get" && !byHand(requestConfig);
@@ -168,6 +180,7 @@ body.addEventListener("htmx:beforeSwap", ({ detail }) => {
 body.addEventListener("htmx:afterSwap", ({ detail }) => {
   latest.set(detail.target.id, numbers.get(detail.xhr));
   retype(detail.target);
+  compared(detail.target.id);
   const saved = detail.target.id === "asked" && detail.requestConfig.formData?.get("call");
   if (saved && saved !== live.state.asked) asks();
   tick();

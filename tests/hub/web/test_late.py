@@ -1,14 +1,16 @@
 """Answers that come late, or in another order than they were asked for: nothing that was pressed is lost by them."""
 
 import asyncio
+import json
+from typing import Any
 
 import pytest
 from playwright.async_api import WebSocketRoute
 
-from hub.record import agent
+from hub.record import agent, queue
 from hub.record.agent import Presence
 from tests.hub.api.office import number
-from tests.hub.web.stage import Seat, Stage
+from tests.hub.web.stage import Seat, Stage, talking
 from tests.hub.web.wire import Late, Slow
 
 pytestmark = [pytest.mark.peer("chromium"), pytest.mark.asyncio(loop_scope="session")]
@@ -70,3 +72,27 @@ async def test_a_call_that_ends_while_the_page_loads_is_listed(stage: Stage, sea
     await page.route_web_socket("**/live*", joins)
     await seat.log_in(ana)
     await page.wait_for_selector(f"#calls >> text={calls_from[-4:]}")
+
+
+async def test_what_was_there_between_two_words_of_live_does_not_stay(stage: Stage, seat: Seat) -> None:
+    page, live, ana = seat.page, Late(), stage.ana()
+    await page.route_web_socket("**/live*", live.follow)
+    first = await talking(stage, seat, ana)
+    stage.end(first)
+    await page.wait_for_selector(".head--wrap-up")
+    waiting = await page.inner_text("#queues .count")
+    state: dict[str, Any] = {}
+    for said in map(json.loads, live.heard):
+        state |= said.get("state", {})
+    live.holds = True
+    stage.office.write(agent.presence, ana.id, Presence.AVAILABLE, stage.clock())
+    second, third = stage.offer(ana, number()), stage.wait_in_queue()
+    live.say(json.dumps({"type": "snapshot", "stream": "another", "seq": 1, "state": state | {"caller": None}}))
+    await page.wait_for_selector(".head--ringing")
+    await page.wait_for_selector(f"#pop [data-key^='{second.id}']")
+    await page.wait_for_selector(f"#queues .count:not(:text-is('{waiting}'))")
+    stage.refuse(second)
+    stage.office.write(queue.leave, third.id, "abandoned", stage.clock())
+    await page.wait_for_selector(".head", state="detached")
+    await page.wait_for_selector("#pop .nothing")
+    await page.wait_for_selector(f"#queues .count:text-is('{waiting}')")
