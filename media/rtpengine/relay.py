@@ -53,7 +53,11 @@ class RtpengineRelay:
         for engine in self._engines:
             engine.on_lost = lambda engine=engine: self._lost(engine)
             engine.look = lambda engine=engine: self._look(engine)  # type: ignore[misc]
-        await asyncio.gather(*(engine.open() for engine in self._engines))
+        # All are waited for, also where one fails: another would begin to look after everything was closed.
+        opened = await asyncio.gather(*(engine.open() for engine in self._engines), return_exceptions=True)
+        for failure in opened:
+            if failure is not None:
+                raise failure
         if not any(engine.up for engine in self._engines):
             log.error("no rtpengine answers; calls go on without one")
 

@@ -1,16 +1,20 @@
 """The ng protocol over a network that loses and repeats, and with an rtpengine that is gone."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
+from hub.settings.value import Address as Place
 from media.errors import ProtocolError
 from media.latch import Address
 from media.rtpengine import ng
 from media.rtpengine.bencode import encode
 from media.rtpengine.ng import Engine, EngineLostError, EngineRefusedError, answer_in, request
+from media.rtpengine.relay import RtpengineRelay
+from tests.media.farend import relay
 
 PONG = {"result": "pong"}
 
@@ -160,6 +164,19 @@ async def test_it_is_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) 
         assert len(set(wire.heard)) == len(wire.heard)
     with pytest.raises(EngineLostError):
         await engine.ping()
+
+
+async def test_where_one_cannot_be_asked_nothing_goes_on_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ng, "AGAIN_S", (0.2,))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        async with relay() as inner:
+            outer = RtpengineRelay(inner, [Place("255.255.255.255:9"), Place(f"127.0.0.1:{silent.getsockname()[1]}")])
+            with pytest.raises(PermissionError):
+                await outer.start()
+            await outer.close()
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.parametrize("datagram", [b"", b"cookie", b"cookie le", b" de", b"cookie d", b"cookie i1e"])
