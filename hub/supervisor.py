@@ -127,6 +127,9 @@ class Supervisor:
         write_pid(pid_file, process.pid)
         try:
             return await process.wait()
+        except asyncio.CancelledError:
+            await self._end(program.name)  # it came to be while the others were being ended
+            raise
         finally:
             self._running.pop(program.name, None)
             pid_file.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +153,40 @@ async def test_stop_ends_a_program_that_does_not_listen(paths: Paths) -> None:
     async with running(watch):
         pid = pid_of(paths, "stubborn")
     assert not alive(pid)
+
+
+async def test_program_that_is_being_started_while_the_others_are_ended_is_ended_too(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, gate, stop = list[asyncio.subprocess.Process](), asyncio.Event(), asyncio.Event()
+    begin = asyncio.create_subprocess_exec
+
+    async def slowly(*words: str, **how: Any) -> asyncio.subprocess.Process:
+        if "late" in words:
+            await gate.wait()
+        started.append(await begin(*words, **how))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    late = program(paths, "late", OBEDIENT)
+    late = dataclasses.replace(late, argv=(*late.argv, "late"))
+    waits = f"{OBEDIENT}\nfrom pathlib import Path\nwhile not Path({str(paths.log / 'late.log')!r}).stat().st_size:"
+    first = program(paths, "first", f"{waits} time.sleep(0.01)")
+    (paths.log / "late.log").touch()
+    watch = Supervisor(paths, [first, late], os.environ, grace_s=60)
+    task = asyncio.create_task(watch.run(stop, started=pytest.fail))
+    await until(lambda: (paths.log / "first.log").exists() and "here" in (paths.log / "first.log").read_text())
+    stop.set()
+    await until(watch._stopping.is_set)
+    gate.set()
+    async with asyncio.timeout(60):
+        await task
+    ended = [process.returncode is not None for process in started]
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    assert ended == [True, True]
 
 
 async def test_stop_before_everything_answers_ends_what_was_started(paths: Paths) -> None:
