@@ -110,11 +110,13 @@ const pauses = new Map(); // by part: the last, in milliseconds
 function again(part) {
   const pause = Math.min((pauses.get(part) ?? AGAIN_MS.least / 2) * 2, AGAIN_MS.most);
   pauses.set(part, pause);
-  setTimeout(() => {
-    if (part === "pop") popped();
-    else if (part === "asked") asks();
-    else htmx.trigger(body, `live:${part === "presence" ? "me" : part}`);
-  }, pause * (0.5 + Math.random() / 2)); // by chance, as in live.js
+  setTimeout(() => look(part), pause * (0.5 + Math.random() / 2)); // by chance, as in live.js
+}
+
+function look(part) {
+  if (part === "pop") popped();
+  else if (part === "asked") asks();
+  else htmx.trigger(body, `live:${part === "presence" ? "me" : part}`);
 }
 
 // What came and went between two words of /live stands in an answer, and is taken back by nothing that /live says.
@@ -125,8 +127,10 @@ const said = {
 };
 const marks = { head: "phase", pop: "key", queues: "waiting" };
 
+const differs = (part) => live.up && part in said && offerOf(keyOf(part, marks[part])) !== said[part](live.state);
+
 function compared(part) {
-  if (live.up && part in said && offerOf(keyOf(part, marks[part])) !== said[part](live.state)) again(part);
+  if (differs(part)) setTimeout(() => { if (differs(part)) look(part); }, AGAIN_MS.least); // it may be ahead of /live
 }
 
 // What a person asked for, a person asks for again.
