@@ -8,7 +8,7 @@ import asyncio
 import html
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -102,6 +102,7 @@ class Carrier:
     clock: Callable[[], datetime]
     callback: str | None = None
     slow_seconds: float = 3.0
+    retries: Sequence[float] = RETRIES
     client: httpx.AsyncClient = field(default_factory=lambda: httpx.AsyncClient(trust_env=False, timeout=5))
     texts: list[Text] = field(default_factory=list)
     rules: list[tuple[Rule, int]] = field(default_factory=list)
@@ -116,6 +117,9 @@ class Carrier:
 
     lost: int = 0
     "Callbacks that nobody took."
+
+    receipts: dict[str, str] = field(default_factory=dict)
+    "By the callback's id: the text that it reports on."
 
     _answers: dict[str, tuple[NewText, str]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -186,12 +190,15 @@ class Carrier:
     async def _report(self, path: str, what: dict[str, str]) -> None:
         if self.callback is None:
             return
-        body = orjson.dumps({"id": f"cb-{secrets.token_hex(8)}"} | what)
+        own = f"cb-{secrets.token_hex(8)}"
+        if path == "receipts":
+            self.receipts[own] = what["message"]
+        body = orjson.dumps({"id": own} | what)
         for _ in range(2 if self._fault("twice") else 1):
             await self._call_back(f"{self.callback}/{path}", body)
 
     async def _call_back(self, url: str, body: bytes) -> None:
-        for rest in (*RETRIES, None):
+        for rest in (*self.retries, None):
             stamp = str(int(self.clock().timestamp()))
             headers = {
                 "Content-Type": "application/json",

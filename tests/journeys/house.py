@@ -37,6 +37,9 @@ from tests.workflows.clinic import serving
 
 DID = "+12125550100"
 AGENTS = {"101": "ana@cove.example", "102": "ben@cove.example"}
+RETRIES = (0.2, 1.0, *[2.0] * 60)
+"Of the carrier's callbacks: for as long as by its own, but none is waited for long after all is up again."
+
 NOTICED_S = 30
 "Until media has noticed a phone that was added, on a busy machine."
 
@@ -144,7 +147,7 @@ async def working(root: Path, *, rtp: str = "19600-19999") -> AsyncIterator[Hous
         instance = stack.enter_context(opened(root))
         kept = {name: (stand.paths.keys / name).read_text().strip() for name in ("carrier.token", "carrier.secret")}
         callback = f"http://{stand.practice.http.bind}/carriers/carrier"
-        texts = Carrier(kept["carrier.token"], kept["carrier.secret"], clock, callback)
+        texts = Carrier(kept["carrier.token"], kept["carrier.secret"], clock, callback, retries=RETRIES)
         receiver = Receiver((stand.paths.keys / "pop.secret").read_text().strip())
         await stack.enter_async_context(_serving(outside, texts, receiver))
         away = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="phones-")))
