@@ -132,7 +132,10 @@ class EdgeLeg:
             self._leave(edge, error)
             return
         await self.inner.settle(heard)
-        self._agreed()
+        if self.edge is edge:
+            self._agreed()
+        else:
+            self.displaced()
 
     async def _there(self, say: Callable[[Edge], Awaitable[Session]]) -> Session | None:
         """Return what an rtpengine makes of a description; None where our leg speaks with the far end itself.
@@ -143,7 +146,9 @@ class EdgeLeg:
         refused = False
         while (edge := self._home()) is not None:
             try:
-                return await say(edge)
+                said = await say(edge)
+                if self.edge is edge:  # else it was lost as it answered
+                    return said
             except EngineLostError as error:
                 self._leave(edge, error)
             except EngineRefusedError as error:

@@ -13,12 +13,15 @@ from hub.settings.practice import Sip
 from hub.settings.value import Address as Place
 from hub.settings.value import PortRange
 from media.core.relay import CoreRelay, relay_for
+from media.phone import PhoneLeg
 from media.relay import Wanted
 from media.rtp import FRAME
 from media.rtpengine import ng
 from media.rtpengine import relay as edge_relay
+from media.rtpengine.edge import Edge
 from media.rtpengine.ng import Engine
 from media.rtpengine.relay import RtpengineRelay
+from media.sdp import Session
 from media.sound import Sound
 from tests.media.core.cores import answer_of, hears, took, within
 from tests.media.farend import far_end, relay
@@ -138,6 +141,40 @@ async def test_an_answer_to_the_dead_ones_offer_settles_nothing_and_the_far_end_
         kill(dead)
         await callee.leg.settle(answer_of(callee.phone, offer))
         await callee.has_moved()
+        playing = asyncio.create_task(callee.leg.play(Sound.of(tone(440, seconds=2))))
+        await callee.hears(440)
+        playing.cancel()
+
+
+@pytest.mark.parametrize("when", ["as it answers", "as our leg hears of it"])
+async def test_one_that_is_lost_in_the_moment_in_which_a_call_is_agreed_on_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    dead: list[Edge] = []
+    offers, settles = Edge.offer, PhoneLeg.settle
+    async with two(tmp_path) as (outer, _), plain(outer) as callee:
+
+        def lose() -> None:
+            if callee.leg.edge is not None and not dead:
+                dead.append(callee.leg.edge)
+                callee.leg.lose(callee.leg.edge)
+
+        async def offer(edge: Edge, session: Session) -> Session:
+            offered = await offers(edge, session)
+            lose()
+            return offered
+
+        async def settle(leg: PhoneLeg, answer: Session, *, via: str | None = None) -> None:
+            await settles(leg, answer, via=via)
+            lose()
+
+        if when == "as it answers":
+            monkeypatch.setattr(Edge, "offer", offer)
+        else:
+            monkeypatch.setattr(PhoneLeg, "settle", settle)
+        await callee.ring()
+        await until(lambda: callee.leg.edge is not None and callee.leg.edge.last is not None)
+        assert callee.leg.edge not in (None, *dead)
         playing = asyncio.create_task(callee.leg.play(Sound.of(tone(440, seconds=2))))
         await callee.hears(440)
         playing.cancel()
