@@ -189,10 +189,8 @@ def test_a_carrier_too_slow_for_us_is_an_unknown_outcome(hub: Hub) -> None:
     assert play(main()) == 1
 
 
-async def test_a_report_that_was_not_taken_comes_again(
-    post: carrier.Carrier, hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(carrier, "RETRIES", (0.0, 0.0))
+async def test_a_report_that_was_not_taken_comes_again(post: carrier.Carrier, hub: Hub) -> None:
+    post.retries = (0.0, 0.0)
     hub.refuse = 2
     sms = connector()
     await sms.send(context(sms, carrier.app(post)), TEXT, key="k")
