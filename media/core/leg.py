@@ -128,7 +128,8 @@ class RemoteLeg:
         except CoreLostError:
             return
         self.protection = settled.protection
-        self._fresh()
+        if self.core is core:
+            self._fresh()
 
     # What it plays
 
@@ -303,7 +304,9 @@ class RemoteLeg:
         while True:
             core = await self.home()
             try:
-                return await core.ask(make), core
+                said = await core.ask(make)
+                if self.core is core:  # else it has moved meanwhile
+                    return said, core
             except CoreLostError:
                 self._forsake(core)
             except LegClosedError as closed:

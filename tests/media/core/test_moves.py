@@ -24,7 +24,7 @@ from media.recorder import Place
 from media.relay import Relay, Wanted
 from media.sdp import Session
 from tests.media.browser.farpage import FarPage
-from tests.media.core.cores import cores, hears, kill, pid_of, took, until
+from tests.media.core.cores import answer_of, cores, hears, kill, pid_of, place_of, took, until
 from tests.media.core.test_death import Call, on_call
 from tests.media.farend import far_end, relay
 
@@ -114,6 +114,21 @@ async def test_a_leg_that_comes_back_to_a_core_is_not_the_one_that_core_still_cl
         await until(lambda: b.leg.closed or b.moved.is_set())
         assert not b.leg.closed
         assert pid_of(b.leg) == first
+
+
+async def test_an_offer_that_was_asked_for_before_a_leg_moved_names_where_it_is_now() -> None:
+    async with cores(2) as engine, far_end(ssrc=1) as caller, far_end(ssrc=2) as agent:
+        a, leg = await on_call(engine, caller), await engine.allocate()
+        first = pid_of(leg)
+        os.kill(first, signal.SIGSTOP)
+        offering = asyncio.create_task(leg.offer())
+        await asyncio.sleep(0)
+        engine.bridge(a.leg, leg)
+        os.kill(first, signal.SIGCONT)
+        offer = await offering
+        assert pid_of(leg) == pid_of(a.leg) != first
+        await leg.settle(answer_of(agent, offer))
+        await asyncio.gather(agent.say(place_of(offer), tone(620, seconds=0.4)), hears(caller, 620))
 
 
 async def test_a_new_leg_has_a_place_also_where_the_one_it_is_to_be_beside_closes_while_that_moves(
