@@ -31,6 +31,7 @@ class Rtpengine:
         while True:
             try:
                 self.ask("ping")
+                self._line.settimeout(START_S)
                 return
             except (TimeoutError, ConnectionError):
                 if time.monotonic() > until or self.process.poll() is not None:

@@ -46,7 +46,7 @@ GROWTH = 1.05
 LINGER_S = 45.0
 "Transactions are remembered for 32 s (RFC 3261 table 4), and it takes a while to notice."
 
-IDLE_S = 20.0
+IDLE_S = 60.0
 "How long the last call's row, events and tasks may take."
 
 START_S = 30.0
@@ -94,7 +94,7 @@ class Media:
     async def _inside(self) -> tuple[int, int]:
         self._told.unlink(missing_ok=True)
         self._process.send_signal(signal.SIGUSR1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(START_S):
             while not self._told.exists():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
         tasks, blocks = self._told.read_text().split()

@@ -67,7 +67,7 @@ async def test_python_hl7_s_asyncio_client_is_answered() -> None:
 @pytest.mark.peer("node")
 @pytest.mark.parametrize("client", ["node-hl7-client", "simple-hl7"])
 async def test_clients_from_npm_are_answered(client: str) -> None:
-    script = shutil.copy(PEER / "send.mjs", npm.require("hl7") / "send.mjs")
+    script = shutil.copy(PEER / "send.mjs", npm.require("hl7") / f"send-{client}.mjs")
     inbox = Inbox()
     async with listening(inbox) as listener:
         running = await asyncio.create_subprocess_exec(

@@ -50,13 +50,14 @@ ESBUILD = WEB / "node_modules" / ".bin" / "esbuild"
 REALM = "chartline"
 
 CLOSING = """reaches => {
-    // The socket closes under the next message that `cuts` fits, which has reached the gateway or not.
+    // The socket closes under the next message that `cuts` fits, which has reached the gateway or not; then under the
+    // next that fits the first of `further`.
     const { send } = WebSocket.prototype;
     WebSocket.prototype.send = function (said) {
       const cut = window.cuts?.test(said);
       if (!cut || reaches) send.call(this, said);
       if (!cut) return;
-      window.cuts = null;
+      window.cuts = window.further?.shift() ?? null;
       this.close();
     };
 }"""
@@ -120,6 +121,15 @@ class Talk:
         if self.sip is not None:
             self.sip.bye()
         self.leg.close()
+
+
+async def still_heard(leg: AudioLeg, times: int) -> None:
+    """Wait until packets of a leg's far end have been read so often, whatever became of them."""
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in range(times):
+            before = leg.heard_at
+            while leg.heard_at == before:  # noqa: ASYNC110 - a leg tells nobody
+                await asyncio.sleep(0.005)
 
 
 class Switchboard:
