@@ -43,7 +43,7 @@ class OfferState(StrEnum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     WITHDRAWN = "withdrawn"
-    "The caller went, or the call was lost."
+    "The caller went, the call was lost, or there was no phone to ring any more."
 
 
 class Entry(SQLModel, table=True):
@@ -183,7 +183,7 @@ def answer(db: Session, offer_id: UUID, now: datetime) -> Offer:
 
 
 def refuse(db: Session, offer_id: UUID, why: OfferState, now: datetime) -> Offer:
-    """The agent did not take it (`OfferState.REFUSED` or `TIMEOUT`); the caller waits on, at their place."""
+    """The agent did not take it, or could not (`OfferState.WITHDRAWN`); the caller waits on, at their place."""
     offer = db.get_one(Offer, offer_id)
     if offer.state is not OfferState.RINGING:
         return offer

@@ -6,7 +6,7 @@ wrote them, so a line queues and rings without anything else running.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -24,6 +24,7 @@ from media.relay import Leg, Relay, Wanted
 from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.outgoing import Outgoing
+from media.sip.registrar import Binding
 from media.sip.status import Cause
 from media.sip.uri import Address, Uri
 
@@ -72,6 +73,9 @@ class Floor:
         self._relay = relay
         self._waiting: dict[UUID, asyncio.Queue[Offer]] = {}
         self._taken: set[UUID] = set()
+        self._came: dict[UUID, asyncio.Future[None]] = {}
+        "By agent whose phones ring: done when one of them registers."
+
         self._changed = asyncio.Event()
         line.on_change.append(self._changed.set)
 
@@ -106,6 +110,8 @@ class Floor:
         owner = self._line.directory.owners.get(extension)
         if owner is None:
             return
+        if came := self._came.pop(owner, None):
+            came.set_result(None)
         now = self._line.now()
         until = now + timedelta(seconds=seconds) if seconds else None
 
@@ -145,8 +151,7 @@ class Floor:
 
         `beside` is the leg of the caller. A task that is cancelled here stops the ringing: the caller is gone.
         """
-        extensions = self._line.directory.extensions_of(offer.agent_id)
-        contacts = [each for one in extensions for each in self._endpoint.registrar.contacts(one)]
+        contacts = self._contacts(offer.agent_id)
         seconds = max((offer.expires_at - self._line.now()).total_seconds(), 1.0)
         speaks = Address(Uri.parse(f"sip:{caller or 'anonymous'}@{self._endpoint.local[0]}"))
         rung: list[Rung] = []
@@ -160,7 +165,7 @@ class Floor:
                         contact, await leg.offer(), from_=speaks, ring_seconds=seconds, max_forwards=max_forwards
                     )
                 )
-            taken = await first_answer(rung)
+            taken = await self._picked_up(offer.agent_id, contacts, rung)
             if taken is not None and taken.sip is not None and await _connect(taken.leg, taken.sip):
                 answered = Answered(offer.agent_id, taken.sip, taken.leg)
                 follow(self._relay, taken.leg, taken.sip)
@@ -171,13 +176,38 @@ class Floor:
                 if answered is None or each.sip is not answered.sip:
                     each.stop()
         if answered is None:
-            await self._passed(offer, _why([each.sip for each in rung if each.sip is not None]))
+            await self._passed(offer, contacts, _why([each.sip for each in rung if each.sip is not None]))
         return answered
 
-    async def _passed(self, offer: Offer, why: OfferState) -> None:
-        now = self._line.now()
+    async def _picked_up(self, agent_id: UUID, contacts: Sequence[Binding], rung: list[Rung]) -> Rung | None:
+        """Return the phone that somebody picks up, None when none can be any more, as all began anew meanwhile."""
+        answer = asyncio.ensure_future(first_answer(rung))
+        try:
+            while not answer.done():
+                there = self._contacts(agent_id)
+                if there and not _some_of(contacts, there):
+                    return None
+                came = self._came[agent_id] = asyncio.get_running_loop().create_future()
+                await asyncio.wait({answer, came}, return_when=asyncio.FIRST_COMPLETED)
+            return answer.result()
+        finally:
+            self._came.pop(agent_id, None)
+            answer.cancel()
+
+    def _contacts(self, agent_id: UUID) -> list[Binding]:
+        """Return the phones of an agent that can be called now."""
+        extensions = self._line.directory.extensions_of(agent_id)
+        return [each for one in extensions for each in self._endpoint.registrar.contacts(one)]
+
+    async def _passed(self, offer: Offer, rung: Sequence[Binding], why: OfferState) -> None:
+        """Write that nobody took it. Whose phones are gone, or began anew as a page does, has passed nobody by."""
+        now, there = self._line.now(), self._contacts(offer.agent_id)
+        if not _some_of(rung, there):
+            why = OfferState.WITHDRAWN
 
         def change(db: Db) -> None:
+            if not there:
+                agent.registered(db, offer.agent_id, None, now)  # until one registers again
             queue.refuse(db, offer.id, why, now)
             self._pair(db)
 
@@ -208,6 +238,11 @@ def wanted(hop: Hop, least: str = LEAST["any"]) -> Wanted:
     if hop.transport == "ws":
         return Wanted(kind="browser", secure=True, least="dtls-srtp")
     return Wanted(secure=hop.transport == "tls", least=least)
+
+
+def _some_of(rung: Sequence[Binding], there: Sequence[Binding]) -> bool:
+    """Tell whether a phone that was rung is still there; one that began anew has another Call-ID (RFC 3261 10.2)."""
+    return not {each.call_id for each in rung}.isdisjoint(each.call_id for each in there)
 
 
 async def first_answer(rung: list[Rung]) -> Rung | None:

@@ -35,7 +35,7 @@ class Switch:
         secrets = {USER: Credentials.of(USER, REALM, PASSWORD)}
         self.endpoint = Endpoint([Hop(HOST, port)], credentials=secrets.get, trunks=TrunkTable({}), realm=REALM)
         self.endpoint.on_invite = self._take
-        self.relay = relay_for(Sip(rtp_ports=PortRange("20000-39999"), cores=1), Sound(b"\xff" * FRAME), run)
+        self.relay = relay_for(Sip(rtp_ports=PortRange("20000-29999"), cores=1), Sound(b"\xff" * FRAME), run)
         self._target = Uri.parse(f"sip:svc@{HOST}:{following}")
 
     async def _take(self, call: Incoming) -> None:

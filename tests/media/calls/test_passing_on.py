@@ -198,7 +198,7 @@ class Office:
 
         return await self.instance.db.run(count)
 
-    async def staff_id(self, extension: str) -> object:
+    async def staff_id(self, extension: str) -> UUID:
         return self.gateway.line.directory.owners[extension]
 
     async def presence(self, extension: str) -> Presence:
