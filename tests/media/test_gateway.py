@@ -41,6 +41,7 @@ from media.sip.endpoint import Endpoint
 from media.sip.hop import Hop
 from media.sip.uri import Address, Uri
 from tests.media import cove
+from tests.media.kept import within
 from tests.media.office import opened_gateway
 
 pytestmark = [pytest.mark.peer("sipp"), pytest.mark.xdist_group("gateway")]
@@ -366,7 +367,7 @@ async def test_policy_that_was_published_holds_for_the_next_call(desk: Desk) -> 
         base, text = policy.current(db)
     changed = text.replace('did = "+12125550102"\nqueue = "nurses"', 'did = "+12125550102"\nqueue = "desk"')
     await desk.instance.db.run(lambda db: policy.publish(db, changed, base, by="system:test", now=now()), write=True)
-    async with asyncio.timeout(20):
+    async with within(1):
         while desk.gateway.line.version == base:  # noqa: ASYNC110 - as the gateway itself looks
             await asyncio.sleep(0.01)
     number = desk.gateway.line.practice.find_number(NURSES)

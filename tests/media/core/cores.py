@@ -114,27 +114,6 @@ async def _known(relay: Relay, leg: Leg) -> LegStats:
     return stats
 
 
-@asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """See that something takes no longer, but for the time in which we, and those we started, wait for a CPU."""
-    loop = asyncio.get_running_loop()
-    began, before = loop.time(), _starved_s()
-    async with asyncio.timeout(60):
-        yield
-    starved = sum(max(0.0, waited - before.get(task, 0.0)) for task, waited in _starved_s().items())
-    assert loop.time() - began - starved < seconds
-
-
-def _starved_s() -> dict[int, float]:
-    """Return for how long each thread has waited for a CPU so far (Linux, scheduler/sched-stats.rst)."""
-    found: dict[int, float] = {}
-    for pid in ("self", *started()):
-        for task in Path("/proc", pid, "task").glob("*"):
-            with suppress(OSError):  # it has ended
-                found[int(task.name)] = int((task / "schedstat").read_text().split()[1]) / 1e9
-    return found
-
-
 def started() -> list[str]:
     """Return the processes that we started and have not waited for."""
     return [pid for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]

@@ -37,9 +37,9 @@ from tests.media.core.cores import (
     place_of,
     took,
     until,
-    within,
 )
 from tests.media.farend import FarEnd, far_end
+from tests.media.kept import within
 
 MUSIC = Sound.of(tone(350, seconds=1))
 KEY, LANE, AAD = bytes(range(32)), b"lane-id-of-16-by", binding_of(b"t" * 16, 4, UUID(int=9))

@@ -23,8 +23,9 @@ from media.rtpengine.ng import Engine
 from media.rtpengine.relay import RtpengineRelay
 from media.sdp import Session
 from media.sound import Sound
-from tests.media.core.cores import answer_of, hears, took, within
+from tests.media.core.cores import answer_of, hears, took
 from tests.media.farend import far_end, relay
+from tests.media.kept import within
 from tests.media.rtpengine.daemon import ENGINE_PORTS, Daemon, daemon, edged
 from tests.media.rtpengine.party import plain, protected, until
 from tests.media.rtpengine.test_relay import hear_each_other
