@@ -252,9 +252,9 @@ async def test_a_small_screen_holds_it(stage: Stage, browser: Browser, width: in
         await page.wait_for_selector(".head--ringing")
         assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
         if width >= DESK_WIDTH:
-            button = await page.locator(".verify button").bounding_box()
-            assert button is not None
-            assert button["y"] + button["height"] <= height
+            # In one look: the pop may be asked for once more while somebody calls.
+            bottom = "() => document.querySelector('.verify button')?.getBoundingClientRect().bottom"
+            assert await (await page.wait_for_function(bottom)).json_value() <= height
 
 
 async def test_one_tab_is_the_phone_and_the_next_takes_over(stage: Stage, seat: Seat) -> None:

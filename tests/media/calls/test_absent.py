@@ -43,8 +43,8 @@ async def reached(office: Office, *, by_row: bool) -> None:
     ana = await office.staff_id("101")
     async with asyncio.timeout(20):
         while True:
-            until = await office.instance.db.run(lambda db: db.get_one(agent.Agent, ana).contact_until)
-            if (until is not None) is by_row:
+            row = await office.instance.db.run(lambda db: db.get(agent.Agent, ana))
+            if (row is not None and row.contact_until is not None) is by_row:
                 return
             await asyncio.sleep(0.01)
 
