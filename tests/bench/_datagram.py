@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PRIORITY = 50
@@ -157,7 +158,8 @@ def first_in_line(pid: int = 0) -> bool:
     threads = [int(each.name) for each in Path(f"/proc/{pid or 'self'}/task").iterdir()]
     try:
         for thread in threads:
-            os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(PRIORITY))
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except (AttributeError, PermissionError):
         return False
     return True
