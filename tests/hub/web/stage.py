@@ -170,6 +170,8 @@ async def chromium(browser: Browser, base: str, width: int = 1280, height: int =
     try:
         yield Seat(context, await context.new_page())
     finally:
+        for page in context.pages:
+            await page.unroute_all(behavior="ignoreErrors")  # what a test has held back goes to nobody any more
         await context.close()
 
 
