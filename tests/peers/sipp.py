@@ -4,7 +4,8 @@ import asyncio
 import csv
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,19 @@ async def until_taken(port: int, by: asyncio.subprocess.Process, seconds: float,
             if by.returncode is not None:
                 raise ChildProcessError(by.returncode)
             await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def listening(port: int, *command: str) -> AsyncIterator[None]:
+    """Run a program of ours that sipp speaks to, from when it listens on a port of loopback."""
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        await until_taken(port, process, 60)
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 _FLAGS = {"udp": "u1", "tcp": "t1"}

@@ -9,7 +9,7 @@ import pytest
 
 from hub.demo.ports import free_port
 from media.sip import Hop
-from tests.peers.sipp import HOST, Run, Sipp, until_taken
+from tests.peers.sipp import HOST, Run, Sipp, listening
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -27,15 +27,8 @@ async def phone(tmp_path: Path) -> AsyncIterator[Run]:
 async def between(phone: Run) -> AsyncIterator[int]:
     """A process of the benchmark's program that calls on to the phone; its port."""
     port = free_port()
-    program = [sys.executable, "-m", "tests.bench.b2bua", str(port), str(phone.port)]
-    process = await asyncio.create_subprocess_exec(*program)
-    try:
-        await until_taken(port, process, 60)
+    async with listening(port, sys.executable, "-m", "tests.bench.b2bua", str(port), str(phone.port)):
         yield port
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def test_twenty_calls_go_through_two_legs_each(phone: Run, between: int, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hub.demo.ports import free_port
 from media.sip.hop import Hop
 from tests.bench._switch import PASSWORD, USER
 from tests.bench.callsetup import command_of
-from tests.peers.sipp import HOST, Outcome, Run, Sipp, until_taken
+from tests.peers.sipp import HOST, Outcome, Run, Sipp, listening
 
 pytestmark = pytest.mark.peer("sipp")
 
@@ -29,14 +29,8 @@ async def phone(tmp_path: Path) -> AsyncIterator[Run]:
 @pytest.fixture
 async def switch(phone: Run) -> AsyncIterator[int]:
     port = free_port()
-    process = await asyncio.create_subprocess_exec(*command_of("chartline", port, phone.port))
-    try:
-        await until_taken(port, process, 60)
+    async with listening(port, *command_of("chartline", port, phone.port)):
         yield port
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 async def called(port: int, work: Path, scenario: str, password: str, calls: int) -> Outcome:
